@@ -1,0 +1,1 @@
+"""Measurements of edge-effnet, each a command."""

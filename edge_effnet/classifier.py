@@ -1,0 +1,228 @@
+"""The runtime's one class: a model file, opened, that turns photos into predictions."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_effnet.engines import Session, TensorInfo, open_session
+from edge_effnet.errors import EngineError, ModelFileError
+from edge_effnet.formats import read_model_file
+from edge_effnet.labels import check_label_count, find_label_indices
+from edge_effnet.metadata import ModelDocument
+from edge_effnet.numerics import dequantize, quantize, softmax
+from edge_effnet.prediction import Prediction, top_predictions
+from edge_effnet.preprocessing import ChannelOrder, ImageSource, Preprocessing, decode
+
+#: The model that is used when none is named: EfficientNet-Lite0, int8, ImageNet-1k (see NOTICE).
+BUNDLED_MODEL = Path(__file__).with_name("models") / "lite0-int8.tflite"
+#: More threads than this slow EfficientNet's small layers down.
+_MOST_THREADS = 4
+
+
+def default_threads() -> int:
+    """As many threads as this process may use cores, at most 4."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MOST_THREADS)
+
+
+class Classifier:
+    """A model file opened for classification.
+
+    model: path of a `.tflite` or `.onnx` file; None takes the bundled model. engine: "auto", "litert" or "onnxruntime".
+    threads: of the engine; None takes the cores there are, at most 4. labels: instead of the file's. preprocessing:
+    instead of the file's, and needed for files of other makers.
+
+    A Classifier may be used from one thread at a time (a second one gets EngineError at once, not a wrong answer); any
+    number may live side by side. It can be pickled: the other process opens the file anew.
+    Raises ModelFileError, EngineError, MissingDependencyError or UsageError, each saying what to do.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        engine: str = "auto",
+        threads: int | None = None,
+        labels: Sequence[str] | None = None,
+        preprocessing: Preprocessing | None = None,
+    ) -> None:
+        self._arguments = {"engine": engine, "threads": threads, "labels": labels, "preprocessing": preprocessing}
+        self.model_path = Path(BUNDLED_MODEL if model is None else model)
+        self.threads = default_threads() if threads is None else threads
+        self._busy = threading.Lock()
+        self._timing: dict[str, float] = {}
+        contents = read_model_file(self.model_path)
+        self.metadata: ModelDocument | None = contents.document
+        self.preprocessing = _preprocessing(contents.document, preprocessing, self.model_path)
+        self._session: Session | None = open_session(self.model_path, file_format=contents.format, engine=engine, threads=self.threads)
+        self.num_classes = _check_shapes(self._session, self.preprocessing, self.model_path)
+        chosen = labels if labels is not None else contents.labels
+        self.labels = None if chosen is None else check_label_count(chosen, self.num_classes, source="labels" if labels is not None else str(self.model_path))
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.model_path, self._arguments)
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine that runs the file."""
+        return self._opened().engine
+
+    @property
+    def engine_version(self) -> str:
+        """Package and version of the engine."""
+        return self._opened().version
+
+    @property
+    def timing_ms(self) -> Mapping[str, float]:
+        """Milliseconds that the last photo took: decode, preprocess, inference, postprocess."""
+        return dict(self._timing)
+
+    def close(self) -> None:
+        """Lets go of the engine; further calls raise EngineError."""
+        if self._session is not None:
+            self._session.close()
+        self._session = None
+
+    def predict(
+        self,
+        image: ImageSource,
+        *,
+        top_k: int = 5,
+        threshold: float = 0.0,
+        channels: ChannelOrder = "rgb",
+        allow: Iterable[str] | None = None,
+        deny: Iterable[str] | None = None,
+    ) -> list[Prediction]:
+        """The best classes, best first.
+
+        image: a path, the bytes of an image file, a PIL image, or uint8[H, W, 3] in the order `channels` names.
+        top_k: at least 1. threshold: lowest score, 0..1. allow, deny: labels to choose from or to leave out.
+        Raises ImageError for a photo that can't be read.
+        """
+        scores = self.scores(image, channels=channels)
+        start = time.perf_counter()
+        found = top_predictions(scores, self.labels, top_k=top_k, threshold=threshold, among=self.class_indices(allow=allow, deny=deny))
+        self._timing["postprocess"] += _since(start)
+        return found
+
+    def predict_many(self, images: Iterable[ImageSource], *, top_k: int = 5, threshold: float = 0.0, channels: ChannelOrder = "rgb") -> list[list[Prediction]]:
+        """`predict` for each image, in order."""
+        return [self.predict(image, top_k=top_k, threshold=threshold, channels=channels) for image in images]
+
+    def scores(self, image: ImageSource, *, channels: ChannelOrder = "rgb") -> npt.NDArray[np.float32]:
+        """float32[C], sums to 1: the softmax of the logits."""
+        logits = self.logits(image, channels=channels)
+        start = time.perf_counter()
+        scores = logits if self._gives_probabilities(logits) else softmax(logits)
+        self._timing["postprocess"] += _since(start)
+        return scores
+
+    def logits(self, image: ImageSource, *, channels: ChannelOrder = "rgb") -> npt.NDArray[np.float32]:
+        """float32[C]: the network's output. Raises EngineError for a result that is not finite."""
+        with self._exclusive() as session:
+            started = time.perf_counter()
+            photo = decode(image, channels=channels)
+            decoded = time.perf_counter()
+            tensor = _input_tensor(self.preprocessing.pixels(photo), self.preprocessing, session, known=self.metadata is not None)
+            prepared = time.perf_counter()
+            raw = session.run(tensor)
+            inferred = time.perf_counter()
+            logits = _real(raw, session.output).reshape(-1)
+        if not np.isfinite(logits).all():
+            raise EngineError(f"{self.model_path} gave NaN or infinite logits; the file is broken or its weights have diverged")
+        seconds = (decoded - started, prepared - decoded, inferred - prepared, time.perf_counter() - inferred)
+        self._timing = dict(zip(("decode", "preprocess", "inference", "postprocess"), (1000 * value for value in seconds), strict=True))
+        return logits
+
+    def class_indices(self, *, allow: Iterable[str] | None = None, deny: Iterable[str] | None = None) -> frozenset[int] | None:
+        """The classes that allow and deny lists of labels leave; None when there are no lists. Raises UsageError."""
+        if allow is None and deny is None:
+            return None
+        labels = self.labels or [str(index) for index in range(self.num_classes)]
+        allowed = find_label_indices(allow, labels) if allow is not None else frozenset(range(self.num_classes))
+        return allowed - (find_label_indices(deny, labels) if deny is not None else frozenset())
+
+    def _opened(self) -> Session:
+        if self._session is None:
+            raise EngineError("this Classifier is closed; open a new one")
+        return self._session
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[Session]:
+        if not self._busy.acquire(blocking=False):
+            raise EngineError("this Classifier is in use in another thread; give each thread a Classifier of its own")
+        try:
+            yield self._opened()
+        finally:
+            self._busy.release()
+
+    def _gives_probabilities(self, values: npt.NDArray[np.float32]) -> bool:
+        """Files of other makers often end in a softmax of their own."""
+        return self.metadata is None and values.min() >= 0 and math.isclose(float(values.sum()), 1.0, abs_tol=0.02)
+
+
+def _reopen(path: Path, arguments: dict[str, Any]) -> Classifier:
+    return Classifier(path, **arguments)
+
+
+def _since(start: float) -> float:
+    return 1000 * (time.perf_counter() - start)
+
+
+def _preprocessing(document: ModelDocument | None, given: Preprocessing | None, path: Path) -> Preprocessing:
+    if given is not None:
+        return given
+    if document is None:
+        raise ModelFileError(
+            f"{path}: made by another tool, and doesn't say how to prepare photos; "
+            "say it: --mean, --std and --image-size, or Classifier(..., preprocessing=Preprocessing(...))"
+        )
+    return document.preprocessing
+
+
+def _check_shapes(session: Session, preprocessing: Preprocessing, path: Path) -> int:
+    """Number of classes; raises ModelFileError unless the file takes one square RGB image and gives one score a class."""
+    shape, size = session.input.shape, preprocessing.crop
+    expected = (1, size, size, 3) if session.layout == "nhwc" else (1, 3, size, size)
+    if shape != expected:
+        raise ModelFileError(f"{path}: its input is {list(shape)}; expected {list(expected)}, from the preprocessing's crop of {size}")
+    classes = math.prod(session.output.shape)
+    if session.output.shape[-1] != classes or classes < 2:
+        raise ModelFileError(f"{path}: its output is {list(session.output.shape)}; expected one score for each of at least 2 classes")
+    return classes
+
+
+def _input_tensor(pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing, session: Session, *, known: bool) -> npt.NDArray[Any]:
+    """The engine's input. Our integer files take the pixels as they are; those of other makers their own scale."""
+    info = session.input
+    if not (info.dtype == "uint8" and known):
+        values = preprocessing.normalise(pixels)
+        prepared: npt.NDArray[Any] = values if info.dtype == "float32" else quantize(values, info.scale or 1.0, info.zero_point, dtype=info.dtype)
+    else:
+        prepared = pixels
+    if session.layout == "nchw":
+        prepared = prepared.transpose(2, 0, 1)
+    return np.ascontiguousarray(prepared[None])
+
+
+def _real(raw: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[np.float32]:
+    if raw.dtype.kind == "f":
+        return raw.astype(np.float32, copy=False)
+    return dequantize(raw, info.scale or 1.0, info.zero_point)

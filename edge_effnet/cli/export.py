@@ -1,0 +1,53 @@
+"""`edge-effnet export`: a checkpoint to a model file."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from edge_effnet.cli.options import positive, remark, three
+from edge_effnet.cli.progress import StageBars
+from edge_effnet.variants import VARIANTS
+
+_PRECISIONS = ("fp32", "fp16", "int8", "weight-int8")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's options."""
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=".safetensors, .pth or .pt")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="the .tflite or .onnx file to write")
+    parser.add_argument("--precision", choices=_PRECISIONS, default="fp32", help="default fp32")
+    parser.add_argument("--source", metavar="NAME", help="timm, timm-tf, torchvision, lukemelas, or a model name like tf_efficientnet_b0.ns_jft_in1k")
+    parser.add_argument("--variant", choices=tuple(VARIANTS), help="default: found from the tensors")
+    parser.add_argument("--image-size", type=positive, metavar="N", help="side of the network's input (default: the variant's)")
+    parser.add_argument("--padding-size", type=positive, metavar="N", help="size an efficientnet-pytorch model was built for (default: the variant's)")
+    parser.add_argument("--labels", metavar="FILE", help="class names, one a line, to put into the file")
+    group = parser.add_argument_group("preprocessing", "default: as published for the checkpoint's origin")
+    group.add_argument("--mean", type=three, metavar="R,G,B", help="of pixels in 0..1")
+    group.add_argument("--std", type=three, metavar="R,G,B", help="of pixels in 0..1")
+    resize = group.add_mutually_exclusive_group()
+    resize.add_argument("--crop-pct", type=float, metavar="X", help="share of the resized photo that the crop keeps")
+    resize.add_argument("--resize", type=positive, metavar="N", help="shorter side before the crop")
+    group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize")
+    group = parser.add_argument_group("int8")
+    group.add_argument("--calibration", metavar="DIR", help="photos like those the model will see; no labels needed")
+    group.add_argument("--calibration-images", type=positive, default=256, metavar="N", help="how many to use (default 256)")
+    group.add_argument("--seed", type=int, default=0, help="for drawing the photos (default 0)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Writes the file and says what it wrote."""
+    from edge_effnet.exporters import export
+
+    start = time.perf_counter()
+    options = {key: value for key, value in vars(arguments).items() if key not in ("verb", "debug", "checkpoint", "output")}
+    with StageBars() as bars:
+        report = export(arguments.checkpoint, arguments.output, progress=bars, **options)
+    for text in report.remarks:
+        remark(text)
+    document = report.document
+    print(
+        f"{report.path}: EfficientNet-{document.variant.capitalize()}, {document.precision}, {document.num_classes} classes, "
+        f"{document.image_size}×{document.image_size}, {report.size_bytes / 1e6:.2f} MB, {time.perf_counter() - start:.1f} s"
+    )
+    return 0

@@ -1,0 +1,82 @@
+"""Parsing the command line, calling the verb, and turning errors into one line and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from edge_effnet.errors import EdgeEffnetError
+from edge_effnet.version import __version__
+
+#: Verb → one line of help; its module is edge_effnet.cli.<verb>, with add_arguments(parser) and run(arguments).
+VERBS = {
+    "predict": "classify photos",
+    "info": "show what a model file is",
+    "export": "turn a checkpoint into a .tflite or .onnx file",
+    "eval": "measure a model's accuracy on labelled photos",
+    "doctor": "show what this machine can run",
+}
+_MODULES = {"eval": "evaluate"}
+
+_EXIT_UNEXPECTED, _EXIT_USER, _EXIT_INTERRUPTED = 1, 2, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong option like any other error: one line, status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"edge-effnet: error: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(_EXIT_USER)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = _parser(words).parse_args(words)
+    try:
+        status: int = _module(arguments.verb).run(arguments)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        print("edge-effnet: interrupted", file=sys.stderr)
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _EXIT_UNEXPECTED
+    except Exception as error:
+        return _report(error, debug=arguments.debug)
+
+
+def _report(error: Exception, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    known = isinstance(error, EdgeEffnetError)
+    text = " ".join(str(error).split()) or type(error).__name__
+    hint = "" if known else f"unexpected {type(error).__name__}: "
+    again = "" if known or debug else "; run again with --debug for the details"
+    print(f"edge-effnet: error: {hint}{text}{again}", file=sys.stderr)
+    return _EXIT_USER if known else _EXIT_UNEXPECTED
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser; a verb's options are only built when the verb is on the command line."""
+    parser = _Parser(prog="edge-effnet", description="EfficientNet on small devices: classify, export, measure.")
+    parser.add_argument("--version", action="version", version=f"edge-effnet {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
+    for verb, help_text in VERBS.items():
+        child = verbs.add_parser(verb, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
+        if verb in words:
+            child.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
+            child.add_argument("--version", action="version", version=f"edge-effnet {__version__}")
+            _module(verb).add_arguments(child)
+    return parser
+
+
+def _module(verb: str):  # type: ignore[no-untyped-def]
+    return importlib.import_module(f"edge_effnet.cli.{_MODULES.get(verb, verb)}")

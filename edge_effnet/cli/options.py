@@ -1,0 +1,108 @@
+"""Options that several verbs share, and what they become."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge_effnet.classifier import Classifier
+from edge_effnet.engines import ENGINES
+from edge_effnet.errors import UsageError
+from edge_effnet.labels import read_labels
+from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_crop_pct, triple
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """--engine and --threads."""
+    parser.add_argument("--engine", choices=("auto", *ENGINES), default="auto", help="what runs the model (default: what fits the file and is installed)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="engine threads (default: the cores there are, at most 4)")
+
+
+def add_preprocessing_options(parser: argparse.ArgumentParser) -> None:
+    """How to prepare photos for a file that doesn't say."""
+    group = parser.add_argument_group("files of other makers", "how to prepare photos where the file doesn't say")
+    group.add_argument("--image-size", type=positive, metavar="N", help="side of the network's input; asks for the next two, too")
+    group.add_argument("--mean", type=three, metavar="R,G,B", help="of pixels in 0..1 (default 0.5,0.5,0.5)")
+    group.add_argument("--std", type=three, metavar="R,G,B", help="of pixels in 0..1 (default 0.5,0.5,0.5)")
+    group.add_argument("--crop-pct", type=float, metavar="X", help="share of the resized photo that the crop keeps (default 1)")
+    group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize (default bicubic)")
+
+
+def preprocessing_from(arguments: argparse.Namespace) -> Preprocessing | None:
+    """What the options say, or None where they say nothing. Raises UsageError when the size is missing."""
+    said = (arguments.mean, arguments.std, arguments.crop_pct, arguments.interpolation)
+    size = arguments.image_size
+    if size is None:
+        if any(value is not None for value in said):
+            raise UsageError("--mean, --std, --crop-pct and --interpolation go with --image-size")
+        return None
+    return Preprocessing(
+        resize=size if arguments.crop_pct is None else resize_for_crop_pct(size, arguments.crop_pct),
+        crop=size,
+        interpolation=arguments.interpolation or "bicubic",
+        mean=arguments.mean or HALF,
+        std=arguments.std or HALF,
+    )
+
+
+def open_classifier(arguments: argparse.Namespace, model: str | Path | None) -> Classifier:
+    """A Classifier as the shared options want it."""
+    labels = read_labels(arguments.labels) if getattr(arguments, "labels", None) else None
+    with without_engine_banner():
+        return Classifier(model, engine=arguments.engine, threads=arguments.threads, labels=labels, preprocessing=preprocessing_from(arguments))
+
+
+@contextlib.contextmanager
+def without_engine_banner() -> Iterator[None]:
+    """Keeps the engine's "INFO: Created … delegate" off standard error, which its C++ code writes past Python.
+
+    Everything else it writes is passed on afterwards. For the command line alone: the whole process is affected.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            caught.seek(0)
+            os.write(2, b"".join(line for line in caught if not line.startswith(b"INFO:")))
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    value = int(text) if text.lstrip("-").isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return value
+
+
+def three(text: str) -> Triple:
+    """Three numbers split by commas (one stands for all three), for argparse."""
+    parts = text.split(",")
+    try:
+        return triple(parts * 3 if len(parts) == 1 else parts)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers like 0.485,0.456,0.406") from error
+
+
+def names(text: str) -> list[str]:
+    """Labels split by commas, for argparse."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def wants_json(arguments: argparse.Namespace) -> bool:
+    """Whether to print JSON: as said, otherwise when a program reads the output."""
+    return arguments.format == "json" or (arguments.format is None and not sys.stdout.isatty())
+
+
+def remark(text: str) -> None:
+    """A line on standard error that isn't an error."""
+    print(f"edge-effnet: {text}", file=sys.stderr)

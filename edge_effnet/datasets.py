@@ -1,0 +1,81 @@
+"""Labelled photos: class folders, or a folder with `labels.csv`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_effnet.errors import UsageError
+from edge_effnet.images import find_images
+from edge_effnet.labels import find_label_indices
+
+INDEX_FILE = "labels.csv"
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One photo and the classes it counts as; more than one where the model has a label twice."""
+
+    path: Path
+    classes: frozenset[int]
+
+
+def read_dataset(folder: str | Path, *, num_classes: int, labels: Sequence[str] | None) -> list[LabelledImage]:
+    """All labelled photos of a folder, sorted by path.
+
+    With a `labels.csv` in it (columns file,index or file,label; paths relative to the folder) that counts; otherwise
+    each subfolder is a class, named by a label or an index; where the model has no labels, subfolders in sorted order
+    are its classes. Raises UsageError saying what doesn't fit.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder; expected class folders, or a folder with {INDEX_FILE}")
+    index = folder / INDEX_FILE
+    found = list(_from_index(index, num_classes, labels) if index.is_file() else _from_folders(folder, num_classes, labels))
+    if not found:
+        raise UsageError(f"{folder} holds no photos in class folders and no {INDEX_FILE}")
+    return sorted(found, key=lambda item: item.path)
+
+
+def unlabelled_images(folder: str | Path) -> list[Path]:
+    """All photos below a folder; raises UsageError when there are none."""
+    found = find_images(Path(folder)) if Path(folder).is_dir() else []
+    if not found:
+        raise UsageError(f"{folder} is no folder with photos")
+    return found
+
+
+def _from_index(index: Path, num_classes: int, labels: Sequence[str] | None) -> Iterator[LabelledImage]:
+    with open(index, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        if "file" not in columns or not {"index", "label"} & set(columns):
+            raise UsageError(f"{index} has the columns {', '.join(columns) or 'none'}; expected file,index or file,label")
+        for line, row in enumerate(reader, 2):
+            yield LabelledImage(index.parent / row["file"], _classes(row, num_classes, labels, f"{index} line {line}"))
+
+
+def _classes(row: dict[str, str], num_classes: int, labels: Sequence[str] | None, where: str) -> frozenset[int]:
+    if row.get("index"):
+        text = row["index"].strip()
+        if not text.isdigit() or int(text) >= num_classes:
+            raise UsageError(f"{where}: index {text!r}; expected 0 to {num_classes - 1}")
+        return frozenset({int(text)})
+    if labels is None:
+        raise UsageError(f"{where}: has a label, but the model has none; give them with --labels")
+    return find_label_indices([row.get("label") or ""], labels)
+
+
+def _from_folders(folder: Path, num_classes: int, labels: Sequence[str] | None) -> Iterator[LabelledImage]:
+    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    for index, path in enumerate(classes):
+        found = find_label_indices([path.name], labels) if labels is not None else _by_position(index, len(classes), num_classes, folder)
+        yield from (LabelledImage(image, found) for image in find_images(path))
+
+
+def _by_position(index: int, count: int, num_classes: int, folder: Path) -> frozenset[int]:
+    if count != num_classes:
+        raise UsageError(f"{folder} has {count} class folders, the model {num_classes} classes and no labels; give them with --labels")
+    return frozenset({index})

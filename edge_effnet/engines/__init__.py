@@ -1,0 +1,70 @@
+"""Inference engines behind one protocol, chosen by what the file is and what is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from edge_effnet.engines.protocol import EngineStatus, Session, TensorInfo
+from edge_effnet.errors import MissingDependencyError, UsageError
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Opener: TypeAlias = Callable[[Path, int], Session]
+
+__all__ = ["ENGINES", "EngineStatus", "Session", "TensorInfo", "engine_statuses", "open_session"]
+
+
+def _open_litert(path: Path, threads: int) -> Session:
+    from edge_effnet.engines.litert import LitertSession
+
+    return LitertSession(path, threads)
+
+
+def _open_onnxruntime(path: Path, threads: int) -> Session:
+    from edge_effnet.engines.onnxruntime import OnnxruntimeSession
+
+    return OnnxruntimeSession(path, threads)
+
+
+#: Engine name → (file format it runs, what opens a session).
+ENGINES: Mapping[str, tuple[str, Opener]] = MappingProxyType({"litert": ("tflite", _open_litert), "onnxruntime": ("onnx", _open_onnxruntime)})
+
+
+def open_session(path: Path, *, file_format: str, engine: str = "auto", threads: int) -> Session:
+    """A session for the file: the named engine, or with "auto" the first one that runs its format and is installed.
+
+    Raises UsageError when the engine can't run the format, MissingDependencyError naming the extra when none is
+    installed, EngineError when the engine refuses the file.
+    """
+    if engine != "auto":
+        return _opener(engine, file_format)(path, threads)
+    reasons = []
+    for name, (kind, opener) in ENGINES.items():
+        if kind != file_format:
+            continue
+        try:
+            return opener(path, threads)
+        except MissingDependencyError as error:
+            reasons.append(f"{name}: {error}")
+    raise MissingDependencyError("; ".join(reasons) or f"no engine runs .{file_format} files")
+
+
+def _opener(engine: str, file_format: str) -> Opener:
+    if engine not in ENGINES:
+        raise UsageError(f"engine {engine!r} is unknown; expected auto, {', '.join(ENGINES)}")
+    kind, opener = ENGINES[engine]
+    if kind != file_format:
+        fitting = ", ".join(name for name, (known, _) in ENGINES.items() if known == file_format)
+        raise UsageError(f"engine {engine} runs .{kind} files, this one is .{file_format}; expected --engine {fitting}")
+    return opener
+
+
+def engine_statuses() -> tuple[EngineStatus, ...]:
+    """What each engine's package says of itself: version, or why it isn't usable."""
+    from edge_effnet.engines import litert, onnxruntime
+
+    return litert.status(), onnxruntime.status()

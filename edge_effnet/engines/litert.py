@@ -1,0 +1,80 @@
+"""The LiteRT engine: ai-edge-litert, or its predecessor tflite-runtime where that is what's installed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_effnet.engines.protocol import EngineStatus, Layout, TensorInfo
+from edge_effnet.errors import EngineError, MissingDependencyError, first_line
+
+#: Distribution → module with the Interpreter, best first.
+_PACKAGES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
+_HINT = "pip install ai-edge-litert (64-bit CPython ≥ 3.10), or 'edge-effnet[tflite]' (tflite-runtime: CPython ≤ 3.11, 32-bit ARM too)"
+
+
+class LitertSession:
+    """One `.tflite` file in a LiteRT interpreter; the file is memory-mapped by the engine."""
+
+    engine = "litert"
+    layout: Layout = "nhwc"
+
+    def __init__(self, path: Path, threads: int) -> None:
+        package, module = _import()
+        self.version = f"{package} {importlib.metadata.version(package)}"
+        try:
+            self._interpreter: Any = module.Interpreter(model_path=str(path), num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError, OSError) as error:
+            raise EngineError(f"{path}: {package} refuses the file ({first_line(error)})") from error
+        self.input, self._input_index = _info(self._interpreter.get_input_details(), path, "input")
+        self.output, self._output_index = _info(self._interpreter.get_output_details(), path, "output")
+
+    def run(self, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The raw output for one input tensor."""
+        try:
+            self._interpreter.set_tensor(self._input_index, tensor)
+            self._interpreter.invoke()
+            return np.asarray(self._interpreter.get_tensor(self._output_index))
+        except (ValueError, RuntimeError) as error:
+            raise EngineError(f"inference failed in {self.version}: {first_line(error)}") from error
+
+    def close(self) -> None:
+        """Drops the interpreter."""
+        self._interpreter = None
+
+
+def status() -> EngineStatus:
+    """The installed package's version, or what to install."""
+    try:
+        package, _ = _import()
+    except MissingDependencyError as error:
+        return EngineStatus("litert", "ai-edge-litert", None, str(error))
+    return EngineStatus("litert", package, importlib.metadata.version(package), None)
+
+
+def _import() -> tuple[str, Any]:
+    problems = []
+    for package, name in _PACKAGES.items():
+        if importlib.util.find_spec(name.split(".", maxsplit=1)[0]) is None:
+            continue
+        try:
+            return package, importlib.import_module(name)
+        except (ImportError, AttributeError, RuntimeError) as error:
+            problems.append(f"{package} is installed but fails to import ({first_line(error)})")
+    raise MissingDependencyError("; ".join(problems) or f"no LiteRT runtime is installed: {_HINT}")
+
+
+def _info(details: list[dict[str, Any]], path: Path, which: str) -> tuple[TensorInfo, int]:
+    if len(details) != 1:
+        raise EngineError(f"{path}: has {len(details)} {which}s; expected one image {which}")
+    found = details[0]
+    scale, zero_point = found["quantization"]
+    shape = tuple(int(side) for side in found["shape"])
+    return TensorInfo(str(found["name"]), shape, np.dtype(found["dtype"]).name, float(scale), int(zero_point)), int(found["index"])

@@ -1,0 +1,56 @@
+"""The errors of edge-effnet: one root, leaves that are also the fitting builtin.
+
+EdgeEffnetError
+├── UsageError              ValueError     an option or argument that can't be meant
+├── ImageError              ValueError     a photo that can't be decoded or has an impossible shape
+├── ModelFileError          ValueError     a model file that is broken, foreign or newer than this program
+├── CheckpointError         ValueError     training weights that can't be read or don't fit a variant
+├── CalibrationError        ValueError     too few or unusable calibration photos
+├── MissingDependencyError  ImportError    a package that an extra brings
+├── EngineError             RuntimeError   an inference engine refused or failed
+└── OutputError             OSError        a file that can't be written
+"""
+
+from __future__ import annotations
+
+
+class EdgeEffnetError(Exception):
+    """Root of every error a user can mend; the message says what was found, expected and what to do."""
+
+
+class UsageError(EdgeEffnetError, ValueError):
+    """An option or argument that can't be meant."""
+
+
+class ImageError(EdgeEffnetError, ValueError):
+    """A photo that can't be decoded or whose array has an impossible shape."""
+
+
+class ModelFileError(EdgeEffnetError, ValueError):
+    """A model file that is broken, of another maker without the needed facts, or newer than this program."""
+
+
+class CheckpointError(EdgeEffnetError, ValueError):
+    """Training weights that can't be read or don't fit any known variant."""
+
+
+class CalibrationError(EdgeEffnetError, ValueError):
+    """Too few or unusable calibration photos."""
+
+
+class MissingDependencyError(EdgeEffnetError, ImportError):
+    """A package is missing; the message names the extra that brings it."""
+
+
+class EngineError(EdgeEffnetError, RuntimeError):
+    """An inference engine refused the file or failed while running it."""
+
+
+class OutputError(EdgeEffnetError, OSError):
+    """A file couldn't be written; nothing was changed."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's message, at most 200 characters; its class name when it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -1,0 +1,86 @@
+"""Accuracy of a model on labelled photos, and how far two models agree; both stream, so any number of photos will do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_effnet.classifier import Classifier
+from edge_effnet.datasets import LabelledImage
+from edge_effnet.errors import ImageError, UsageError
+from edge_effnet.labels import label_of
+
+_TOP = 5
+_PERCENTILES = {"p50": 50, "p90": 90, "p99": 99}
+
+
+@dataclass
+class _Tally:
+    """Counts while photos stream by; `confusion` int64[C, C], row: the true class."""
+
+    num_classes: int
+    confusion: npt.NDArray[np.int64] = field(init=False)
+    hits_top5: int = 0
+    timing: dict[str, list[float]] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.confusion = np.zeros((self.num_classes, self.num_classes), np.int64)
+
+    def add(self, logits: npt.NDArray[np.float32], truth: frozenset[int]) -> None:
+        best = np.argsort(-logits, kind="stable")[:_TOP]
+        first = int(best[0])
+        self.confusion[first if first in truth else min(truth), first] += 1
+        self.hits_top5 += bool(truth & {int(index) for index in best})
+
+    def add_timing(self, timing_ms: Any) -> None:
+        for stage, value in timing_ms.items():
+            self.timing.setdefault(stage, []).append(value)
+
+
+def evaluate(classifier: Classifier, dataset: Iterable[LabelledImage]) -> dict[str, Any]:
+    """The JSON of `edge-effnet eval`: fractions in 0..1, `confusion[true][predicted]` as counts, latencies in ms.
+
+    Photos that can't be read are listed under "unreadable" and don't count. Raises UsageError when none can.
+    """
+    tally = _Tally(classifier.num_classes)
+    for item in dataset:
+        try:
+            logits = classifier.logits(item.path)
+        except ImageError as error:
+            tally.unreadable.append(str(error))
+            continue
+        tally.add(logits, item.classes)
+        tally.add_timing(classifier.timing_ms)
+    images = int(tally.confusion.sum())
+    if not images:
+        raise UsageError(f"none of the {len(tally.unreadable)} photos can be read ({'; '.join(tally.unreadable[:3])})")
+    result = {
+        "model": str(classifier.model_path),
+        "engine": classifier.engine,
+        "images": images,
+        "top1": float(np.trace(tally.confusion)) / images,
+        "top5": tally.hits_top5 / images,
+        "per_class": _per_class(tally.confusion, classifier.labels),
+        "confusion": tally.confusion.tolist(),
+        "latency_ms": {stage: _percentiles(values) for stage, values in tally.timing.items()},
+    }
+    return result | ({"unreadable": tally.unreadable} if tally.unreadable else {})
+
+
+def _per_class(confusion: npt.NDArray[np.int64], labels: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Classes that have photos, with the share that was recognised."""
+    rows = []
+    for index, row in enumerate(confusion):
+        images = int(row.sum())
+        if images:
+            rows.append({"index": index, "label": label_of(index, labels), "images": images, "top1": float(row[index]) / images})
+    return rows
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float]:
+    return {name: round(float(np.percentile(values, rank)), 3) for name, rank in _PERCENTILES.items()}

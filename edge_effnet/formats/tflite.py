@@ -1,0 +1,238 @@
+"""Reads `.tflite` files into plain records: every offset, index, shape and length checked, weights left where they lie.
+
+Source of the slot numbers: schema.fbs of TensorFlow Lite / LiteRT, version 3 (a field's position in its table).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_effnet.errors import ModelFileError
+from edge_effnet.formats.flatbuffer import INT8, INT32, UINT32, UINT64, FlatBuffer, Table
+from edge_effnet.formats.packed import PackedFiles, packed_files, read_packed
+from edge_effnet.formats.records import SHOWN, TensorFacts
+from edge_effnet.formats.source import ModelSource, open_source
+from edge_effnet.formats.tflite_schema import CUSTOM, IDENTIFIER, OPERATORS, OPTIONS, SCHEMA_VERSION, Option
+from edge_effnet.formats.tflite_tensors import TfliteTensor, read_tensor
+from edge_effnet.metadata import ModelDocument
+
+_MAX_TENSORS = _MAX_OPERATORS = _MAX_BUFFERS = 1 << 17
+_MAX_CODES = _MAX_METADATA = _MAX_SIGNATURES = _MAX_SUBGRAPHS = 1 << 12
+_MAX_OPERANDS = 1 << 12
+_NO_TENSOR = -1
+
+
+@dataclass(frozen=True)
+class TfliteOperator:
+    """One step. `code`: "CONV_2D", "BUILTIN_<n>" or a custom operator's own; `inputs`: tensor indices, -1 where left out.
+
+    options: the schema's field names → values (padding "SAME" or "VALID", activations by name), defaults filled in;
+    empty for operators without an entry in `tflite_schema.OPTIONS`.
+    """
+
+    code: str
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class TfliteFile:
+    """A `.tflite` file's first subgraph. `inputs` and `outputs` are tensor indices; `metadata`: name → bytes.
+
+    labels: from the document, otherwise from the packed label file; None without either.
+    """
+
+    name: str
+    size_bytes: int
+    description: str
+    tensors: tuple[TfliteTensor, ...]
+    operators: tuple[TfliteOperator, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    subgraphs: int
+    metadata: Mapping[str, memoryview]
+    document: ModelDocument | None
+    labels: tuple[str, ...] | None
+
+    @property
+    def format(self) -> str:
+        """The format's name."""
+        return "tflite"
+
+    @property
+    def input(self) -> TensorFacts:
+        """The first input."""
+        return self.tensors[self.inputs[0]].facts()
+
+    @property
+    def output(self) -> TensorFacts:
+        """The first output."""
+        return self.tensors[self.outputs[0]].facts()
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all constants; a buffer that several tensors share counts once."""
+        return sum({tensor.buffer: len(tensor.data) for tensor in self.tensors if tensor.data is not None}.values())
+
+    def operators_by_precision(self) -> dict[str, dict[str, int]]:
+        """dtype of an operator's first output → operator code → how many; sorted."""
+        counts = Counter((self.tensors[step.outputs[0]].dtype if step.outputs else "none", step.code) for step in self.operators)
+        table: dict[str, dict[str, int]] = {}
+        for precision, code in sorted(counts):
+            table.setdefault(precision, {})[code] = counts[precision, code]
+        return table
+
+
+def read_tflite(source: ModelSource, *, name: str | None = None) -> TfliteFile:
+    """The file's records; constants are views of the file (memory-mapped when `source` is a path).
+
+    name: what messages call the file; by default its path.
+    Raises ModelFileError for a file that is broken, cut off, of another schema version or not a .tflite at all.
+    """
+    return _read(*open_source(source, name=name))[0]
+
+
+def with_document(data: bytes, document: ModelDocument, *, name: str | None = None) -> bytes:
+    """The same file with the packed document and labels replaced; the model's bytes and other packed files stay.
+
+    A document without labels leaves the label file as it is, since the model's own metadata refer to it.
+    Raises ModelFileError when `data` isn't a sound .tflite file.
+    """
+    name, view = open_source(data, name=name)
+    packed = _read(name, view)[1]
+    return bytes(view[: packed.start]) + packed_files(document, packed.files)
+
+
+def _read(name: str, data: memoryview) -> tuple[TfliteFile, PackedFiles]:
+    buffer = FlatBuffer(data, name=name)
+    model = _model(buffer)
+    views = _buffers(model, buffer)
+    subgraphs = model.tables(2, limit=_MAX_SUBGRAPHS)
+    if not subgraphs:
+        raise ModelFileError(f"{name}: holds no subgraph; expected a model with at least one")
+    graph = subgraphs[0]
+    tensors = tuple(read_tensor(table, index, views, name) for index, table in enumerate(graph.tables(0, limit=_MAX_TENSORS)))
+    inputs, outputs = (_indices(graph, slot, len(tensors), f"{name}: the model's {what}") for slot, what in ((1, "inputs"), (2, "outputs")))
+    if not inputs or not outputs:
+        raise ModelFileError(f"{name}: {len(inputs)} inputs and {len(outputs)} outputs; expected at least one of each")
+    operators = _operators(model, graph, len(tensors), buffer)
+    _check_signatures(model, len(tensors), len(subgraphs), name)
+    metadata = _metadata(model, views, name)
+    description = model.string(3)
+    packed = read_packed(data, name=name, flatbuffer_end=buffer.end)
+    document = packed.document(name)
+    labels = document.labels if document is not None and document.labels is not None else packed.labels()
+    file = TfliteFile(name, len(data), description, tensors, operators, inputs, outputs, len(subgraphs), metadata, document, labels)
+    return file, packed
+
+
+def _model(buffer: FlatBuffer) -> Table:
+    name, found = buffer.name, bytes(buffer.data[4:8])
+    if found != IDENTIFIER:
+        raise ModelFileError(f"{name}: bytes 4 to 8 are {found!r}; expected {IDENTIFIER!r}, the mark of a .tflite file")
+    model = buffer.root()
+    version = model.scalar(0, UINT32)
+    if version != SCHEMA_VERSION:
+        raise ModelFileError(f"{name}: made for TFLite schema version {version}; this program reads version {SCHEMA_VERSION}")
+    if model.tables(8, limit=_MAX_BUFFERS) or model.tables(9, limit=_MAX_BUFFERS):
+        raise ModelFileError(f"{name}: refers to weights in other files; expected a self-contained file, convert it again with the weights inside")
+    return model
+
+
+def _buffers(model: Table, buffer: FlatBuffer) -> list[memoryview | None]:
+    """Each buffer's bytes; None for an empty one. Buffers of large files may lie behind the flatbuffer."""
+    views: list[memoryview | None] = []
+    for table in model.tables(4, limit=_MAX_BUFFERS):
+        view = table.raw(0) if table.has(0) else _outside(table.scalar(1, UINT64), table.scalar(2, UINT64), buffer, f"data of buffer {len(views)}")
+        views.append(view if len(view) else None)
+    return views
+
+
+def _outside(start: int, size: int, buffer: FlatBuffer, what: str) -> memoryview:
+    """Bytes behind the flatbuffer; the schema counts offsets from the file's beginning and only above 1."""
+    if start <= 1:
+        return buffer.data[:0]
+    buffer.claim(start, size, what)
+    return buffer.data[start : start + size]
+
+
+def _indices(table: Table, slot: int, count: int, what: str, *, lowest: int = 0) -> tuple[int, ...]:
+    """Tensor indices of a vector; raises ModelFileError outside lowest … count - 1."""
+    indices = table.integers(slot, limit=_MAX_OPERANDS)
+    if indices and not (min(indices) >= lowest and max(indices) < count):
+        raise ModelFileError(f"{what} refer to tensors {list(indices)[:8]}; the model has {count} tensors")
+    return indices
+
+
+def _operators(model: Table, graph: Table, tensors: int, buffer: FlatBuffer) -> tuple[TfliteOperator, ...]:
+    codes = [_code(table) for table in model.tables(1, limit=_MAX_CODES)]
+    operators = []
+    for index, table in enumerate(graph.tables(3, limit=_MAX_OPERATORS)):
+        where = f"{buffer.name}: operator {index}"
+        chosen = table.scalar(0, UINT32)
+        if chosen >= len(codes):
+            raise ModelFileError(f"{where} has the operator code {chosen}; the file lists {len(codes)}")
+        code, version = codes[chosen]
+        where = f"{where} ({code:.{SHOWN}})"
+        inputs = _indices(table, 1, tensors, f"{where}: its inputs", lowest=_NO_TENSOR)
+        outputs = _indices(table, 2, tensors, f"{where}: its outputs")
+        if table.has(9):
+            _outside(table.scalar(9, UINT64), table.scalar(10, UINT64), buffer, f"options of operator {index}")
+        operators.append(TfliteOperator(code, version, inputs, outputs, _options(table, code, where)))
+    return tuple(operators)
+
+
+def _code(table: Table) -> tuple[str, int]:
+    """(name, version); codes up to 127 stand in the older of two fields (schema.fbs, OperatorCode)."""
+    number = max(table.scalar(0, INT8), table.scalar(3, INT32))
+    name = (table.string(1) or "CUSTOM") if number == CUSTOM else OPERATORS.get(number, f"BUILTIN_{number}")
+    return name, table.scalar(2, INT32, 1)
+
+
+def _options(table: Table, code: str, where: str) -> dict[str, Any]:
+    expected = OPTIONS.get(code)
+    if expected is None or not expected.options:
+        return {}
+    kind, options = table.union(3)
+    if options is not None and kind != expected.kind:
+        raise ModelFileError(f"{where} has options of kind {kind}; expected {expected.kind}")
+    return {option.name: _option(options, option, where) for option in expected.options}
+
+
+def _option(table: Table | None, option: Option, where: str) -> Any:
+    if option.kind is None:
+        return () if table is None else table.integers(option.slot, limit=_MAX_OPERANDS)
+    value = option.default if table is None else table.scalar(option.slot, option.kind, option.default)
+    if option.minimum is not None and value < option.minimum:
+        raise ModelFileError(f"{where} has {option.name} = {value}; expected at least {option.minimum}")
+    if option.choices is None:
+        return value
+    if not 0 <= value < len(option.choices):
+        raise ModelFileError(f"{where} has {option.name} = {value}; expected 0 to {len(option.choices) - 1} ({', '.join(option.choices)})")
+    return option.choices[value]
+
+
+def _check_signatures(model: Table, tensors: int, subgraphs: int, name: str) -> None:
+    for signature in model.tables(7, limit=_MAX_SIGNATURES):
+        graph = signature.scalar(4, UINT32)
+        if graph >= subgraphs:
+            raise ModelFileError(f"{name}: a signature refers to subgraph {graph}; the file has {subgraphs}")
+        for entry in [*signature.tables(0, limit=_MAX_OPERANDS), *signature.tables(1, limit=_MAX_OPERANDS)]:
+            index = entry.scalar(1, UINT32)
+            if graph == 0 and index >= tensors:
+                raise ModelFileError(f"{name}: a signature refers to tensor {index}; the model has {tensors} tensors")
+
+
+def _metadata(model: Table, views: list[memoryview | None], name: str) -> dict[str, memoryview]:
+    found: dict[str, memoryview] = {}
+    for entry in model.tables(6, limit=_MAX_METADATA):
+        index = entry.scalar(1, UINT32)
+        if index >= len(views):
+            raise ModelFileError(f"{name}: metadata {entry.string(0)!r:.{SHOWN}} is in buffer {index}; the file has {len(views)} buffers")
+        found[entry.string(0)] = views[index] or memoryview(b"")
+    return found

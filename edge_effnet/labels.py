@@ -1,0 +1,58 @@
+"""Class names: reading them from a file and finding them by name."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from edge_effnet.errors import UsageError
+
+
+def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """One label a line, UTF-8, the line's number (from 0) being the class index; blank lines at the end don't count.
+
+    Raises UsageError when the file is missing, empty or has a blank line in the middle.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"can't read labels from {path}: {error}") from error
+    lines = [line.strip() for line in text.rstrip().splitlines()]
+    if not lines or not all(lines):
+        where = f"line {lines.index('') + 1} is blank" if lines else "it is empty"
+        raise UsageError(f"labels in {path}: {where}; expected one label a line")
+    return tuple(lines)
+
+
+def check_label_count(labels: Sequence[str], num_classes: int, *, source: str) -> tuple[str, ...]:
+    """The labels as a tuple; raises UsageError when there isn't one for each class."""
+    if len(labels) != num_classes:
+        hint = " (1,001 names often begin with a background class: remove it)" if len(labels) == num_classes + 1 else ""
+        raise UsageError(f"{source} has {len(labels)} labels, the model {num_classes} classes; expected as many{hint}")
+    return tuple(labels)
+
+
+def find_label_indices(names: Iterable[str], labels: Sequence[str]) -> frozenset[int]:
+    """Class indices that the names (case doesn't matter) or numbers stand for; a label that stands twice gives both.
+
+    Raises UsageError with the nearest labels for an unknown name.
+    """
+    folded = [label.casefold() for label in labels]
+    found: set[int] = set()
+    for name in names:
+        matches = [index for index, label in enumerate(folded) if label == name.strip().casefold()]
+        if not matches and name.strip().isdigit() and int(name) < len(labels):
+            matches = [int(name)]
+        if not matches:
+            near = difflib.get_close_matches(name.strip().casefold(), folded, n=3)
+            hint = f"; did you mean {', '.join(repr(labels[folded.index(label)]) for label in near)}?" if near else ""
+            raise UsageError(f"label {name!r} is not among the model's {len(labels)}{hint}")
+        found.update(matches)
+    return frozenset(found)
+
+
+def label_of(index: int, labels: Sequence[str] | None) -> str:
+    """The label, or "class N" where the model has none."""
+    return labels[index] if labels is not None else f"class {index}"

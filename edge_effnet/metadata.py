@@ -1,0 +1,110 @@
+"""The JSON document `edge_effnet.json` that every model file carries: what the file is and how to feed it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from edge_effnet.errors import ModelFileError, UsageError
+from edge_effnet.preprocessing import Preprocessing
+
+#: Version of the document's layout; a higher one is refused.
+SCHEMA_VERSION = 1
+#: Name of the document inside the packed TFLite metadata, and (without ending) of ONNX's metadata property.
+DOCUMENT_NAME = "edge_effnet.json"
+ONNX_PROPERTY = "edge_effnet"
+
+
+@dataclass(frozen=True)
+class ModelDocument:
+    """The document's fields (see docs/file-format.md); `extra` keeps fields this version doesn't know."""
+
+    variant: str
+    image_size: int
+    num_classes: int
+    labels: tuple[str, ...] | None
+    preprocessing: Preprocessing
+    precision: str
+    source: Mapping[str, Any]
+    quantization: Mapping[str, Any] | None = None
+    accuracy: Mapping[str, Any] | None = None
+    created_by: str = ""
+    schema_version: int = SCHEMA_VERSION
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, unknown fields included."""
+        own = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "extra"}
+        own["labels"] = None if self.labels is None else list(self.labels)
+        own["preprocessing"] = self.preprocessing.to_dict()
+        return {**self.extra, **own}
+
+    def to_json(self) -> str:
+        """Deterministic text: sorted keys, no blanks, UTF-8."""
+        return json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, name: str = "model") -> ModelDocument:
+        """Parses the document of the file `name`; raises ModelFileError with what is wrong."""
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ModelFileError(f"{name}: its {DOCUMENT_NAME} is not valid JSON ({error})") from error
+        if not isinstance(content, dict):
+            raise ModelFileError(f"{name}: its {DOCUMENT_NAME} is a {type(content).__name__}; expected an object")
+        return _from_dict(content, name)
+
+
+def _from_dict(content: dict[str, Any], name: str) -> ModelDocument:
+    version = _field(content, "schema_version", int, name)
+    if version > SCHEMA_VERSION:
+        raise ModelFileError(f"{name}: made for schema version {version}, this program reads up to {SCHEMA_VERSION}; upgrade edge-effnet")
+    known = {item.name for item in fields(ModelDocument)} - {"extra"}
+    return ModelDocument(
+        schema_version=version,
+        variant=_field(content, "variant", str, name),
+        image_size=_positive(content, "image_size", name),
+        num_classes=_positive(content, "num_classes", name),
+        labels=_labels(content, name),
+        preprocessing=_preprocessing(content, name),
+        precision=_field(content, "precision", str, name),
+        source=_field(content, "source", dict, name),
+        quantization=_field(content, "quantization", (dict, type(None)), name),
+        accuracy=_field(content, "accuracy", (dict, type(None)), name),
+        created_by=_field(content, "created_by", str, name),
+        extra={key: value for key, value in content.items() if key not in known},
+    )
+
+
+def _field(content: Mapping[str, Any], key: str, kind: type | tuple[type, ...], name: str) -> Any:
+    value = content.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        expected = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
+        raise ModelFileError(f"{name}: {DOCUMENT_NAME} has {key} = {value!r:.60}; expected {expected}")
+    return value
+
+
+def _positive(content: Mapping[str, Any], key: str, name: str) -> int:
+    value: int = _field(content, key, int, name)
+    if not 1 <= value <= 1_000_000:
+        raise ModelFileError(f"{name}: {DOCUMENT_NAME} has {key} = {value}; expected 1 to 1,000,000")
+    return value
+
+
+def _labels(content: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
+    labels = _field(content, "labels", (list, type(None)), name)
+    if labels is None:
+        return None
+    if not all(isinstance(label, str) for label in labels) or len(labels) != content["num_classes"]:
+        raise ModelFileError(f"{name}: {DOCUMENT_NAME} has {len(labels)} labels for {content['num_classes']} classes, or some are no text")
+    return tuple(labels)
+
+
+def _preprocessing(content: Mapping[str, Any], name: str) -> Preprocessing:
+    try:
+        return Preprocessing.from_dict(_field(content, "preprocessing", dict, name))
+    except UsageError as error:
+        raise ModelFileError(f"{name}: {DOCUMENT_NAME}: {error}") from error

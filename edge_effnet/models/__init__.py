@@ -1,0 +1,1 @@
+"""The bundled model file (see NOTICE for its origin)."""

@@ -1,0 +1,43 @@
+"""From scores to the few predictions a person wants to see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_effnet.errors import UsageError
+from edge_effnet.labels import label_of
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class: `index` from 0, its `label`, and its softmax `score` in 0..1."""
+
+    index: int
+    label: str
+    score: float
+
+
+def top_predictions(
+    scores: npt.NDArray[np.float32],
+    labels: Sequence[str] | None,
+    *,
+    top_k: int = 5,
+    threshold: float = 0.0,
+    among: Set[int] | None = None,
+) -> list[Prediction]:
+    """The `top_k` best classes at or above `threshold`, best first; equal scores keep index order.
+
+    scores: float32[C]. top_k: at least 1, more than C gives C. among: class indices to choose from, all by default.
+    Raises UsageError for top_k below 1 or a threshold outside 0..1.
+    """
+    if top_k < 1:
+        raise UsageError(f"top_k is {top_k}; expected at least 1")
+    if not 0.0 <= threshold <= 1.0:
+        raise UsageError(f"threshold is {threshold}; expected 0 to 1")
+    order = np.argsort(-scores, kind="stable")
+    chosen = [int(index) for index in order if (among is None or int(index) in among) and scores[index] >= threshold]
+    return [Prediction(index, label_of(index, labels), float(scores[index])) for index in chosen[:top_k]]

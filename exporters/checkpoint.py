@@ -1,0 +1,226 @@
+"""Reading trained weights into plain numpy: files, modules and state dicts, unwrapped from what trainers put around them.
+
+torch is used to read `.pth` and `.pt`, always with weights_only=True, and for nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_effnet.errors import CheckpointError, MissingDependencyError, first_line
+
+Tensors: TypeAlias = dict[str, npt.NDArray[Any]]
+
+#: Keys under which trainers put the weights, best first (an exponential moving average evaluates better).
+WRAPPERS = ("state_dict_ema", "ema", "model_ema", "ema_state_dict", "state_dict", "model_state_dict", "model", "net", "module", "weights")
+#: The first convolution's key in each dialect; what stands before it is a prefix some wrapper added.
+ANCHORS = ("conv_stem.weight", "_conv_stem.weight", "features.0.0.weight")
+_MINIMUM_TORCH = (2, 6)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights as numpy arrays with the names the trainer gave them.
+
+    sha256: of the file, or of the tensors' names and bytes. architecture: a model name found beside the weights
+    (timm's `arch`, a hub's config.json, a module's `default_cfg`). padding, bn_eps, built_for: read off a module.
+    """
+
+    tensors: Tensors
+    sha256: str
+    origin: str
+    architecture: str | None = None
+    padding: str | None = None
+    bn_eps: float | None = None
+    built_for: int | None = None
+    remarks: tuple[str, ...] = field(default=())
+
+
+def load_checkpoint(source: Any) -> Checkpoint:
+    """Reads a `.safetensors`, `.pth`, `.pt` path, an nn.Module or a state dict.
+
+    Raises CheckpointError when it can't be read, MissingDependencyError when torch or safetensors is needed and missing.
+    """
+    if isinstance(source, (str, Path)):
+        return _from_file(Path(source))
+    if isinstance(source, Mapping):
+        return _from_content(dict(source), origin="state dict")
+    if hasattr(source, "state_dict") and hasattr(source, "named_modules"):
+        return _from_module(source)
+    raise CheckpointError(f"can't read weights from {type(source).__name__}; expected a path, an nn.Module or a state dict")
+
+
+def _from_file(path: Path) -> Checkpoint:
+    from edge_effnet.files import sha256_of
+
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; expected a .safetensors, .pth or .pt checkpoint")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    return _from_content(content, origin=str(path), sha256=sha256_of(path), beside=path.with_name("config.json"))
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+    except ImportError as error:
+        raise MissingDependencyError("reading .safetensors needs: pip install 'edge-effnet[export]'") from error
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def _read_torch(path: Path) -> Any:
+    torch = _torch()
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):  # timm stores its options beside the weights
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(_refusal(path, str(error))) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{path}: not a readable PyTorch checkpoint ({first_line(error)})") from error
+
+
+def _torch() -> Any:
+    if importlib.util.find_spec("torch") is None:
+        raise MissingDependencyError("reading .pth and .pt needs torch: pip install 'edge-effnet[export]', or save as .safetensors")
+    import torch
+
+    if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < _MINIMUM_TORCH:
+        raise MissingDependencyError(f"torch {torch.__version__} loads pickles unsafely (CVE-2025-32434); install torch>=2.6")
+    return torch
+
+
+def _refusal(path: Path, reason: str) -> str:
+    if "Unsupported global" not in reason and "Unsupported class" not in reason and "weights_only" not in reason:
+        return f"{path}: not a readable PyTorch checkpoint ({reason.splitlines()[0] if reason else 'empty'})"
+    return (
+        f"{path}: holds pickled Python objects (a whole module?), which could run code and are not loaded; "
+        "where you trust it, save the weights alone: torch.save(model.state_dict(), 'weights.pth')"
+    )
+
+
+def _from_content(content: Any, *, origin: str, sha256: str = "", beside: Path | None = None) -> Checkpoint:
+    architecture = _architecture(content) or _architecture_beside(beside)
+    tensors, remarks = _unwrap(content, origin)
+    return Checkpoint(tensors, sha256 or _digest(tensors), origin, architecture, remarks=remarks)
+
+
+def _architecture(content: Any) -> str | None:
+    name = content.get("arch") if isinstance(content, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def _architecture_beside(path: Path | None) -> str | None:
+    """The `architecture` of a hub folder's config.json, with the tag of its pretrained configuration."""
+    import json
+
+    try:
+        config = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
+    except (OSError, ValueError):
+        return None
+    name = config.get("architecture") if isinstance(config, dict) else None
+    if not isinstance(name, str):
+        return None
+    pretrained = config.get("pretrained_cfg")
+    tag = pretrained.get("tag") if isinstance(pretrained, dict) else None
+    return f"{name}.{tag}" if tag and "." not in name else name
+
+
+def _unwrap(content: Any, origin: str) -> tuple[Tensors, tuple[str, ...]]:
+    """The innermost mapping of tensors, without the prefixes that wrappers add."""
+    remarks: list[str] = []
+    while isinstance(content, Mapping) and not any(_is_tensor(value) for value in content.values()):
+        key = next((name for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
+        if key is None:
+            raise CheckpointError(f"{origin}: no weights found under {sorted(map(str, content))[:8]}; expected tensors, or one of {', '.join(WRAPPERS)}")
+        remarks.append(f"took the weights under {key!r}")
+        content = content[key]
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{origin}: holds a {type(content).__name__}; expected a state dict (model.state_dict())")
+    tensors = {str(key): _to_numpy(str(key), value, origin) for key, value in content.items() if _is_tensor(value)}
+    own, left_out = _strip_prefix(tensors)
+    return own, (*remarks, *left_out)
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or (hasattr(value, "detach") and hasattr(value, "numpy"))
+
+
+def _to_numpy(key: str, value: Any, origin: str) -> npt.NDArray[Any]:
+    """float32 for any floating type, int64 for counters."""
+    if not isinstance(value, np.ndarray):
+        value = value.detach().cpu()
+        value = (value.float() if value.is_floating_point() else value).numpy()
+    if value.dtype.kind == "f" or value.dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
+        return np.asarray(value, np.float32)
+    if value.dtype.kind in "iub":
+        return np.asarray(value, np.int64)
+    raise CheckpointError(f"{origin}: tensor {key} is {value.dtype}; expected floating-point weights")
+
+
+def _strip_prefix(tensors: Tensors) -> tuple[Tensors, tuple[str, ...]]:
+    """The network's own tensors: what `module.`, `_orig_mod.`, `model.` … stand before, and nothing beside them."""
+    prefixes = [key.removesuffix(anchor) for key in tensors for anchor in ANCHORS if key.endswith(anchor)]
+    prefix = min((p for p in prefixes if p == "" or p.endswith(".")), key=len, default="")
+    own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    beside = len(tensors) - len(own)
+    return own, (f"left out {beside} tensors that don't begin with {prefix!r}",) if beside else ()
+
+
+def _digest(tensors: Tensors) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        digest.update(f"{key}{tensors[key].dtype}{tensors[key].shape}".encode())
+        digest.update(np.ascontiguousarray(tensors[key]).data)
+    return digest.hexdigest()
+
+
+def _from_module(module: Any) -> Checkpoint:
+    tensors, remarks = _unwrap(module.state_dict(), type(module).__name__)
+    modules = [child for _, child in module.named_modules()]
+    norm = next((child for child in modules if hasattr(child, "running_mean") and hasattr(child, "eps")), None)
+    config = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", None)
+    config = config if isinstance(config, Mapping) else getattr(config, "__dict__", {})
+    name, tag = config.get("architecture"), config.get("tag")
+    settings = getattr(module, "_global_params", None)
+    return Checkpoint(
+        tensors,
+        _digest(tensors),
+        type(module).__name__,
+        architecture=f"{name}.{tag}" if name and tag else name,
+        padding=_module_padding(modules),
+        bn_eps=float(norm.eps) if norm is not None else None,
+        built_for=_int_or_none(getattr(settings, "image_size", None)),
+        remarks=remarks,
+    )
+
+
+def _module_padding(modules: list[Any]) -> str | None:
+    """Symmetric or SAME, off the first strided convolution; None when its class doesn't say."""
+    strided = next((m for m in modules if hasattr(m, "kernel_size") and getattr(m, "stride", (1,)) in ((2, 2), 2, [2, 2])), None)
+    if strided is None:
+        return None
+    kind = type(strided).__name__
+    if "StaticSame" in kind:
+        return "same-baked"
+    if "Same" in kind or strided.padding == "same":
+        return "same"
+    return "symmetric" if tuple(strided.padding) == tuple(k // 2 for k in strided.kernel_size) else None
+
+
+def _int_or_none(value: Any) -> int | None:
+    if isinstance(value, (tuple, list)) and value:
+        value = value[0]
+    return int(value) if isinstance(value, int) else None

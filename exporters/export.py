@@ -1,0 +1,149 @@
+"""The one call from a checkpoint to a model file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+from edge_effnet.errors import UsageError
+from edge_effnet.exporters.build import build_graph
+from edge_effnet.exporters.checkpoint import load_checkpoint
+from edge_effnet.exporters.identify import Identified, identify
+from edge_effnet.exporters.order import order_channels
+from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
+from edge_effnet.files import require_writable_folder, write_atomically
+from edge_effnet.graph import Graph
+from edge_effnet.labels import check_label_count, read_labels
+from edge_effnet.metadata import ModelDocument
+from edge_effnet.preprocessing import Interpolation, Preprocessing, Triple
+from edge_effnet.quantization.calibration import CalibrationSet, CalibrationSource, draw_calibration_set
+from edge_effnet.quantization.pipeline import Progress, quantize_plain, quantize_weights_only
+from edge_effnet.quantization.records import QuantizedGraph
+from edge_effnet.version import __version__
+
+Precision: TypeAlias = Literal["fp32", "fp16", "int8", "weight-int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written: the document inside the file, its size, and remarks worth a line on the screen."""
+
+    path: Path
+    size_bytes: int
+    document: ModelDocument
+    remarks: tuple[str, ...]
+
+
+def export(
+    checkpoint: Any,
+    output: str | os.PathLike[str],
+    *,
+    precision: Precision = "fp32",
+    source: str | None = None,
+    variant: str | None = None,
+    image_size: int | None = None,
+    padding_size: int | None = None,
+    labels: Sequence[str] | str | os.PathLike[str] | None = None,
+    mean: Triple | None = None,
+    std: Triple | None = None,
+    crop_pct: float | None = None,
+    resize: int | None = None,
+    interpolation: Interpolation | None = None,
+    calibration: CalibrationSource | None = None,
+    calibration_images: int = 256,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Writes `output` (`.tflite` or `.onnx`, atomically) from trained weights.
+
+    checkpoint: a `.safetensors`, `.pth` or `.pt` path, an nn.Module or a state dict. source: "timm", "timm-tf",
+    "torchvision", "lukemelas" or a published model name; needed only where the tensors don't tell. image_size: the
+    network's input, the variant's by default. padding_size: the size an efficientnet-pytorch model was built for.
+    labels: names or the path of a file with one a line. calibration: photos for int8, a folder or a sequence.
+    The same arguments give the same bytes. Raises EdgeEffnetError's leaves; nothing is written then.
+    """
+    path = Path(output)
+    file_format = _format(path, precision)
+    require_writable_folder(path)
+    options = PreprocessingOptions(mean, std, crop_pct, resize, interpolation)
+    names = read_labels(labels) if isinstance(labels, (str, os.PathLike)) else labels
+    loaded = load_checkpoint(checkpoint)
+    model = identify(loaded, source=source, variant=variant)
+    size = image_size or model.dialect.native_image_size(model.variant)
+    preprocessing = resolve_preprocessing(model, image_size=size, options=options)
+    graph, remarks = _float_graph(model, size, padding_size)
+    photos = _photos(precision, calibration, preprocessing, calibration_images, seed)
+    quantized = _quantized(graph, precision, photos, progress)
+    document = ModelDocument(
+        variant=model.variant.name,
+        image_size=size,
+        num_classes=model.num_classes,
+        labels=None if names is None else check_label_count(names, model.num_classes, source="labels"),
+        preprocessing=preprocessing,
+        precision=precision,
+        source=_provenance(model, loaded.sha256),
+        quantization=_quantization_summary(quantized, photos, seed),
+        created_by=f"edge-effnet {__version__}",
+    )
+    data = _emit(quantized, document, file_format, precision)
+    write_atomically(path, data)
+    broken = photos.broken if photos else ()
+    return ExportReport(path, len(data), document, (*loaded.remarks, *remarks, *(f"left out a calibration photo: {reason}" for reason in broken)))
+
+
+def _format(path: Path, precision: str) -> str:
+    if path.suffix not in (".tflite", ".onnx"):
+        raise UsageError(f"output {path} ends in {path.suffix or 'nothing'}; expected .tflite or .onnx")
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r} is unknown; expected one of {', '.join(PRECISIONS)}")
+    return path.suffix[1:]
+
+
+def _float_graph(model: Identified, size: int, padding_size: int | None) -> tuple[Graph, tuple[str, ...]]:
+    native = padding_size or model.built_for or model.dialect.native_image_size(model.variant)
+    graph = order_channels(build_graph(model, image_size=size, built_for=native))
+    if model.dialect.padding == "same-baked" and size != native:
+        return graph, (f"padding as built for {native} px, as efficientnet-pytorch does at another size; --padding-size if it was built for another",)
+    return graph, ()
+
+
+def _photos(precision: str, calibration: CalibrationSource | None, preprocessing: Preprocessing, limit: int, seed: int) -> CalibrationSet | None:
+    if precision != "int8":
+        return None
+    if calibration is None:
+        raise UsageError("int8 needs photos to calibrate on: --calibration DIR, a few hundred like those the model will see, no labels needed")
+    return draw_calibration_set(calibration, preprocessing, limit=limit, seed=seed)
+
+
+def _quantized(graph: Graph, precision: str, photos: CalibrationSet | None, progress: Progress | None) -> QuantizedGraph:
+    if photos is not None:
+        return quantize_plain(graph, photos, progress=progress)
+    return quantize_weights_only(graph) if precision == "weight-int8" else QuantizedGraph(graph)
+
+
+def _provenance(model: Identified, sha256: str) -> dict[str, Any]:
+    return {"dialect": model.dialect.name, "sha256": sha256, "padding": model.dialect.padding, "bn_eps": model.bn_eps}
+
+
+def _quantization_summary(quantized: QuantizedGraph, photos: CalibrationSet | None, seed: int) -> dict[str, Any] | None:
+    if not quantized.weights:
+        return None
+    summary = dict(quantized.summary or {})
+    if photos is not None:
+        summary |= {"calibration_images": len(photos), "calibration_digest": photos.digest, "seed": seed}
+    return summary
+
+
+def _emit(quantized: QuantizedGraph, document: ModelDocument, file_format: str, precision: str) -> bytes:
+    storage: Literal["float32", "float16"] = "float16" if precision == "fp16" else "float32"
+    if file_format == "tflite":
+        from edge_effnet.exporters.tflite import emit_tflite
+
+        return emit_tflite(quantized, document, float_storage=storage)
+    from edge_effnet.exporters.onnx import emit_onnx
+
+    return emit_onnx(quantized, document, float_storage=storage)

@@ -1,0 +1,1 @@
+"""Post-training quantization: float graph in, quantized graph and report out."""

@@ -1,0 +1,87 @@
+"""Calibration photos: found, sampled by seed, decoded one at a time so that memory stays flat."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_effnet.errors import CalibrationError, ImageError
+from edge_effnet.images import find_images
+from edge_effnet.preprocessing import ImageSource, Preprocessing, decode
+
+CalibrationSource: TypeAlias = "str | os.PathLike[str] | Sequence[ImageSource]"
+#: Where some photos turned out broken, fewer good ones than this are no basis.
+MINIMUM_AFTER_BROKEN = 16
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationSet:
+    """Photos that can all be decoded, prepared as the network wants them each time they are iterated.
+
+    sources: paths or images in the order they were drawn. broken: paths left out, with the reason.
+    digest: SHA-256 over the photos' contents, in order.
+    """
+
+    sources: tuple[Any, ...]
+    preprocessing: Preprocessing
+    digest: str
+    broken: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
+        """uint8[crop, crop, 3] of each photo."""
+        for source in self.sources:
+            yield self.preprocessing.pixels(decode(source))
+
+    def subset(self, part: slice) -> CalibrationSet:
+        """The photos of a slice, with the digest of the whole."""
+        return CalibrationSet(self.sources[part], self.preprocessing, self.digest, self.broken)
+
+
+def draw_calibration_set(source: CalibrationSource, preprocessing: Preprocessing, *, limit: int, seed: int) -> CalibrationSet:
+    """At most `limit` photos of a folder (searched recursively) or sequence, drawn without replacement by `seed`.
+
+    What is no image by its ending is ignored; a broken image is left out and the next one drawn. Raises
+    CalibrationError when nothing usable is left, or fewer than 16 where some were broken.
+    """
+    candidates = _candidates(source)
+    if limit < 1:
+        raise CalibrationError(f"calibration with {limit} photos; expected at least 1")
+    order = np.random.default_rng(seed).permutation(len(candidates))
+    digest = hashlib.sha256()
+    good: list[Any] = []
+    broken: list[str] = []
+    for index in order:
+        if len(good) == limit:
+            break
+        try:
+            digest.update(preprocessing.pixels(decode(candidates[index])).tobytes())
+            good.append(candidates[index])
+        except ImageError as error:
+            broken.append(str(error))
+    if not good or (broken and len(good) < MINIMUM_AFTER_BROKEN):
+        raise CalibrationError(
+            f"calibration: {len(good)} usable photos, {len(broken)} broken ({'; '.join(broken[:3])}); expected at least {MINIMUM_AFTER_BROKEN}"
+        )
+    return CalibrationSet(tuple(good), preprocessing, digest.hexdigest(), tuple(broken))
+
+
+def _candidates(source: CalibrationSource) -> Sequence[Any]:
+    if not isinstance(source, (str, os.PathLike)):
+        found: Sequence[Any] = list(source)
+    elif not Path(source).is_dir():
+        raise CalibrationError(f"calibration folder {source} does not exist; expected a folder with photos like those the model will see")
+    else:
+        found = find_images(Path(source))
+    if not found:
+        raise CalibrationError(f"calibration: no photos in {source}; expected a folder with photos like those the model will see")
+    return found

@@ -1,0 +1,46 @@
+"""The plain records that pass between the stages of quantization."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_effnet.graph import FloatArray, Graph
+from edge_effnet.numerics import QuantParams
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedWeight:
+    """int8 weights in the node's own layout, symmetric and per output channel.
+
+    values: int8, -127..127; scales: float32[out]; real = values · scales along the output axis.
+    """
+
+    values: npt.NDArray[np.int8]
+    scales: FloatArray
+
+    def dequantized(self) -> FloatArray:
+        """float32 in the node's layout; the output axis is last for depthwise [kh, kw, C], first otherwise."""
+        axis = -1 if self.values.ndim == 3 else 0
+        shape = [1] * self.values.ndim
+        shape[axis] = -1
+        return self.values.astype(np.float32) * self.scales.reshape(shape)
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedGraph:
+    """A graph with the parameters of its integer arithmetic.
+
+    activations: tensor name → int8 parameters; a tensor that isn't listed stays float32.
+    weights: name of a weighted node → its int8 weights; biases stay in the graph as float32 and are rounded to int32
+    at input scale · weight scale by the emitters. summary: the document's `quantization` object.
+    """
+
+    graph: Graph
+    activations: Mapping[str, QuantParams] = field(default_factory=dict)
+    weights: Mapping[str, QuantizedWeight] = field(default_factory=dict)
+    summary: Mapping[str, Any] | None = None
