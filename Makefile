@@ -25,10 +25,6 @@ types: $(VENV)/.all
 	cd $(VENV) && MYPYPATH=types bin/mypy --config-file ../pyproject.toml -p edge_effnet
 	rm -rf build
 
-wheel: the editable hook hides the mapped packages from the checker.
-types: $(VENV)/.types
-	cd $(VENV) && types/bin/mypy -p edge_effnet --config-file ../pyproject.toml
-
 wheel: $(VENV)/.all
 	rm -rf build dist
 	$(BIN)/python -m build --wheel --outdir dist .

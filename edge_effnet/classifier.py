@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.engines import Session, TensorInfo, open_session
-from edge_effnet.errors import EngineError, ModelFileError
+from edge_effnet.errors import EngineError, ModelFileError, UsageError
 from edge_effnet.formats import read_model_file
 from edge_effnet.labels import check_label_count, find_label_indices
 from edge_effnet.metadata import ModelDocument
@@ -60,6 +60,8 @@ class Classifier:
         self._arguments = {"engine": engine, "threads": threads, "labels": labels, "preprocessing": preprocessing}
         self.model_path = Path(BUNDLED_MODEL if model is None else model)
         self.threads = default_threads() if threads is None else threads
+        if self.threads < 1:
+            raise UsageError(f"threads is {threads}; expected at least 1")
         self._busy = threading.Lock()
         self._timing: dict[str, float] = {}
         contents = read_model_file(self.model_path)
@@ -210,9 +212,9 @@ def _check_shapes(session: Session, preprocessing: Preprocessing, path: Path) ->
 
 
 def _input_tensor(pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing, session: Session, *, known: bool) -> npt.NDArray[Any]:
-    """The engine's input. Our integer files take the pixels as they are; those of other makers their own scale."""
+    """The engine's input. Our integer files, and bytes without a scale, are the pixels; others are put to their scale."""
     info = session.input
-    if not (info.dtype == "uint8" and known):
+    if info.dtype != "uint8" or (info.scale and not known):
         values = preprocessing.normalise(pixels)
         prepared: npt.NDArray[Any] = values if info.dtype == "float32" else quantize(values, info.scale or 1.0, info.zero_point, dtype=info.dtype)
     else:

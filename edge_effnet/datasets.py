@@ -48,24 +48,40 @@ def unlabelled_images(folder: str | Path) -> list[Path]:
 
 
 def _from_index(index: Path, num_classes: int, labels: Sequence[str] | None) -> Iterator[LabelledImage]:
-    with open(index, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        if "file" not in columns or not {"index", "label"} & set(columns):
-            raise UsageError(f"{index} has the columns {', '.join(columns) or 'none'}; expected file,index or file,label")
-        for line, row in enumerate(reader, 2):
-            yield LabelledImage(index.parent / row["file"], _classes(row, num_classes, labels, f"{index} line {line}"))
+    columns, rows = _read_index(index)
+    if "file" not in columns or not {"index", "label"} & set(columns):
+        raise UsageError(f"{index} has the columns {', '.join(columns) or 'none'}; expected file,index or file,label")
+    for line, row in rows:
+        where = f"{index} line {line}"
+        if not row["file"]:
+            raise UsageError(f"{where}: names no file; expected file,index or file,label")
+        yield LabelledImage(index.parent / row["file"], _classes(row, num_classes, labels, where))
+
+
+def _read_index(index: Path) -> tuple[Sequence[str], list[tuple[int, dict[str, str]]]]:
+    """Column names, and the rows with their line numbers."""
+    try:
+        with open(index, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            return reader.fieldnames or (), [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"can't read {index}: {error}; expected UTF-8 text with the columns file,index or file,label") from error
 
 
 def _classes(row: dict[str, str], num_classes: int, labels: Sequence[str] | None, where: str) -> frozenset[int]:
-    if row.get("index"):
-        text = row["index"].strip()
-        if not text.isdigit() or int(text) >= num_classes:
+    text, label = ((row.get(column) or "").strip() for column in ("index", "label"))
+    if text:
+        if not text.isdecimal() or int(text) >= num_classes:
             raise UsageError(f"{where}: index {text!r}; expected 0 to {num_classes - 1}")
         return frozenset({int(text)})
+    if not label:
+        raise UsageError(f"{where}: has neither index nor label; expected one of them")
     if labels is None:
         raise UsageError(f"{where}: has a label, but the model has none; give them with --labels")
-    return find_label_indices([row.get("label") or ""], labels)
+    try:
+        return find_label_indices([label], labels)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
 
 
 def _from_folders(folder: Path, num_classes: int, labels: Sequence[str] | None) -> Iterator[LabelledImage]:

@@ -43,7 +43,7 @@ def find_label_indices(names: Iterable[str], labels: Sequence[str]) -> frozenset
     found: set[int] = set()
     for name in names:
         matches = [index for index, label in enumerate(folded) if label == name.strip().casefold()]
-        if not matches and name.strip().isdigit() and int(name) < len(labels):
+        if not matches and name.strip().isdecimal() and int(name) < len(labels):
             matches = [int(name)]
         if not matches:
             near = difflib.get_close_matches(name.strip().casefold(), folded, n=3)

@@ -125,8 +125,11 @@ def resize_and_crop(image: Image.Image, *, resize: int, crop: int, interpolation
     longer = int(resize * long / short)
     size = (resize, longer) if width <= height else (longer, resize)
     method = Image.Resampling.BICUBIC if interpolation == "bicubic" else Image.Resampling.BILINEAR
-    resized = image if image.size == size else image.resize(size, method)
     left, top = (round((side - crop) / 2.0) for side in size)
+    if size[0] * size[1] > MAX_PIXELS:  # a very long photo: only what the crop keeps is computed
+        across, down = width / size[0], height / size[1]
+        return image.resize((crop, crop), method, box=(left * across, top * down, (left + crop) * across, (top + crop) * down))
+    resized = image if image.size == size else image.resize(size, method)
     return resized.crop((left, top, left + crop, top + crop))
 
 

@@ -9,7 +9,7 @@ import argparse
 import hashlib
 import importlib.util
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,6 +26,8 @@ WRAPPERS = ("state_dict_ema", "ema", "model_ema", "ema_state_dict", "state_dict"
 #: The first convolution's key in each dialect; what stands before it is a prefix some wrapper added.
 ANCHORS = ("conv_stem.weight", "_conv_stem.weight", "features.0.0.weight")
 _MINIMUM_TORCH = (2, 6)
+#: Type names of the safetensors format → numpy's.
+_SAFETENSORS_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U8": "<u1", "BOOL": "?"}
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,22 @@ def _from_file(path: Path) -> Checkpoint:
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        from safetensors import SafetensorError, deserialize
     except ImportError as error:
         raise MissingDependencyError("reading .safetensors needs: pip install 'edge-effnet[export]'") from error
     try:
-        return dict(load_file(path))
+        return {name: _from_bytes(**view) for name, view in deserialize(path.read_bytes())}  # type: ignore[no-untyped-call]
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def _from_bytes(dtype: str, shape: Sequence[int], data: bytes) -> npt.NDArray[Any]:
+    """One tensor of a safetensors file; bfloat16, which numpy lacks, is the upper half of a float32."""
+    if dtype == "BF16":
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)
+    if dtype not in _SAFETENSORS_TYPES:
+        raise ValueError(f"tensors of type {dtype}; expected {', '.join(_SAFETENSORS_TYPES)} or BF16")
+    return np.frombuffer(data, _SAFETENSORS_TYPES[dtype]).reshape(shape)
 
 
 def _read_torch(path: Path) -> Any:
@@ -88,7 +98,7 @@ def _read_torch(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(path, str(error))) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except Exception as error:  # a broken stream makes torch's unpickler raise whatever comes: struct.error, IndexError, …
         raise CheckpointError(f"{path}: not a readable PyTorch checkpoint ({first_line(error)})") from error
 
 
@@ -141,8 +151,10 @@ def _architecture_beside(path: Path | None) -> str | None:
 def _unwrap(content: Any, origin: str) -> tuple[Tensors, tuple[str, ...]]:
     """The innermost mapping of tensors, without the prefixes that wrappers add."""
     remarks: list[str] = []
-    while isinstance(content, Mapping) and not any(_is_tensor(value) for value in content.values()):
+    while isinstance(content, Mapping) and not _holds_network(content):
         key = next((name for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
+        if key is None and any(_is_tensor(value) for value in content.values()):
+            break  # no EfficientNet's names: whoever identifies it says so
         if key is None:
             raise CheckpointError(f"{origin}: no weights found under {sorted(map(str, content))[:8]}; expected tensors, or one of {', '.join(WRAPPERS)}")
         remarks.append(f"took the weights under {key!r}")
@@ -154,6 +166,11 @@ def _unwrap(content: Any, origin: str) -> tuple[Tensors, tuple[str, ...]]:
     return own, (*remarks, *left_out)
 
 
+def _holds_network(content: Mapping[Any, Any]) -> bool:
+    """Whether a first convolution is among the tensors; a stray tensor (an accuracy) beside a wrapper is none."""
+    return any(str(key).endswith(ANCHORS) and _is_tensor(value) for key, value in content.items())
+
+
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, np.ndarray) or (hasattr(value, "detach") and hasattr(value, "numpy"))
 
@@ -163,7 +180,7 @@ def _to_numpy(key: str, value: Any, origin: str) -> npt.NDArray[Any]:
     if not isinstance(value, np.ndarray):
         value = value.detach().cpu()
         value = (value.float() if value.is_floating_point() else value).numpy()
-    if value.dtype.kind == "f" or value.dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
+    if value.dtype.kind == "f" or value.dtype.name == "bfloat16":
         return np.asarray(value, np.float32)
     if value.dtype.kind in "iub":
         return np.asarray(value, np.int64)

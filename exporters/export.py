@@ -20,7 +20,7 @@ from edge_effnet.labels import check_label_count, read_labels
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.preprocessing import Interpolation, Preprocessing, Triple
 from edge_effnet.quantization.calibration import CalibrationSet, CalibrationSource, draw_calibration_set
-from edge_effnet.quantization.pipeline import Progress, quantize_plain, quantize_weights_only
+from edge_effnet.quantization.pipeline import Progress, quantize, quantize_weights_only
 from edge_effnet.quantization.records import QuantizedGraph
 from edge_effnet.version import __version__
 
@@ -77,7 +77,7 @@ def export(
     preprocessing = resolve_preprocessing(model, image_size=size, options=options)
     graph, remarks = _float_graph(model, size, padding_size)
     photos = _photos(precision, calibration, preprocessing, calibration_images, seed)
-    quantized = _quantized(graph, precision, photos, progress)
+    quantized = _quantized(graph, precision, photos, seed, progress)
     document = ModelDocument(
         variant=model.variant.name,
         image_size=size,
@@ -119,9 +119,9 @@ def _photos(precision: str, calibration: CalibrationSource | None, preprocessing
     return draw_calibration_set(calibration, preprocessing, limit=limit, seed=seed)
 
 
-def _quantized(graph: Graph, precision: str, photos: CalibrationSet | None, progress: Progress | None) -> QuantizedGraph:
+def _quantized(graph: Graph, precision: str, photos: CalibrationSet | None, seed: int, progress: Progress | None) -> QuantizedGraph:
     if photos is not None:
-        return quantize_plain(graph, photos, progress=progress)
+        return quantize(graph, photos, seed=seed, progress=progress)[0]
     return quantize_weights_only(graph) if precision == "weight-int8" else QuantizedGraph(graph)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy.typing as npt
@@ -51,9 +51,14 @@ def identify(checkpoint: Checkpoint, *, source: str | None = None, variant: str 
     Raises CheckpointError listing missing, unexpected and misshapen tensors, or asking for what can't be found.
     """
     published = _published(checkpoint, source)
+    if source is None and published is not None and published.dialect not in _key_family(checkpoint.tensors, checkpoint.origin):
+        published = None  # torchvision's models have timm's names
     dialect = _dialect(checkpoint, source, published)
     head = _classifier_keys(checkpoint.tensors, dialect)
     found = _variant(checkpoint, dialect, head, variant)
+    if published is not None and published.variant != found.name:
+        said = f"--source {source}" if source is not None else f"the name beside the weights, {checkpoint.architecture},"
+        raise CheckpointError(f"{checkpoint.origin}: {said} is a {published.variant}, the tensors are those of a {found.name}; say the right --source")
     weights = _canonical(checkpoint.tensors, dialect, found) | _classifier(checkpoint, head, found)
     num_classes = weights["classifier.weight"].shape[0]
     if num_classes < 2:
@@ -100,7 +105,16 @@ def _dialect(checkpoint: Checkpoint, source: str | None, published: ModelName | 
         )
     if said not in family:
         raise CheckpointError(f"{checkpoint.origin}: --source {said} doesn't fit its keys, which are those of {' or '.join(family)}")
-    return DIALECTS[said]
+    return _with_module_padding(checkpoint, DIALECTS[said])
+
+
+def _with_module_padding(checkpoint: Checkpoint, dialect: Dialect) -> Dialect:
+    """The dialect, with SAME worked out at run time where an efficientnet-pytorch module was built without a size."""
+    if checkpoint.padding is None:
+        return dialect
+    if (checkpoint.padding == "symmetric") != (dialect.padding == "symmetric"):
+        raise CheckpointError(f"{checkpoint.origin}: {dialect.name} means {dialect.padding} padding, but the module pads {checkpoint.padding}; check --source")
+    return replace(dialect, padding="same") if checkpoint.padding == "same" else dialect
 
 
 def _expected(dialect: Dialect, variant: Variant) -> dict[str, Shape]:
@@ -178,4 +192,6 @@ def _classifier(checkpoint: Checkpoint, head: list[str], variant: Variant) -> di
         what = f"unexpected tensors {', '.join(beside)}" if beside else f"{linear[0]} {list(weight.shape)}"
         raise CheckpointError(f"{origin}: the head has {what}; expected one linear layer from {variant.head_channels} features to the classes")
     bias = tensors.get(bias_key)
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise CheckpointError(f"{origin}: {bias_key} {list(bias.shape)}; expected {list(weight.shape[:1])}, one value for each class")
     return {"classifier.weight": weight, "classifier.bias": weight[:, 0] * 0 if bias is None else bias}

@@ -33,17 +33,23 @@ from edge_effnet.graph import (
 Array: TypeAlias = npt.NDArray[Any]
 #: Called with every tensor as it is made (the input's name included); what it returns takes the tensor's place.
 Hook: TypeAlias = Callable[[str, Array], Array]
+#: Computes one node from its inputs.
+Run: TypeAlias = Callable[[Node, list[Array]], Array]
 #: Bytes of one strip of a depthwise convolution: small enough for a core's second-level cache.
 _STRIP_BYTES = 1 << 18
 
 
-def execute(graph: Graph, images: Array, *, hook: Hook | None = None) -> Array:
-    """The output [N, C] for images [N, H, W, 3]; tensors are dropped as soon as no later node reads them."""
+def execute(graph: Graph, images: Array, *, hook: Hook | None = None, run: Run | None = None) -> Array:
+    """The output [N, C] for images [N, H, W, 3]; tensors are dropped as soon as no later node reads them.
+
+    run: computes a node in `run_node`'s place.
+    """
     keep = hook or (lambda _name, tensor: tensor)
+    compute = run or run_node
     tensors = {graph.input_name: keep(graph.input_name, images)}
     last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
     for index, node in enumerate(graph.nodes):
-        tensors[node.name] = keep(node.name, run_node(node, [tensors[name] for name in node.inputs]))
+        tensors[node.name] = keep(node.name, compute(node, [tensors[name] for name in node.inputs]))
         for name in set(node.inputs):
             if last_use[name] == index and name != graph.output_name:
                 del tensors[name]

@@ -2,47 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.graph import Graph, weighted
 from edge_effnet.numerics import QuantParams
+from edge_effnet.quantization.bias_correction import correct_biases
 from edge_effnet.quantization.calibration import CalibrationSet
+from edge_effnet.quantization.equalisation import equalise
+from edge_effnet.quantization.lanes import LaneChoice, choose_lanes, split_lanes
+from edge_effnet.quantization.moments import InputMoments, collect_moments
+from edge_effnet.quantization.noise import tensor_noise
 from edge_effnet.quantization.normalisation import fold_normalisation, network_input
 from edge_effnet.quantization.ranges import activation_params
+from edge_effnet.quantization.recipe import Recipe
 from edge_effnet.quantization.records import QuantizedGraph, QuantizedWeight
-from edge_effnet.quantization.rounding import round_to_nearest, weight_scales
-from edge_effnet.quantization.statistics import collect_statistics
+from edge_effnet.quantization.rounding import round_for_output, round_to_nearest, weight_scales
+from edge_effnet.quantization.sensitivity import Sensitivity, channel_sensitivity
+from edge_effnet.quantization.simulate import local_mean_errors
+from edge_effnet.quantization.statistics import TensorStatistics, collect_statistics
 
 #: Told the name of a stage, how much of it is done and how much there is; for progress bars.
 Progress: TypeAlias = Callable[[str, int, int], None]
+Inputs: TypeAlias = Callable[[str, int], Iterator[npt.NDArray[np.float32]]]
 
 
-def quantize_plain(graph: Graph, calibration: CalibrationSet, *, progress: Progress | None = None) -> QuantizedGraph:
-    """int8 by mean of per-image min/max and nearest rounding: the baseline that better recipes are measured against."""
+@dataclass(frozen=True, eq=False)
+class QuantizationTrace:
+    """What the stages found and did, for reports and for returning tensors to float.
+
+    graph: the float graph that was quantized (normalisation folded in, equalised, split), before bias correction.
+    noise: tensor name → expected logit noise power. lanes: the splits, most gain first.
+    """
+
+    graph: Graph
+    statistics: Mapping[str, TensorStatistics]
+    sensitivity: Sensitivity
+    noise: Mapping[str, float]
+    lanes: tuple[LaneChoice, ...]
+
+
+def quantize(
+    graph: Graph, calibration: CalibrationSet, *, recipe: Recipe | None = None, seed: int = 0, progress: Progress | None = None
+) -> tuple[QuantizedGraph, QuantizationTrace]:
+    """int8 weights and activations for a float graph, from unlabelled photos.
+
+    Deterministic: the same graph, photos, recipe and seed give the same parameters. Raises CalibrationError.
+    """
+    recipe = recipe or Recipe()
     folded, image = fold_normalisation(graph, calibration.preprocessing)
-    activations = activation_params(folded, collect_statistics(folded, _inputs(calibration, image, "statistics", progress)), image)
+    inputs = _inputs(calibration, image, progress)
+    prepared, lanes = _prepare(folded, inputs, recipe, seed)
+    statistics = collect_statistics(prepared, inputs("ranges", recipe.statistics_images))
+    sensitivity = channel_sensitivity(prepared, inputs("sensitivity", recipe.sensitivity_images), seed=seed)
+    weights_of_channels = sensitivity if recipe.weigh_channels else None
+    activations = activation_params(prepared, statistics, image, method=recipe.ranges, sensitivity=weights_of_channels)
+    moments = collect_moments(prepared, inputs("moments", recipe.moments_images)) if _needs_moments(recipe) else {}
+    weights = _round_weights(prepared, activations, moments, recipe)
+    corrected = _correct(prepared, activations, weights, moments, inputs, recipe)
+    summary = {"recipe": recipe.to_dict(), "lanes": {choice.block: len(choice.wide) for choice in lanes}, "float_tensors": []}
+    trace = QuantizationTrace(prepared, statistics, sensitivity, tensor_noise(prepared, statistics, sensitivity, activations), lanes)
+    return QuantizedGraph(corrected, activations, weights, summary), trace
+
+
+def _prepare(graph: Graph, inputs: Inputs, recipe: Recipe, seed: int) -> tuple[Graph, tuple[LaneChoice, ...]]:
+    """The float graph rescaled and split, both without changing what it computes."""
+    if recipe.equalise:
+        graph = equalise(graph, collect_statistics(graph, inputs("equalisation", recipe.sensitivity_images)))
+    if recipe.lanes is None:
+        return graph, ()
+    statistics = collect_statistics(graph, inputs("lanes", recipe.sensitivity_images))
+    sensitivity = channel_sensitivity(graph, inputs("lanes", recipe.sensitivity_images), seed=seed)
+    expected = sum(tensor_noise(graph, statistics, sensitivity).values())
+    choices = choose_lanes(graph, statistics, sensitivity, least_gain=recipe.lanes * expected)
+    for choice in choices:
+        graph = split_lanes(graph, choice)
+    return graph, choices
+
+
+def _needs_moments(recipe: Recipe) -> bool:
+    return recipe.rounding == "output" or recipe.bias_correction != "none"
+
+
+def _round_weights(graph: Graph, activations: Mapping[str, QuantParams], moments: Mapping[str, InputMoments], recipe: Recipe) -> dict[str, QuantizedWeight]:
     weights = {}
-    for node in weighted(folded.nodes):
+    for node in weighted(graph.nodes):
         params = activations.get(node.inputs[0])
-        weights[node.name] = round_to_nearest(node, weight_scales(node, params.scale if params else 1.0))
-    return QuantizedGraph(folded, activations, weights)
+        scales = weight_scales(node, params.scale if params else 1.0)
+        weights[node.name] = round_to_nearest(node, scales) if recipe.rounding == "nearest" else round_for_output(node, scales, moments[node.name])
+    return weights
 
 
-def _inputs(calibration: CalibrationSet, image: QuantParams, stage: str, progress: Progress | None) -> Iterator[npt.NDArray[np.float32]]:
-    """The photos as the folded graph takes them, telling `progress` of each."""
-    for done, pixels in enumerate(calibration, 1):
-        yield network_input(pixels, image)
-        if progress is not None:
-            progress(stage, done, len(calibration))
+def _correct(
+    graph: Graph,
+    activations: Mapping[str, QuantParams],
+    weights: Mapping[str, QuantizedWeight],
+    moments: Mapping[str, InputMoments],
+    inputs: Inputs,
+    recipe: Recipe,
+) -> Graph:
+    if recipe.bias_correction == "none":
+        return graph
+    errors: Mapping[str, Any] = {}
+    if recipe.bias_correction == "weights-and-activations":
+        errors = local_mean_errors(graph, activations, inputs("bias correction", recipe.moments_images))
+    return correct_biases(graph, weights, moments, errors)
 
 
 def quantize_weights_only(graph: Graph) -> QuantizedGraph:
     """int8 weights, everything else float32; needs no photos."""
-    weights: dict[str, QuantizedWeight] = {}
-    for node in weighted(graph.nodes):
-        weights[node.name] = round_to_nearest(node, weight_scales(node, 1.0))
-    return QuantizedGraph(graph, {}, weights)
+    weights = {node.name: round_to_nearest(node, weight_scales(node, 1.0)) for node in weighted(graph.nodes)}
+    return QuantizedGraph(graph, {}, weights, {"recipe": "weights to the nearest step, per channel"})
+
+
+def _inputs(calibration: CalibrationSet, image: QuantParams, progress: Progress | None) -> Inputs:
+    """A stage's photos as the folded graph takes them, telling `progress` of each."""
+
+    def stream(stage: str, limit: int) -> Iterator[npt.NDArray[np.float32]]:
+        total = min(limit, len(calibration))
+        for done, pixels in enumerate(islice(calibration, limit), 1):
+            yield network_input(pixels, image)
+            if progress is not None:
+                progress(stage, done, total)
+
+    return stream

@@ -16,23 +16,24 @@ from edge_effnet.errors import CalibrationError
 from edge_effnet.graph import Graph
 from edge_effnet.quantization.execute import execute
 
-#: Bins of a histogram, over a symmetric range that doubles when a value falls outside.
-BINS = 2048
+#: Bins of a channel's histogram, over a symmetric range that doubles when a value falls outside.
+BINS = 256
 _SAMPLES = 1 << 16
+_SMALLEST_REACH = 2.0**-12
 
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """counts float64[BINS] over [-reach, reach]; `reach` is a power of two."""
+    """counts float32[C, BINS] of each channel over [-reach, reach]; reach float64[C], powers of two."""
 
-    counts: npt.NDArray[np.float64]
-    reach: float
+    counts: npt.NDArray[np.float32]
+    reach: npt.NDArray[np.float64]
 
     @property
     def centers(self) -> npt.NDArray[np.float64]:
-        """float64[BINS], the middle of each bin."""
+        """float64[C, BINS], the middle of each bin."""
         width = 2 * self.reach / BINS
-        return np.asarray(-self.reach + width * (np.arange(BINS) + 0.5), np.float64)
+        return np.asarray(-self.reach[:, None] + width[:, None] * (np.arange(BINS) + 0.5), np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class TensorStatistics:
     """Statistics of one tensor over all photos.
 
     low, high: extremes over all photos; mean_low, mean_high: means of each photo's extremes. channel_*: float64[C]
-    along the last axis: extremes, mean, and mean square.
+    along the last axis.
     """
 
     low: float
@@ -51,7 +52,20 @@ class TensorStatistics:
     channel_low: npt.NDArray[np.float64]
     channel_high: npt.NDArray[np.float64]
     channel_mean: npt.NDArray[np.float64]
-    channel_square: npt.NDArray[np.float64]
+
+    def of_channels(self, chosen: npt.NDArray[Any]) -> TensorStatistics:
+        """The same for some channels (indices or a mask); per-photo means are scaled down with the extremes."""
+        low, high = float(self.channel_low[chosen].min()), float(self.channel_high[chosen].max())
+        return TensorStatistics(
+            low=low,
+            high=high,
+            mean_low=max(self.mean_low, low),
+            mean_high=min(self.mean_high, high),
+            histogram=Histogram(self.histogram.counts[chosen], self.histogram.reach[chosen]),
+            channel_low=self.channel_low[chosen],
+            channel_high=self.channel_high[chosen],
+            channel_mean=self.channel_mean[chosen],
+        )
 
 
 def collect_statistics(graph: Graph, inputs: Iterable[npt.NDArray[np.float32]]) -> Mapping[str, TensorStatistics]:
@@ -73,15 +87,14 @@ def collect_statistics(graph: Graph, inputs: Iterable[npt.NDArray[np.float32]]) 
 class _Gathered:
     """Sums of one tensor while the photos stream by."""
 
-    lows: list[Any] = field(default_factory=list)
-    highs: list[Any] = field(default_factory=list)
+    lows: list[float] = field(default_factory=list)
+    highs: list[float] = field(default_factory=list)
     channel_low: Any = np.inf
     channel_high: Any = -np.inf
     channel_sum: Any = 0.0
-    channel_square: Any = 0.0
     values: int = 0
-    counts: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(BINS))
-    reach: float = 2.0**-10
+    counts: Any = None
+    reach: Any = None
 
     def add(self, tensor: npt.NDArray[np.float32]) -> None:
         flat = tensor.reshape(-1, tensor.shape[-1])
@@ -92,17 +105,22 @@ class _Gathered:
         self.lows.append(float(low.min()))
         self.highs.append(float(high.max()))
         self.channel_sum = self.channel_sum + flat.sum(axis=0, dtype=np.float64)
-        self.channel_square = self.channel_square + np.einsum("nc,nc->c", flat, flat, dtype=np.float64)
         self.values += len(flat)
-        self._count(tensor.reshape(-1)[:: max(1, tensor.size // _SAMPLES)], max(abs(self.lows[-1]), abs(self.highs[-1])))
+        self._count(flat[:: max(1, tensor.size // _SAMPLES)], np.maximum(-low, high))
 
-    def _count(self, sample: npt.NDArray[np.float32], reach: float) -> None:
-        while self.reach < reach:
-            pairs = self.counts.reshape(-1, 2).sum(axis=1)
-            self.counts = np.pad(pairs, BINS // 4)
-            self.reach *= 2
-        bins = ((sample + self.reach) * (BINS / (2 * self.reach))).astype(np.int32)
-        self.counts += np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
+    def _count(self, rows: npt.NDArray[np.float32], reach: npt.NDArray[np.float32]) -> None:
+        channels = rows.shape[1]
+        if self.counts is None:
+            self.counts, self.reach = np.zeros((channels, BINS), np.float32), np.full(channels, _SMALLEST_REACH)
+        while (wider := self.reach < reach).any():
+            pairs = self.counts[wider].reshape(-1, BINS // 2, 2).sum(axis=2)
+            self.counts[wider] = np.pad(pairs, ((0, 0), (BINS // 4, BINS // 4)))
+            self.reach[wider] *= 2
+        scale = (BINS / (2 * self.reach)).astype(np.float32)
+        bins = (rows * scale + np.float32(BINS / 2)).astype(np.int32)
+        np.minimum(bins, BINS - 1, out=bins)
+        bins += np.arange(channels, dtype=np.int32) * BINS
+        self.counts += np.bincount(bins.reshape(-1), minlength=channels * BINS).reshape(channels, BINS)
 
     def finished(self) -> TensorStatistics:
         return TensorStatistics(
@@ -113,6 +131,5 @@ class _Gathered:
             histogram=Histogram(self.counts, self.reach),
             channel_low=np.asarray(self.channel_low, np.float64),
             channel_high=np.asarray(self.channel_high, np.float64),
-            channel_mean=self.channel_sum / self.values,
-            channel_square=self.channel_square / self.values,
+            channel_mean=np.asarray(self.channel_sum / self.values, np.float64),
         )

@@ -78,7 +78,7 @@ def without_engine_banner() -> Iterator[None]:
 
 def positive(text: str) -> int:
     """A whole number of at least 1, for argparse."""
-    value = int(text) if text.lstrip("-").isdigit() else 0
+    value = int(text) if text.isdecimal() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return value

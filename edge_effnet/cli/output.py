@@ -39,7 +39,7 @@ class _Text:
         elif not result["predictions"]:
             lines.append("    nothing above the threshold")
         lines += [f"  {100 * found['score']:5.1f} %  {found['label']}" for found in result.get("predictions", [])]
-        _write("\n".join(lines) + "\n")
+        sys.stdout.write("\n".join(lines) + "\n")
 
     def finish(self) -> None:
         pass
@@ -47,7 +47,7 @@ class _Text:
 
 class _JsonLines:
     def add(self, result: Result) -> None:
-        _write(json.dumps(result, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
 
     def finish(self) -> None:
         pass
@@ -61,7 +61,7 @@ class _Json:
         self._results.append(result)
 
     def finish(self) -> None:
-        _write(json.dumps(self._results, ensure_ascii=False, indent=2) + "\n")
+        sys.stdout.write(json.dumps(self._results, ensure_ascii=False, indent=2) + "\n")
 
 
 class _Csv:
@@ -77,9 +77,3 @@ class _Csv:
 
     def finish(self) -> None:
         pass
-
-
-def _write(text: str) -> None:
-    """To standard output, whatever its encoding; a name with bytes that are no text is escaped."""
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))

@@ -13,7 +13,7 @@ from edge_effnet.classifier import Classifier
 from edge_effnet.cli.options import add_engine_options, add_preprocessing_options, names, open_classifier, positive
 from edge_effnet.cli.output import FORMATS, Result, make_printer
 from edge_effnet.cli.progress import with_progress
-from edge_effnet.errors import ImageError, UsageError
+from edge_effnet.errors import ImageError, OutputError, UsageError
 from edge_effnet.files import require_writable_folder
 from edge_effnet.images import expand_sources
 
@@ -41,8 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--threshold {arguments.threshold} is not between 0 and 1")
     sources = list(_sources(arguments.sources))
     if arguments.save:
-        Path(arguments.save).mkdir(parents=True, exist_ok=True)
-        require_writable_folder(Path(arguments.save) / "photo")
+        _make_folder(Path(arguments.save))
     with open_classifier(arguments, arguments.model) as classifier:
         classifier.class_indices(allow=arguments.allow, deny=arguments.deny)  # a wrong label ends the run before it begins
         printer = make_printer(arguments.format)
@@ -53,6 +52,14 @@ def run(arguments: argparse.Namespace) -> int:
             printer.add(result)
         printer.finish()
     return 2 if failed else 0
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"can't make the folder {folder}: {error.strerror or error}") from error
+    require_writable_folder(folder / "photo")
 
 
 def _sources(given: list[str]) -> Iterator[tuple[str, Any]]:

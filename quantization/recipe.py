@@ -1,0 +1,47 @@
+"""What quantization does: the choices, with what was measured to be best as their defaults."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+from edge_effnet.errors import UsageError
+from edge_effnet.quantization.ranges import RangeMethod
+
+Rounding: TypeAlias = Literal["nearest", "output"]
+BiasCorrection: TypeAlias = Literal["none", "weights", "weights-and-activations"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to quantize. The defaults are the best known; `PLAIN` is what converters commonly do.
+
+    ranges: "mse" weighs each channel's errors by what they do to the logits. rounding: "output" changes each layer's
+    output least. lanes: share of the expected logit noise that splitting a block must save to be done; None splits
+    none. statistics_images, moments_images, sensitivity_images: how many of the photos each stage looks at.
+    """
+
+    ranges: RangeMethod = "mse"
+    weigh_channels: bool = True
+    equalise: bool = True
+    lanes: float | None = 0.005
+    rounding: Rounding = "output"
+    bias_correction: BiasCorrection = "weights-and-activations"
+    statistics_images: int = 256
+    moments_images: int = 128
+    sensitivity_images: int = 64
+
+    def __post_init__(self) -> None:
+        for value, kind in ((self.ranges, RangeMethod), (self.rounding, Rounding), (self.bias_correction, BiasCorrection)):
+            if value not in get_args(kind):
+                raise UsageError(f"recipe: {value!r} is unknown; expected one of {', '.join(get_args(kind))}")
+        if self.lanes is not None and not 0 <= self.lanes <= 1:
+            raise UsageError(f"recipe: lanes {self.lanes}; expected a share of 0 to 1, or None")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, for the document."""
+        return asdict(self)
+
+
+#: Mean of per-image min/max, nearest rounding, nothing else: the baseline.
+PLAIN = Recipe(ranges="mean-min-max", weigh_channels=False, equalise=False, lanes=None, rounding="nearest", bias_correction="none")

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from support import foreign
+
+from .conftest import PHOTOS, Run, is_one_error
+
+pytestmark = pytest.mark.litert
+CAT, COFFEE = PHOTOS / "chelsea.jpg", PHOTOS / "coffee.jpg"
+Exported = dict[tuple[str, str], Path]
+
+
+@pytest.mark.parametrize(("photo", "labels"), [("chelsea", ("cat", "tabby")), ("coffee", ("espresso", "cup")), ("rocket", ("missile", "projectile"))])
+def test_the_bundled_model(run: Run, photo: str, labels: tuple[str, ...]) -> None:
+    outcome = run("predict", PHOTOS / f"{photo}.jpg", "--top-k", "1")
+    assert (outcome.status, outcome.err) == (0, "")
+    name, best = outcome.out.splitlines()
+    assert name == str(PHOTOS / f"{photo}.jpg")
+    assert best[:10].strip().endswith("%")
+    assert any(label in best.lower() for label in labels)
+
+
+def test_json(run: Run) -> None:
+    (result, second) = json.loads(run("predict", CAT, COFFEE, "--format", "json", "--top-k", "2").out)
+    assert list(result) == ["source", "model", "engine", "predictions", "timing_ms"]
+    assert (result["source"], result["engine"], second["source"]) == (str(CAT), "litert", str(COFFEE))
+    assert result["model"].endswith("lite0-int8.tflite")
+    assert [list(found) for found in result["predictions"]] == [["index", "label", "score"]] * 2
+    assert 1 >= result["predictions"][0]["score"] >= result["predictions"][1]["score"] > 0
+    assert list(result["timing_ms"]) == ["decode", "preprocess", "inference", "postprocess"]
+
+
+def test_json_lines_and_csv(run: Run) -> None:
+    lines = run("predict", CAT, COFFEE, "--format", "jsonl", "--top-k", "1").out.splitlines()
+    assert [json.loads(line)["source"] for line in lines] == [str(CAT), str(COFFEE)]
+    rows = list(csv.DictReader(io.StringIO(run("predict", CAT, "--format", "csv", "--top-k", "3").out)))
+    assert list(rows[0]) == ["source", "rank", "index", "label", "score", "error"]
+    assert [row["rank"] for row in rows] == ["1", "2", "3"]
+    assert rows[0]["label"] == json.loads(lines[0])["predictions"][0]["label"]
+
+
+@pytest.mark.parametrize("output", ["text", "json", "jsonl", "csv"])
+def test_a_broken_file_among_good_ones_is_reported_in_its_place(run: Run, tmp_path: Path, output: str) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no image")
+    outcome = run("predict", CAT, broken, tmp_path / "gone.jpg", COFFEE, "--format", output, "--top-k", "1")
+    assert outcome.status == 2
+    assert [line.split(": ")[1] for line in outcome.err.splitlines()] == ["error", "error"]
+    positions = [outcome.out.index(text) for text in (str(CAT), str(broken), "gone.jpg", str(COFFEE))]
+    assert positions == sorted(positions)
+    if output == "json":
+        assert [sorted(result) for result in json.loads(outcome.out)][1:3] == [["error", "source"]] * 2
+        assert json.loads(outcome.out)[1]["error"] == f"{broken}: not a JPEG, PNG, WEBP, BMP, GIF, TIFF image"
+    if output == "csv":
+        assert [row["error"] != "" for row in csv.DictReader(io.StringIO(outcome.out))] == [False, True, True, False]
+
+
+def test_folders_and_globs(run: Run) -> None:
+    names = sorted(str(path) for path in PHOTOS.glob("*.jpg"))
+    for source in (PHOTOS, PHOTOS / "*.jpg"):
+        outcome = run("predict", source, "--format", "jsonl", "--top-k", "1")
+        assert [json.loads(line)["source"] for line in outcome.out.splitlines()] == names
+    assert is_one_error(run("predict", PHOTOS / "*.webp"), "holds no images")
+
+
+def test_standard_input() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_effnet", "predict", "-", "--format", "json"], input=CAT.read_bytes(), capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)[0]["source"] == "-"
+    done = subprocess.run([sys.executable, "-m", "edge_effnet", "predict", "-"], input=b"", capture_output=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"edge-effnet: error: image bytes: not a JPEG")
+
+
+def test_choosing_classes(run: Run) -> None:
+    def labels(*options: str) -> list[str]:
+        (result,) = json.loads(run("predict", CAT, "--format", "json", *options).out)
+        return [found["label"] for found in result["predictions"]]
+
+    best = labels("--top-k", "1")[0]
+    assert len(labels("--top-k", "5000")) == 1000
+    assert sorted(labels("--allow", "espresso, 504,CUP")) == ["coffee mug", "cup", "espresso"]
+    assert best not in labels("--deny", best)
+    assert labels("--threshold", "1") == []
+    assert run("predict", CAT, "--threshold", "1").out.endswith("nothing above the threshold\n")
+    assert is_one_error(run("predict", CAT, "--allow", "esspresso"), "label 'esspresso' is not among the model's 1000; did you mean 'espresso'")
+
+
+def test_labels_of_ones_own(run: Run, tmp_path: Path, exported: Exported) -> None:
+    (tmp_path / "names.txt").write_text("un\ndeux\ntrois\n")
+    for (_, ending), path in exported.items():
+        outcome = run("predict", CAT, "--model", path, "--labels", tmp_path / "names.txt", "--format", "json")
+        (result,) = json.loads(outcome.out)
+        assert {found["label"] for found in result["predictions"]} == {"un", "deux", "trois"}
+        assert result["engine"] == {"tflite": "litert", "onnx": "onnxruntime"}[ending]
+    (tmp_path / "names.txt").write_text("un\n")
+    assert is_one_error(run("predict", CAT, "--labels", tmp_path / "names.txt"), "labels has 1 labels, the model 1000 classes")
+
+
+def test_saving_annotated_copies(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "chelsea.png").write_bytes(CAT.read_bytes())
+    outcome = run("predict", CAT, tmp_path / "other" / "chelsea.png", "--save", tmp_path / "out" / "deep", "--top-k", "3")
+    assert outcome.status == 0
+    assert sorted(path.name for path in (tmp_path / "out" / "deep").iterdir()) == ["chelsea-2.jpg", "chelsea.jpg"]
+    with Image.open(tmp_path / "out" / "deep" / "chelsea.jpg") as copy, Image.open(CAT) as photo:
+        assert copy.format == "JPEG"
+        assert copy.height > photo.height
+        assert copy.width >= photo.width
+
+
+def test_saving_where_nothing_can_be_saved(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert is_one_error(run("predict", CAT, "--save", folder), f"can't make the folder {folder}: ")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert is_one_error(run("predict", CAT, "--save", tmp_path), f"no permission to write in {tmp_path}")
+
+
+def test_files_of_other_makers(run: Run, tmp_path: Path) -> None:
+    model = foreign.tflite(tmp_path / "m.tflite")
+    assert is_one_error(
+        run("predict", CAT, "--model", model), "made by another tool, and doesn't say how to prepare photos; say it: --mean, --std and --image-size"
+    )
+    outcome = run("predict", CAT, "--model", model, "--image-size", "8", "--mean", "0.485,0.456,0.406", "--std", "0.2", "--crop-pct", "0.9", "--format", "json")
+    assert [found["label"][:6] for found in json.loads(outcome.out)[0]["predictions"]] == ["class "] * 3
+    assert is_one_error(run("predict", CAT, "--model", model, "--image-size", "9"), "its input is [1, 8, 8, 3]; expected [1, 9, 9, 3]")
+
+
+@pytest.mark.parametrize(("module", "message"), [("onnxruntime", "pip install 'edge-effnet[onnx]'")])
+def test_a_missing_extra_is_named(run: Run, exported: Exported, monkeypatch: pytest.MonkeyPatch, module: str, message: str) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    assert is_one_error(run("predict", CAT, "--model", exported["fp32", "onnx"]), message)
+
+
+def test_names_that_are_no_text_are_printed_all_the_same(tmp_path: Path) -> None:
+    name = bytes(tmp_path) + b"/\xff\xe9.jpg"
+    try:
+        with open(name, "wb") as file:
+            file.write(CAT.read_bytes())
+    except OSError:
+        pytest.skip("this file system wants text")
+    for output in ("text", "json", "csv"):
+        environment: Any = {"PATH": "", "PYTHONIOENCODING": "ascii"}
+        command = [sys.executable, "-m", "edge_effnet", "predict", "--format", output, "--top-k", "1", name]
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert b"cat" in done.stdout

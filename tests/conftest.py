@@ -1,0 +1,53 @@
+"""Fixtures that several folders share; what is expensive is made once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.golden import State, make_state
+from support.photos import synthetic_photo
+
+from edge_effnet import Classifier
+
+ROOT = Path(__file__).parents[1]
+PHOTOS = ROOT / "examples" / "photos"
+LABELS = ("cat", "dog", "Köln")
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six small PNGs."""
+    folder = tmp_path_factory.mktemp("photos")
+    for seed in range(6):
+        synthetic_photo(seed).save(folder / f"photo{seed}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lite0_state() -> State:
+    """Lite0 with 3 classes, in timm's names."""
+    return make_state("timm-tf", "lite0", classes=len(LABELS))
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, lite0_state: State, photo_folder: Path) -> dict[tuple[str, str], Path]:
+    """(precision, ending) → a Lite0 file at 64 px with 3 labelled classes. Tests must copy before they change one."""
+    from edge_effnet.exporters import export
+
+    folder = tmp_path_factory.mktemp("exported")
+    made = {}
+    for precision in ("fp32", "int8"):
+        for ending in ("tflite", "onnx"):
+            path = folder / f"lite0-{precision}.{ending}"
+            export(lite0_state, path, precision=precision, source="timm-tf", image_size=64, labels=LABELS, calibration=photo_folder)  # type: ignore[arg-type]
+            made[precision, ending] = path
+    return made
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Iterator[Classifier]:
+    """The model that comes with the package, on one thread."""
+    with Classifier(threads=1) as classifier:
+        yield classifier

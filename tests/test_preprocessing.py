@@ -1,0 +1,169 @@
+"""Resizing, cropping and normalising, against PIL and arithmetic written out here."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from support.photos import synthetic_photo
+
+from edge_effnet import Preprocessing
+from edge_effnet.errors import UsageError
+from edge_effnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, resize_and_crop, resize_for_crop_pct
+
+HALF = (0.5, 0.5, 0.5)
+
+
+def torchvision_transform(image: Image.Image, resize: int, crop: int, method: Image.Resampling) -> Image.Image:
+    """transforms.functional.resize and center_crop of torchvision 0.28, for images at least as large as the crop."""
+    width, height = image.size
+    size = (resize, int(resize * height / width)) if width <= height else (int(resize * width / height), resize)
+    image = image.resize(size, method)
+    top, left = round((image.height - crop) / 2.0), round((image.width - crop) / 2.0)
+    return image.crop((left, top, left + crop, top + crop))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(
+    ("size", "resize", "crop"),
+    [
+        ((80, 64), 40, 32),
+        ((100, 67), 40, 32),
+        ((64, 80), 40, 32),
+        ((64, 64), 64, 32),
+        ((61, 47), 37, 32),
+        ((47, 61), 37, 30),
+        ((333, 91), 32, 32),
+        ((20, 30), 64, 64),
+    ],
+)
+def test_the_same_pixels_as_pil(size: tuple[int, int], resize: int, crop: int, interpolation: str) -> None:
+    image = synthetic_photo(1, *size)
+    method = Image.Resampling.BICUBIC if interpolation == "bicubic" else Image.Resampling.BILINEAR
+    expected = np.asarray(torchvision_transform(image, resize, crop, method))
+    found = Preprocessing(resize, crop, interpolation).pixels(image)  # type: ignore[arg-type]
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_two_interpolations_differ() -> None:
+    image = synthetic_photo(1)
+    assert (Preprocessing(32, 32, "bilinear").pixels(image) != Preprocessing(32, 32, "bicubic").pixels(image)).any()
+
+
+def test_it_is_antialiased() -> None:
+    """Shrinking a checkerboard gives grey; without antialiasing single pixels would survive."""
+    board = Image.fromarray(np.kron(np.indices((128, 128)).sum(0) % 2, np.ones((1, 1))).astype(np.uint8) * 255).convert("RGB")
+    pixels = Preprocessing(32, 32, "bilinear").pixels(board)
+    assert np.abs(pixels.astype(int) - 128).max() <= 8
+
+
+@pytest.mark.parametrize(("margin", "offset"), [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (5, 2), (7, 4)])
+def test_crop_offsets_round_half_to_even(margin: int, offset: int) -> None:
+    """torchvision: int(round((side - crop) / 2)); round(0.5) is 0, round(1.5) is 2, round(2.5) is 2."""
+    columns = np.arange(32 + margin, dtype=np.uint8)
+    image = Image.fromarray(np.repeat(np.repeat(columns[None, :, None], 32, 0), 3, 2))
+    pixels = np.asarray(resize_and_crop(image, resize=32, crop=32, interpolation="bicubic"))
+    assert pixels[0, 0, 0] == offset
+    assert pixels[0, -1, 0] == offset + 31
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(8, 48), st.integers(0, 16))
+@settings(max_examples=40, deadline=None)
+def test_any_photo_gives_the_crop(width: int, height: int, crop: int, more: int) -> None:
+    assert Preprocessing(crop + more, crop).pixels(Image.new("RGB", (width, height), (10, 20, 30))).tolist() == [[[10, 20, 30]] * crop] * crop
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 20000), (20000, 1), (3000, 40), (2, 2)])
+def test_extreme_shapes(size: tuple[int, int]) -> None:
+    pixels = Preprocessing(36, 32).pixels(Image.new("RGB", size, (200, 100, 50)))
+    assert pixels.shape == (32, 32, 3)
+    assert (pixels == (200, 100, 50)).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "pct", "expected"), [(224, 0.875, 256), (240, 0.882, 272), (260, 0.89, 292), (300, 0.904, 331), (380, 0.92, 413), (224, 1.0, 224)]
+)
+def test_timms_resize_is_the_floor(size: int, pct: float, expected: int) -> None:
+    assert resize_for_crop_pct(size, pct) == math.floor(size / pct) == expected
+
+
+@pytest.mark.parametrize("pct", [0.0, -0.5, 1.01, math.nan])
+def test_an_impossible_share(pct: float) -> None:
+    with pytest.raises(UsageError, match=r"crop-pct .* is not in \(0, 1\]"):
+        resize_for_crop_pct(224, pct)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(IMAGENET_MEAN, IMAGENET_STD), (HALF, HALF)])
+def test_normalising(mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
+    expected = (pixels.astype(np.float64) / 255 - np.array(mean)) / np.array(std)
+    found = Preprocessing(7, 5, mean=mean, std=std).normalise(pixels)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_bgr_network_gets_its_channels_and_their_statistics() -> None:
+    """mean and std are those of R, G, B whatever the network's order."""
+    image = Image.new("RGB", (32, 32), (255, 0, 51))
+    settings_bgr = Preprocessing(32, 32, mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 4.0), channels="bgr")
+    pixels = settings_bgr.pixels(image)
+    assert pixels[0, 0].tolist() == [51, 0, 255]
+    np.testing.assert_allclose(settings_bgr.normalise(pixels)[0, 0], [(0.2 - 0.3) / 4, -0.1, 0.9], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"crop": 0}, "resize 64 and crop 0 don't fit; expected resize ≥ crop ≥ 1"),
+        ({"resize": 31, "crop": 32}, "resize 31 and crop 32 don't fit"),
+        ({"interpolation": "nearest"}, "interpolation 'nearest'; expected bilinear or bicubic"),
+        ({"channels": "rgba"}, "channels 'rgba'; expected rgb or bgr"),
+        ({"std": (1.0, 0.0, 1.0)}, "expected finite numbers, std above 0"),
+        ({"std": (1.0, math.inf, 1.0)}, "expected finite numbers"),
+        ({"mean": (math.nan, 0.0, 0.0)}, "expected finite numbers"),
+    ],
+)
+def test_values_that_cannot_be_meant(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Preprocessing(**{"resize": 64, "crop": 64, **changes})
+
+
+def test_a_photo_too_long_to_resize_whole() -> None:
+    """1 × 400,000 to a side of 260 would be 27 Gpx; only what the crop keeps is computed."""
+    column = np.repeat(np.arange(400_000)[:, None] // 100_000 * 60, 1, 1).astype(np.uint8)
+    pixels = Preprocessing(260, 224).pixels(Image.fromarray(column).convert("RGB"))
+    assert pixels.shape == (224, 224, 3)
+    assert set(np.unique(pixels)) <= set(range(60, 121))
+
+
+@pytest.mark.parametrize("size", [(300, 12), (12, 300)])
+def test_resizing_only_the_crop_gives_the_same(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    image, preprocessing = synthetic_photo(2, *size), Preprocessing(37, 32)
+    whole = preprocessing.pixels(image)
+    monkeypatch.setattr("edge_effnet.preprocessing.MAX_PIXELS", 1)
+    assert np.abs(preprocessing.pixels(image).astype(int) - whole).max() <= 1
+
+
+def test_to_and_from_the_document() -> None:
+    original = Preprocessing(37, 32, "bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bgr")
+    assert Preprocessing.from_dict(original.to_dict()) == original
+    assert original.to_dict()["mean"] == [0.1, 0.2, 0.3]
+    without = {key: value for key, value in original.to_dict().items() if key != "channels"}
+    assert Preprocessing.from_dict(without).channels == "rgb"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mean": [1, 2]}, {"mean": None}, {"std": "abc"}, {"resize": "x"}, {"crop": None}, {"resize": math.inf}, {"interpolation": ["bicubic"]}],
+)
+def test_a_document_with_wrong_values(change: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="preprocessing: "):
+        Preprocessing.from_dict({**Preprocessing(32, 32).to_dict(), **change})
+    with pytest.raises(UsageError, match="preprocessing: 'mean' in "):
+        Preprocessing.from_dict({"resize": 32, "crop": 32, "interpolation": "bicubic"})
