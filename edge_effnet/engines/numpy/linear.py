@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -75,19 +75,24 @@ def _integer_linear(node: Node, axis: int) -> Linear:
     weight, scales = _integer_weight(node, axis)
     others = tuple(index for index in range(weight.ndim) if index != axis)
     bias = _bias(node, weight.shape[axis], "int32").astype(np.int64) - source.zero_point * weight.sum(axis=others)
-    largest = int((_WIDEST_INPUT[node.output.dtype] * np.abs(weight).sum(axis=others) + np.abs(bias)).max(initial=0))
-    sums_type = np.float32 if largest < _EXACT_IN_FLOAT32 else np.float64
-    finish = _integer_finish(bias.astype(sums_type), source.scale * scales / target.scale, node)
-    return Linear(weight.astype(sums_type), source.zero_point, finish)
+    products = _WIDEST_INPUT[node.output.dtype] * np.abs(weight).sum(axis=others)
+    finish = _integer_finish(bias.astype(_exact_type(products + np.abs(bias))), source.scale * scales / target.scale, node)
+    return Linear(weight.astype(_exact_type(products)), source.zero_point, finish)
+
+
+def _exact_type(largest: npt.NDArray[np.int64]) -> type[np.floating[Any]]:
+    """float32 where it holds every integer up to these magnitudes, otherwise float64."""
+    return np.float32 if largest.max(initial=0) < _EXACT_IN_FLOAT32 else np.float64
 
 
 def _integer_finish(bias: Array, factor: npt.NDArray[np.float32], node: Node) -> Finish:
+    """bias: float64 where the sum with it needs that; dead channels have tiny weight scales and so huge integer biases."""
     target = node.affine(node.output)
     limits = integer_range(float_range(node), target, node.output.dtype)
 
     def finish(sums: Array, out: Array) -> None:
-        np.add(sums, bias, out=sums)
-        requantize(sums.astype(np.float32, copy=False), factor, target.zero_point, limits, out)
+        total = np.add(sums, bias, out=sums if sums.dtype == bias.dtype else None)
+        requantize(total.astype(np.float32, copy=False), factor, target.zero_point, limits, out)
 
     return finish
 

@@ -1,4 +1,4 @@
-"""The numpy engine's session: opens a `.tflite` file, runs its steps one after the other."""
+"""The numpy engine's session: opens a `.tflite` file and runs it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.engines.numpy.execution import allocate, execute
 from edge_effnet.engines.numpy.operands import Array, Operand, Workspace
-from edge_effnet.engines.numpy.program import Program, Step, compile_program
+from edge_effnet.engines.numpy.program import Program, compile_program
 from edge_effnet.engines.protocol import EngineStatus, Layout, TensorInfo
 from edge_effnet.errors import EngineError, first_line
 from edge_effnet.formats import read_tflite
@@ -34,30 +35,26 @@ class NumpySession:
             raise EngineError(f"{path}: has {len(file.inputs)} inputs and {len(file.outputs)} outputs; expected one image input and one output")
         self._input_index, self._output_index = file.inputs[0], file.outputs[0]
         try:
-            program: Program = compile_program(file, Workspace())
-            memory = np.empty(program.layout.size, np.uint8)
+            program = compile_program(file, Workspace())
+            self._buffers: dict[int, Array] = allocate(program)
         except MemoryError as error:
             raise EngineError(f"{path}: needs more memory than there is ({first_line(error)})") from error
+        self._program: Program | None = program
         self.input = _info(program.operands[self._input_index])
         self.output = _info(program.operands[self._output_index])
-        self._steps: tuple[Step, ...] = program.steps
-        self._tensors = {tensor: _view(memory, offset, program.operands[tensor]) for tensor, offset in program.layout.offsets.items()}
 
     def run(self, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The raw output for one input tensor."""
+        if self._program is None:
+            raise EngineError("this session is closed; open a new one")
         if tensor.shape != self.input.shape or tensor.dtype != self.input.dtype:
             raise EngineError(f"got {tensor.dtype}{list(tensor.shape)}; the model expects {self.input.dtype}{list(self.input.shape)}")
-        if not self._steps:
-            raise EngineError("this session is closed; open a new one")
-        tensors = {**self._tensors, self._input_index: np.ascontiguousarray(tensor)}
-        with np.errstate(all="ignore"):  # infinities are the file's own; the classifier refuses what isn't finite
-            for step in self._steps:
-                _execute(step, tensors)
-        return np.array(tensors[self._output_index])
+        found = execute(self._program, self._buffers, {self._input_index: np.ascontiguousarray(tensor)})
+        return np.array(found[self._output_index])
 
     def close(self) -> None:
         """Lets go of weights and buffers."""
-        self._steps, self._tensors = (), {}
+        self._program, self._buffers = None, {}
 
 
 def status() -> EngineStatus:
@@ -65,20 +62,6 @@ def status() -> EngineStatus:
     return EngineStatus("numpy", "numpy", np.__version__, None)
 
 
-def _execute(step: Step, tensors: dict[int, Array]) -> None:
-    inputs: list[Any] = [tensors[source] if isinstance(source, int) else source for source in step.inputs]
-    try:
-        step.kernel(inputs, tensors[step.output])
-    except (ValueError, IndexError, MemoryError) as error:
-        raise EngineError(f"{step.where} failed: {first_line(error)}") from error
-
-
 def _info(operand: Operand) -> TensorInfo:
     whole = len(operand.scales) == 1
     return TensorInfo(operand.name, operand.shape, operand.dtype, float(operand.scales[0]) if whole else 0.0, int(operand.zero_points[0]) if whole else 0)
-
-
-def _view(memory: npt.NDArray[np.uint8], offset: int, operand: Operand) -> Array:
-    dtype = np.dtype(operand.dtype)
-    size = int(np.prod(operand.shape, dtype=np.int64)) * dtype.itemsize
-    return memory[offset : offset + size].view(dtype).reshape(operand.shape)

@@ -1,0 +1,91 @@
+"""Whole files: the numpy engine against LiteRT, and what a session promises."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ai_edge_litert")
+from formats.conftest import SIZE, make_tflite
+
+from edge_effnet import Classifier
+from edge_effnet.engines import open_session
+from edge_effnet.engines.litert import LitertSession
+from edge_effnet.engines.numpy import NumpySession, status
+from edge_effnet.errors import EngineError, SlowEngineWarning
+
+pytestmark = pytest.mark.litert
+PHOTOS = sorted((Path(__file__).parents[3] / "examples" / "photos").glob("*.jpg"))
+
+
+@pytest.fixture(scope="module", params=["float32", "float16", "int8"])
+def model_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / f"{request.param}.tflite"
+    path.write_bytes(make_tflite(request.param))
+    return path
+
+
+def test_small_networks_with_every_kind_of_node(model_path: Path) -> None:
+    """Stem, swish, depthwise, squeeze-excitation, residual sum: float32 differs by the order of its sums, int8 not at all."""
+    ours, theirs = NumpySession(model_path, 1), LitertSession(model_path, 1)
+    assert (ours.input, ours.output, ours.layout) == (theirs.input, theirs.output, theirs.layout)
+    random = np.random.default_rng(1)
+    for _ in range(10):
+        image = random.integers(0, 256, (1, SIZE, SIZE, 3)).astype(np.uint8)
+        tensor = image if ours.input.dtype == "uint8" else (image / 128 - 1).astype(np.float32)
+        np.testing.assert_allclose(ours.run(tensor), theirs.run(tensor), rtol=1e-4, atol=1e-4)
+
+
+def test_the_bundled_model_on_the_example_photos() -> None:
+    with Classifier(engine="numpy", threads=1) as ours, Classifier(engine="litert", threads=1) as theirs:
+        assert (ours.engine, ours.engine_version) == ("numpy", f"numpy {np.__version__}")
+        for photo in PHOTOS:
+            np.testing.assert_allclose(ours.logits(photo), theirs.logits(photo), atol=1e-4)  # integers equal, the classifier is float
+
+
+def test_results_are_copies(model_path: Path) -> None:
+    session = NumpySession(model_path, 1)
+    first = session.run(np.zeros(session.input.shape, session.input.dtype))
+    kept = first.copy()
+    session.run(np.full(session.input.shape, 1, session.input.dtype))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_a_wrong_tensor_and_a_closed_session(model_path: Path) -> None:
+    session = NumpySession(model_path, 1)
+    with pytest.raises(EngineError, match=r"got float64\[1, 2\]; the model expects"):
+        session.run(np.zeros((1, 2)))
+    session.close()
+    session.close()
+    with pytest.raises(EngineError, match="closed"):
+        session.run(np.zeros(session.input.shape, session.input.dtype))
+
+
+def test_auto_is_left_with_numpy(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in ("ai_edge_litert", "tflite_runtime") else found(name, *rest))
+    with pytest.warns(SlowEngineWarning, match="no inference engine is installed, so numpy runs the model; LiteRT runs int8 files about"):
+        session = open_session(model_path, file_format="tflite", threads=1)
+    assert session.engine == "numpy"
+
+
+def test_auto_prefers_litert(model_path: Path) -> None:
+    assert open_session(model_path, file_format="tflite", threads=1).engine == "litert"
+
+
+def test_status() -> None:
+    assert status().version == np.__version__
+
+
+def test_numpy_alone_is_imported() -> None:
+    """Nothing but numpy and the standard library: what boards without wheels have."""
+    code = (
+        "import sys, edge_effnet.engines.numpy; "
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'PIL', 'ai_edge_litert', 'flatbuffers', 'onnx', 'torch', 'scipy'}))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
