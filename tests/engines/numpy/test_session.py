@@ -69,7 +69,7 @@ def test_a_wrong_tensor_and_a_closed_session(model_path: Path) -> None:
 def test_auto_is_left_with_numpy(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in ("ai_edge_litert", "tflite_runtime") else found(name, *rest))
-    with pytest.warns(SlowEngineWarning, match="no inference engine is installed, so numpy runs the model; LiteRT runs int8 files about"):
+    with pytest.warns(SlowEngineWarning, match="no inference engine is installed, so numpy runs the model; LiteRT runs int8 files 7 to 11"):
         session = open_session(model_path, file_format="tflite", threads=1)
     assert session.engine == "numpy"
 
