@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
-schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
-from engines.numpy.single import EVERY_INT8, Affine, assert_close, assert_equal, build, draw_affine, one_operator, tensor  # noqa: E402
+from engines.numpy.single import EVERY_INT8, Affine, assert_close, assert_equal, build, draw_affine, one_operator, tensor
 
 pytestmark = pytest.mark.litert
 ALL = EVERY_INT8.reshape(1, 1, 1, 256)

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
-schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
-from edge_effnet.engines.numpy.linear import linear  # noqa: E402
-from edge_effnet.engines.numpy.operands import Node, Operand  # noqa: E402
-from edge_effnet.errors import EngineError  # noqa: E402
-from engines.numpy.single import Affine, Array, assert_close, assert_equal, build, draw_affine, draw_integers, fused, run_numpy, tensor  # noqa: E402
+from edge_effnet.engines.numpy.linear import linear
+from edge_effnet.engines.numpy.operands import Node, Operand
+from edge_effnet.errors import EngineError
+from engines.numpy.single import Affine, Array, assert_close, assert_equal, build, draw_affine, draw_integers, fused, run_numpy, tensor
 
 pytestmark = pytest.mark.litert
 

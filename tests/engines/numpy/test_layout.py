@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
-schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
-from edge_effnet.errors import EngineError  # noqa: E402
-from engines.numpy.single import Affine, assert_equal, build, draw_integers, one_operator, run_numpy, tensor  # noqa: E402
+from edge_effnet.errors import EngineError
+from engines.numpy.single import Affine, assert_equal, build, draw_integers, one_operator, run_numpy, tensor
 
 pytestmark = pytest.mark.litert
 AFFINE = Affine(0.1, -11)

@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
-schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
-from edge_effnet.engines.numpy.operands import Workspace  # noqa: E402
-from edge_effnet.engines.numpy.program import compile_program  # noqa: E402
-from edge_effnet.errors import EngineError  # noqa: E402
-from edge_effnet.formats import read_tflite  # noqa: E402
-from engines.numpy.single import Affine, build, one_operator, run_numpy, tensor  # noqa: E402
+from edge_effnet.engines.numpy.operands import Workspace
+from edge_effnet.engines.numpy.program import compile_program
+from edge_effnet.errors import EngineError
+from edge_effnet.formats import read_tflite
+from engines.numpy.single import Affine, build, one_operator, run_numpy, tensor
 
 pytestmark = pytest.mark.litert
 SHAPE = (1, 2, 2, 3)

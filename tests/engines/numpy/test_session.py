@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("ai_edge_litert")
+from ai_edge_litert import schema_py_generated as schema
 from formats.conftest import SIZE, make_tflite
+from formats.mutants import mutations
 
 from edge_effnet import Classifier
 from edge_effnet.engines import open_session
 from edge_effnet.engines.litert import LitertSession
 from edge_effnet.engines.numpy import NumpySession, status
-from edge_effnet.errors import EngineError, SlowEngineWarning
+from edge_effnet.errors import EdgeEffnetError, EngineError, SlowEngineWarning
+from engines.numpy.single import one_operator
 
 pytestmark = pytest.mark.litert
 PHOTOS = sorted((Path(__file__).parents[3] / "examples" / "photos").glob("*.jpg"))
@@ -89,3 +90,25 @@ def test_numpy_alone_is_imported() -> None:
         "print(sorted({name.partition('.')[0] for name in sys.modules} & {'PIL', 'ai_edge_litert', 'flatbuffers', 'onnx', 'torch', 'scipy'}))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+def test_damaged_files_end_in_an_error_of_ours(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.tflite"
+    outcomes = set()
+    for data in mutations(make_tflite(kind), 400, seed=9):
+        path.write_bytes(data)
+        try:
+            session = NumpySession(path, 1)
+            session.run(np.zeros(session.input.shape, session.input.dtype))
+        except EdgeEffnetError as error:
+            outcomes.add(type(error).__name__)
+    assert outcomes == {"ModelFileError", "EngineError"}
+
+
+def test_files_of_several_inputs_are_refused(tmp_path: Path) -> None:
+    arrays = [np.zeros((1, 4), np.float32)] * 2
+    path = tmp_path / "two.tflite"
+    path.write_bytes(one_operator("ADD", [(array, None) for array in arrays], ((1, 4), "float32", None), options=schema.AddOptionsT()))
+    with pytest.raises(EngineError, match="has 2 inputs and 1 outputs; expected one image input and one output"):
+        NumpySession(path, 1)
