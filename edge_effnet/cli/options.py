@@ -21,7 +21,9 @@ from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_cr
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """--engine and --threads."""
     parser.add_argument("--engine", choices=("auto", *ENGINES), default="auto", help="what runs the model (default: what fits the file and is installed)")
-    parser.add_argument("--threads", type=positive, metavar="N", help="engine threads (default: the cores there are, at most 4)")
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="engine threads (default: the cores there are, at most 4); numpy takes OPENBLAS_NUM_THREADS instead"
+    )
 
 
 def add_preprocessing_options(parser: argparse.ArgumentParser) -> None:

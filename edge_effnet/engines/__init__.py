@@ -41,8 +41,8 @@ def _open_numpy(path: Path, threads: int) -> Session:
 ENGINES: Mapping[str, tuple[str, Opener]] = MappingProxyType(
     {"litert": ("tflite", _open_litert), "onnxruntime": ("onnx", _open_onnxruntime), "numpy": ("tflite", _open_numpy)}
 )
-#: Measured on one x86-64 core (AMD EPYC): Lite0 and B0, int8 51.6 / 4.5 and 39.8 / 5.6 ms, float32 33.5 / 9.0 and 38.9 / 11.8 ms.
-_SLOWER = "LiteRT runs int8 files 7 to 11 times as fast, float files 3 to 4 times"
+#: Measured on one x86-64 core (AMD EPYC), numpy / LiteRT in ms: int8 Lite0 35 / 4.5, B0 39 / 5.6; float32 34 / 9.2, 39 / 11.3.
+_SLOWER = "LiteRT runs int8 files 7 to 8 times as fast, float files 3 to 4 times"
 
 
 def open_session(path: Path, *, file_format: str, engine: str = "auto", threads: int) -> Session:

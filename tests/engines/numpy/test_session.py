@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from formats.conftest import SIZE, make_tflite
 from formats.mutants import mutations
 
 from edge_effnet import Classifier
+from edge_effnet.cli import main
 from edge_effnet.engines import open_session
 from edge_effnet.engines.litert import LitertSession
 from edge_effnet.engines.numpy import NumpySession, status
@@ -67,12 +69,32 @@ def test_a_wrong_tensor_and_a_closed_session(model_path: Path) -> None:
         session.run(np.zeros(session.input.shape, session.input.dtype))
 
 
-def test_auto_is_left_with_numpy(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def no_litert(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in ("ai_edge_litert", "tflite_runtime") else found(name, *rest))
-    with pytest.warns(SlowEngineWarning, match="no inference engine is installed, so numpy runs the model; LiteRT runs int8 files 7 to 11"):
+
+
+@pytest.mark.usefixtures("no_litert")
+def test_auto_is_left_with_numpy(model_path: Path) -> None:
+    with pytest.warns(SlowEngineWarning, match="no inference engine is installed, so numpy runs the model; LiteRT runs int8 files 7 to 8"):
         session = open_session(model_path, file_format="tflite", threads=1)
     assert session.engine == "numpy"
+
+
+@pytest.mark.usefixtures("no_litert")
+def test_the_command_line_remarks_it_once(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", *(str(photo) for photo in PHOTOS[:2]), "--top-k", "1"]) == 0
+    remarks = [line for line in capfd.readouterr().err.splitlines() if "numpy runs the model" in line]
+    assert len(remarks) == 1
+    assert remarks[0].startswith("edge-effnet: no inference engine is installed")
+
+
+def test_numpy_by_name_needs_no_remark(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(PHOTOS[0]), "--engine", "numpy", "--format", "json"]) == 0
+    output = capfd.readouterr()
+    assert json.loads(output.out)[0]["engine"] == "numpy"
+    assert "numpy runs" not in output.err
 
 
 def test_auto_prefers_litert(model_path: Path) -> None:
