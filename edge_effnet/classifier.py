@@ -39,7 +39,8 @@ def default_threads() -> int:
 class Classifier:
     """A model file opened for classification.
 
-    model: path of a `.tflite` or `.onnx` file; None takes the bundled model. engine: "auto", "litert" or "onnxruntime".
+    model: path of a `.tflite` or `.onnx` file; None takes the bundled model. engine: "auto", "litert", "onnxruntime" or
+    "numpy".
     threads: of the engine; None takes the cores there are, at most 4. labels: instead of the file's. preprocessing:
     instead of the file's, and needed for files of other makers.
 

@@ -9,6 +9,8 @@ EdgeEffnetError
 ├── MissingDependencyError  ImportError    a package that an extra brings
 ├── EngineError             RuntimeError   an inference engine refused or failed
 └── OutputError             OSError        a file that can't be written
+
+SlowEngineWarning           UserWarning    what was asked for works, but slowly
 """
 
 from __future__ import annotations
@@ -48,6 +50,10 @@ class EngineError(EdgeEffnetError, RuntimeError):
 
 class OutputError(EdgeEffnetError, OSError):
     """A file couldn't be written; nothing was changed."""
+
+
+class SlowEngineWarning(UserWarning):
+    """No inference engine is installed, so numpy does the work; the message says how much faster an engine would be."""
 
 
 def first_line(error: BaseException) -> str:

@@ -2,7 +2,8 @@
 
 The order is fixed: divide, round half to even, add the zero point, clip, cast (TFLite's quantization specification,
 https://www.tensorflow.org/lite/performance/quantization_spec; XNNPACK rounds half to even as well). Adding an integer
-after rounding equals adding it before, but doesn't lose half steps in float32.
+after rounding equals adding it before, but doesn't lose half steps in float32. How LiteRT's kernels round sums and
+products between integers, which the numpy engine repeats to the bit, stands in engines/numpy/rounding.py.
 """
 
 from __future__ import annotations

@@ -7,12 +7,13 @@ import contextlib
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from edge_effnet.classifier import Classifier
 from edge_effnet.engines import ENGINES
-from edge_effnet.errors import UsageError
+from edge_effnet.errors import SlowEngineWarning, UsageError
 from edge_effnet.labels import read_labels
 from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_crop_pct, triple
 
@@ -20,7 +21,9 @@ from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_cr
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """--engine and --threads."""
     parser.add_argument("--engine", choices=("auto", *ENGINES), default="auto", help="what runs the model (default: what fits the file and is installed)")
-    parser.add_argument("--threads", type=positive, metavar="N", help="engine threads (default: the cores there are, at most 4)")
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="engine threads (default: the cores there are, at most 4); numpy takes OPENBLAS_NUM_THREADS instead"
+    )
 
 
 def add_preprocessing_options(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +56,12 @@ def preprocessing_from(arguments: argparse.Namespace) -> Preprocessing | None:
 def open_classifier(arguments: argparse.Namespace, model: str | Path | None) -> Classifier:
     """A Classifier as the shared options want it."""
     labels = read_labels(arguments.labels) if getattr(arguments, "labels", None) else None
-    with without_engine_banner():
-        return Classifier(model, engine=arguments.engine, threads=arguments.threads, labels=labels, preprocessing=preprocessing_from(arguments))
+    with warnings.catch_warnings(record=True) as caught, without_engine_banner():
+        warnings.simplefilter("always", SlowEngineWarning)
+        classifier = Classifier(model, engine=arguments.engine, threads=arguments.threads, labels=labels, preprocessing=preprocessing_from(arguments))
+    for warning in caught:
+        remark(str(warning.message))
+    return classifier
 
 
 @contextlib.contextmanager
