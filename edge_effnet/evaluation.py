@@ -1,4 +1,4 @@
-"""Accuracy of a model on labelled photos, and how far two models agree; both stream, so any number of photos will do."""
+"""Accuracy of a model on labelled photos; streaming, so any number of them will do (two models: comparison.py)."""
 
 from __future__ import annotations
 

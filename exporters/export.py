@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -12,15 +12,17 @@ from edge_effnet.errors import UsageError
 from edge_effnet.exporters.build import build_graph
 from edge_effnet.exporters.checkpoint import load_checkpoint
 from edge_effnet.exporters.identify import Identified, identify
+from edge_effnet.exporters.max_drop import HELD_OUT_PHOTOS, Candidate, keep_within
 from edge_effnet.exporters.order import order_channels
+from edge_effnet.exporters.report import Exported, check_report, report_on, write_report
 from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.graph import Graph
 from edge_effnet.labels import check_label_count, read_labels
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.preprocessing import Interpolation, Preprocessing, Triple
-from edge_effnet.quantization.calibration import CalibrationSet, CalibrationSource, draw_calibration_set
-from edge_effnet.quantization.pipeline import Progress, quantize, quantize_weights_only
+from edge_effnet.quantization.calibration import CalibrationSet, CalibrationSource, draw_calibration_set, draw_further
+from edge_effnet.quantization.pipeline import Progress, QuantizationTrace, quantize, quantize_weights_only
 from edge_effnet.quantization.records import QuantizedGraph
 from edge_effnet.version import __version__
 
@@ -56,6 +58,8 @@ def export(
     calibration: CalibrationSource | None = None,
     calibration_images: int = 256,
     seed: int = 0,
+    max_drop: float | None = None,
+    report: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Writes `output` (`.tflite` or `.onnx`, atomically) from trained weights.
@@ -64,11 +68,17 @@ def export(
     "torchvision", "lukemelas" or a published model name; needed only where the tensors don't tell. image_size: the
     network's input, the variant's by default. padding_size: the size an efficientnet-pytorch model was built for.
     labels: names or the path of a file with one a line. calibration: photos for int8, a folder or a sequence.
+    max_drop: points of accuracy that int8 may lose (of agreement with float, where the photos' folders are no labels);
+    blocks go back to float32 until it holds. report: a `.html` or `.json` file to write beside it, on what int8 did; measured on photos not calibrated on.
     The same arguments give the same bytes. Raises EdgeEffnetError's leaves; nothing is written then.
     """
     path = Path(output)
     file_format = _format(path, precision)
     require_writable_folder(path)
+    if max_drop is not None and (precision != "int8" or not 0 <= max_drop <= 100):
+        raise UsageError(f"--max-drop {max_drop} goes with --precision int8 and is a number of points, 0 to 100")
+    if report is not None:
+        check_report(Path(report), precision)
     options = PreprocessingOptions(mean, std, crop_pct, resize, interpolation)
     names = read_labels(labels) if isinstance(labels, (str, os.PathLike)) else labels
     loaded = load_checkpoint(checkpoint)
@@ -77,7 +87,7 @@ def export(
     preprocessing = resolve_preprocessing(model, image_size=size, options=options)
     graph, remarks = _float_graph(model, size, padding_size)
     photos = _photos(precision, calibration, preprocessing, calibration_images, seed)
-    quantized = _quantized(graph, precision, photos, seed, progress)
+    quantized, trace = _quantized(graph, precision, photos, seed, progress)
     document = ModelDocument(
         variant=model.variant.name,
         image_size=size,
@@ -89,8 +99,26 @@ def export(
         quantization=_quantization_summary(quantized, photos, seed),
         created_by=f"edge-effnet {__version__}",
     )
+    if max_drop is not None and trace is not None and photos is not None and calibration is not None:
+        held_out = draw_further(photos, calibration, limit=calibration_images, seed=seed, more=HELD_OUT_PHOTOS)
+        candidate = Candidate(graph, quantized, trace, emit=lambda made: _emit(made, document, file_format, precision), ending=path.suffix)
+        quantized, reached = keep_within(candidate, max_drop, photos=photos, held_out=held_out, labels=document.labels, progress=progress)
+        document = replace(document, quantization=_quantization_summary(quantized, photos, seed))
+        remarks = (*remarks, reached)
     data = _emit(quantized, document, file_format, precision)
     write_atomically(path, data)
+    if report is not None and trace is not None and photos is not None and calibration is not None:
+        exported = Exported(
+            graph=graph,
+            quantized=quantized,
+            trace=trace,
+            document=document,
+            photos=photos,
+            ending=path.suffix,
+            emit=lambda made: _emit(made, document, file_format, precision),
+            requantize=lambda others: _quantized(graph, precision, others, seed, progress)[0],
+        )
+        write_report(Path(report), report_on(exported, calibration, limit=calibration_images, seed=seed, progress=progress))
     broken = photos.broken if photos else ()
     return ExportReport(path, len(data), document, (*loaded.remarks, *remarks, *(f"left out a calibration photo: {reason}" for reason in broken)))
 
@@ -119,10 +147,12 @@ def _photos(precision: str, calibration: CalibrationSource | None, preprocessing
     return draw_calibration_set(calibration, preprocessing, limit=limit, seed=seed)
 
 
-def _quantized(graph: Graph, precision: str, photos: CalibrationSet | None, seed: int, progress: Progress | None) -> QuantizedGraph:
+def _quantized(
+    graph: Graph, precision: str, photos: CalibrationSet | None, seed: int, progress: Progress | None
+) -> tuple[QuantizedGraph, QuantizationTrace | None]:
     if photos is not None:
-        return quantize(graph, photos, seed=seed, progress=progress)[0]
-    return quantize_weights_only(graph) if precision == "weight-int8" else QuantizedGraph(graph)
+        return quantize(graph, photos, seed=seed, progress=progress)
+    return quantize_weights_only(graph) if precision == "weight-int8" else QuantizedGraph(graph), None
 
 
 def _provenance(model: Identified, sha256: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from edge_effnet.errors import MissingDependencyError
 from edge_effnet.exporters.half import SMALLEST_HALF, FloatStorage, to_half
 from edge_effnet.graph import Add, Border, Conv2D, Dense, DepthwiseConv2D, Fused, GlobalMean, Mul, Node, Sigmoid, Swish, Weighted, frame_nhwc
 from edge_effnet.metadata import ONNX_PROPERTY, ModelDocument
-from edge_effnet.numerics import QuantParams, quantize
+from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams, quantize
 from edge_effnet.quantization.records import QuantizedGraph, QuantizedWeight
 
 try:
@@ -116,8 +116,7 @@ class _Emitter:
             case Dense():
                 return self._node("Gemm", [inputs[0], self._weight(node), self._bias(node)], output, transB=1)
             case Swish():
-                gate = self._node("Sigmoid", inputs, f"{node.name}/sigmoid")
-                return self._node("Mul", [inputs[0], gate], output)
+                return self._swish(node, inputs[0], output)
             case Sigmoid():
                 return self._node("Sigmoid", inputs, output)
             case Add():
@@ -148,6 +147,22 @@ class _Emitter:
             return tensor
         limits = [self._constant(f"limit/{value:g}", np.array(value, np.float32)) for value in (0.0, 6.0)]
         return self._node("Clip", [tensor, *limits], output)
+
+    def _swish(self, node: Swish, tensor: str, output: str) -> str:
+        """Sigmoid and product; between int8 tensors with the sigmoid rounded to 1/256, as in the `.tflite` file.
+
+        ONNX Runtime then runs both as integer table look-up and product. Left in float32 between a DequantizeLinear
+        and a QuantizeLinear they are not fused to its QuickGelu, and B0 is slower than in float32.
+        """
+        gate = self._node("Sigmoid", [tensor], f"{node.name}/sigmoid")
+        if node.name in self._quantized.activations and node.inputs[0] in self._quantized.activations:
+            params = [
+                self._constant("sigmoid/scale", np.array(SIGMOID_PARAMS.scale, np.float32)),
+                self._constant("sigmoid/zero_point", np.array(SIGMOID_PARAMS.zero_point + 128, np.uint8)),
+            ]
+            gate = self._node("QuantizeLinear", [gate, *params], f"{node.name}/sigmoid/quantized")
+            gate = self._node("DequantizeLinear", [gate, *params], f"{node.name}/sigmoid/dequantized")
+        return self._node("Mul", [tensor, gate], output)
 
     def _mean(self, node: GlobalMean, tensor: str, output: str) -> str:
         if node.keep_dims:

@@ -29,7 +29,7 @@ class CalibrationSet:
     digest: SHA-256 over the photos' contents, in order.
     """
 
-    sources: tuple[Any, ...]
+    sources: Sequence[Any]
     preprocessing: Preprocessing
     digest: str
     broken: tuple[str, ...] = ()
@@ -47,6 +47,20 @@ class CalibrationSet:
         return CalibrationSet(self.sources[part], self.preprocessing, self.digest, self.broken)
 
 
+@dataclass(frozen=True)
+class _Drawn(Sequence[Any]):
+    """Some of a sequence's items, fetched when asked for: a sequence that decodes on access stays as lazy as it was."""
+
+    source: Sequence[Any]
+    indices: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: Any) -> Any:
+        return _Drawn(self.source, self.indices[key]) if isinstance(key, slice) else self.source[self.indices[key]]
+
+
 def draw_calibration_set(source: CalibrationSource, preprocessing: Preprocessing, *, limit: int, seed: int) -> CalibrationSet:
     """At most `limit` photos of a folder (searched recursively) or sequence, drawn without replacement by `seed`.
 
@@ -58,26 +72,36 @@ def draw_calibration_set(source: CalibrationSource, preprocessing: Preprocessing
         raise CalibrationError(f"calibration with {limit} photos; expected at least 1")
     order = np.random.default_rng(seed).permutation(len(candidates))
     digest = hashlib.sha256()
-    good: list[Any] = []
+    good: list[int] = []
     broken: list[str] = []
     for index in order:
         if len(good) == limit:
             break
         try:
             digest.update(preprocessing.pixels(decode(candidates[index])).tobytes())
-            good.append(candidates[index])
+            good.append(int(index))
         except ImageError as error:
             broken.append(str(error))
     if not good or (broken and len(good) < MINIMUM_AFTER_BROKEN):
         raise CalibrationError(
             f"calibration: {len(good)} usable photos, {len(broken)} broken ({'; '.join(broken[:3])}); expected at least {MINIMUM_AFTER_BROKEN}"
         )
-    return CalibrationSet(tuple(good), preprocessing, digest.hexdigest(), tuple(broken))
+    return CalibrationSet(_Drawn(candidates, tuple(good)), preprocessing, digest.hexdigest(), tuple(broken))
+
+
+def draw_further(drawn: CalibrationSet, source: CalibrationSource, *, limit: int, seed: int, more: int) -> CalibrationSet:
+    """Up to `more` photos that would have been drawn next, none of them in `drawn`; empty when the source has no more.
+
+    limit, seed: as `drawn` was drawn; it's drawn again, since a broken photo shifts all that follow.
+    """
+    if len(drawn) < limit:
+        return drawn.subset(slice(0, 0))
+    return draw_calibration_set(source, drawn.preprocessing, limit=limit + more, seed=seed).subset(slice(limit, None))
 
 
 def _candidates(source: CalibrationSource) -> Sequence[Any]:
     if not isinstance(source, (str, os.PathLike)):
-        found: Sequence[Any] = list(source)
+        found: Sequence[Any] = source if isinstance(source, Sequence) else list(source)
     elif not Path(source).is_dir():
         raise CalibrationError(f"calibration folder {source} does not exist; expected a folder with photos like those the model will see")
     else:

@@ -30,6 +30,10 @@ class InputMoments:
     mean: npt.NDArray[np.float64]
     covariance: npt.NDArray[np.float64]
 
+    def means_only(self) -> InputMoments:
+        """Without the covariance, which is large and only rounding needs."""
+        return InputMoments(self.mean, np.zeros((0, 0, 0)))
+
 
 def collect_moments(graph: Graph, inputs: Iterable[npt.NDArray[np.float32]]) -> Mapping[str, InputMoments]:
     """Name of each weighted node → moments of its input, from a float run of the graph on each image [1, H, W, 3]."""

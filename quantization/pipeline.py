@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,8 @@ class QuantizationTrace:
     """What the stages found and did, for reports and for returning tensors to float.
 
     graph: the float graph that was quantized (normalisation folded in, equalised, split), before bias correction.
-    noise: tensor name → expected logit noise power. lanes: the splits, most gain first.
+    noise: tensor name → expected logit noise power. lanes: the splits, most gain first. unequalised: statistics
+    before equalisation; none where the recipe leaves it out. moments, mean_errors: what the bias correction goes by.
     """
 
     graph: Graph
@@ -45,6 +46,15 @@ class QuantizationTrace:
     sensitivity: Sensitivity
     noise: Mapping[str, float]
     lanes: tuple[LaneChoice, ...]
+    unequalised: Mapping[str, TensorStatistics]
+    moments: Mapping[str, InputMoments]
+    mean_errors: Mapping[str, npt.NDArray[np.float64]]
+
+    def correct(self, weights: Mapping[str, QuantizedWeight], activations: Mapping[str, QuantParams]) -> Graph:
+        """The graph with its biases corrected for the rounded weights and for the activations that are int8."""
+        if not self.moments:
+            return self.graph
+        return correct_biases(self.graph, weights, self.moments, {name: error for name, error in self.mean_errors.items() if name in activations})
 
 
 def quantize(
@@ -57,32 +67,45 @@ def quantize(
     recipe = recipe or Recipe()
     folded, image = fold_normalisation(graph, calibration.preprocessing)
     inputs = _inputs(calibration, image, progress)
-    prepared, lanes = _prepare(folded, inputs, recipe, seed)
+    prepared, lanes, unequalised = _prepare(folded, inputs, recipe, seed)
     statistics = collect_statistics(prepared, inputs("ranges", recipe.statistics_images))
     sensitivity = channel_sensitivity(prepared, inputs("sensitivity", recipe.sensitivity_images), seed=seed)
     weights_of_channels = sensitivity if recipe.weigh_channels else None
     activations = activation_params(prepared, statistics, image, method=recipe.ranges, sensitivity=weights_of_channels)
     moments = collect_moments(prepared, inputs("moments", recipe.moments_images)) if _needs_moments(recipe) else {}
     weights = _round_weights(prepared, activations, moments, recipe)
-    corrected = _correct(prepared, activations, weights, moments, inputs, recipe)
+    errors: Mapping[str, npt.NDArray[np.float64]] = {}
+    if recipe.bias_correction == "weights-and-activations":
+        errors = local_mean_errors(prepared, activations, inputs("bias correction", recipe.moments_images))
     summary = {"recipe": recipe.to_dict(), "lanes": {choice.block: len(choice.wide) for choice in lanes}, "float_tensors": []}
-    trace = QuantizationTrace(prepared, statistics, sensitivity, tensor_noise(prepared, statistics, sensitivity, activations), lanes)
-    return QuantizedGraph(corrected, activations, weights, summary), trace
+    trace = QuantizationTrace(
+        graph=prepared,
+        statistics=statistics,
+        sensitivity=sensitivity,
+        noise=tensor_noise(prepared, statistics, sensitivity, activations),
+        lanes=lanes,
+        unequalised=unequalised,
+        moments={name: found.means_only() for name, found in moments.items()} if recipe.bias_correction != "none" else {},
+        mean_errors=errors,
+    )
+    return QuantizedGraph(trace.correct(weights, activations), activations, weights, summary), trace
 
 
-def _prepare(graph: Graph, inputs: Inputs, recipe: Recipe, seed: int) -> tuple[Graph, tuple[LaneChoice, ...]]:
+def _prepare(graph: Graph, inputs: Inputs, recipe: Recipe, seed: int) -> tuple[Graph, tuple[LaneChoice, ...], Mapping[str, TensorStatistics]]:
     """The float graph rescaled and split, both without changing what it computes."""
+    unequalised: Mapping[str, TensorStatistics] = {}
     if recipe.equalise:
-        graph = equalise(graph, collect_statistics(graph, inputs("equalisation", recipe.sensitivity_images)))
+        unequalised = collect_statistics(graph, inputs("equalisation", recipe.sensitivity_images))
+        graph = equalise(graph, unequalised)
     if recipe.lanes is None:
-        return graph, ()
+        return graph, (), unequalised
     statistics = collect_statistics(graph, inputs("lanes", recipe.sensitivity_images))
     sensitivity = channel_sensitivity(graph, inputs("lanes", recipe.sensitivity_images), seed=seed)
     expected = sum(tensor_noise(graph, statistics, sensitivity).values())
     choices = choose_lanes(graph, statistics, sensitivity, least_gain=recipe.lanes * expected)
     for choice in choices:
         graph = split_lanes(graph, choice)
-    return graph, choices
+    return graph, choices, unequalised
 
 
 def _needs_moments(recipe: Recipe) -> bool:
@@ -96,22 +119,6 @@ def _round_weights(graph: Graph, activations: Mapping[str, QuantParams], moments
         scales = weight_scales(node, params.scale if params else 1.0)
         weights[node.name] = round_to_nearest(node, scales) if recipe.rounding == "nearest" else round_for_output(node, scales, moments[node.name])
     return weights
-
-
-def _correct(
-    graph: Graph,
-    activations: Mapping[str, QuantParams],
-    weights: Mapping[str, QuantizedWeight],
-    moments: Mapping[str, InputMoments],
-    inputs: Inputs,
-    recipe: Recipe,
-) -> Graph:
-    if recipe.bias_correction == "none":
-        return graph
-    errors: Mapping[str, Any] = {}
-    if recipe.bias_correction == "weights-and-activations":
-        errors = local_mean_errors(graph, activations, inputs("bias correction", recipe.moments_images))
-    return correct_biases(graph, weights, moments, errors)
 
 
 def quantize_weights_only(graph: Graph) -> QuantizedGraph:

@@ -35,7 +35,7 @@ def rounded_swish(values: Array) -> Array:
     return gate
 
 
-def _run(node: Node, inputs: list[Array], activations: Mapping[str, QuantParams]) -> Array:
+def run_rounded(node: Node, inputs: list[Array], activations: Mapping[str, QuantParams]) -> Array:
     """One node's output, rounded to its int8 parameters if it has any."""
     integer = all(name in activations for name in (node.name, *node.inputs))
     result = rounded_swish(inputs[0]) if integer and isinstance(node, Swish) else run_node(node, inputs)
@@ -57,7 +57,7 @@ def simulate(quantized: QuantizedGraph, images: Array) -> Array:
     graph, params = with_rounded_weights(quantized), quantized.activations
     image = params.get(graph.input_name)
     start = images if image is None else fake_quantize(images, image)
-    return execute(graph, start, run=lambda node, inputs: _run(node, inputs, params))
+    return execute(graph, start, run=lambda node, inputs: run_rounded(node, inputs, params))
 
 
 def local_mean_errors(graph: Graph, activations: Mapping[str, QuantParams], inputs: Iterable[Array]) -> Mapping[str, npt.NDArray[np.float64]]:
@@ -75,7 +75,7 @@ def local_mean_errors(graph: Graph, activations: Mapping[str, QuantParams], inpu
         for node in graph.nodes:
             exact[node.name] = run_node(node, [exact[name] for name in node.inputs])
             source = exact if isinstance(node, WEIGHTED) else rounded
-            rounded[node.name] = _run(node, [source[name] for name in node.inputs], activations)
+            rounded[node.name] = run_rounded(node, [source[name] for name in node.inputs], activations)
             difference = (rounded[node.name] - exact[node.name]).reshape(-1, exact[node.name].shape[-1])
             totals[node.name] = totals.get(node.name, 0.0) + difference.mean(axis=0, dtype=np.float64)
         images += 1

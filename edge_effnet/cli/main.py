@@ -20,6 +20,7 @@ VERBS = {
     "info": "show what a model file is",
     "export": "turn a checkpoint into a .tflite or .onnx file",
     "eval": "measure a model's accuracy on labelled photos",
+    "compare": "show how far two model files agree on the same photos",
     "doctor": "show what this machine can run",
 }
 _MODULES = {"eval": "evaluate"}

@@ -1,0 +1,155 @@
+"""How far two models agree on the same photos; streaming, so any number of photos will do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_effnet.classifier import Classifier
+from edge_effnet.datasets import INDEX_FILE, LabelledImage, read_dataset, unlabelled_images
+from edge_effnet.errors import ImageError, UsageError
+from edge_effnet.numerics import softmax
+from edge_effnet.preprocessing import decode
+
+_TOP = 5
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass
+class Agreement:
+    """Sums over pairs of outputs while photos stream by; A is the reference.
+
+    top1: both name the same best class. top5: the share of A's five best classes that are among B's, averaged over the
+    photos (all classes where there are fewer than five). Logit SQNR: 10·log10(Σ a² / Σ (b − a)²) over all photos.
+    """
+
+    images: int = 0
+    top1: int = 0
+    top5: float = 0.0
+    score_difference: float = 0.0
+    signal: float = 0.0
+    error: float = 0.0
+
+    def add(self, logits_a: FloatArray, logits_b: FloatArray, scores_a: FloatArray, scores_b: FloatArray) -> None:
+        """Counts one photo; all float32[C]."""
+        best_a, best_b = best_classes(logits_a), best_classes(logits_b)
+        self.images += 1
+        self.top1 += best_a[0] == best_b[0]
+        self.top5 += len(set(best_a) & set(best_b)) / len(best_a)
+        self.score_difference += float(np.abs(scores_b.astype(np.float64) - scores_a).mean())
+        self.signal += float(np.square(logits_a, dtype=np.float64).sum())
+        self.error += float(np.square(logits_b.astype(np.float64) - logits_a).sum())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: fractions in 0..1, the SQNR in dB or None where nothing differs."""
+        return {
+            "images": self.images,
+            "top1_agreement": self.top1 / self.images,
+            "top5_agreement": self.top5 / self.images,
+            "mean_abs_score_difference": self.score_difference / self.images,
+            "logit_sqnr_db": sqnr_db(self.signal, self.error),
+        }
+
+
+def sqnr_db(signal: float, error: float) -> float | None:
+    """10·log10(signal / error) of two powers; None where it isn't finite."""
+    return 10 * math.log10(signal / error) if signal > 0 and error > 0 else None
+
+
+def best_classes(logits: FloatArray) -> list[int]:
+    """Indices of the five best classes (or as many as there are), best first; equal ones keep index order."""
+    return [int(index) for index in np.argsort(-logits, kind="stable")[:_TOP]]
+
+
+@dataclass
+class _Side:
+    """What one of the two models gets right, and how long it takes."""
+
+    top1: int = 0
+    top5: int = 0
+    inference_ms: list[float] = field(default_factory=list)
+
+    def add(self, logits: FloatArray, truth: frozenset[int], inference_ms: float) -> None:
+        best = best_classes(logits)
+        self.top1 += best[0] in truth
+        self.top5 += bool(truth & set(best))
+        self.inference_ms.append(inference_ms)
+
+    def to_dict(self, classifier: Classifier, labelled: bool) -> dict[str, Any]:
+        images = len(self.inference_ms)
+        return {
+            "model": str(classifier.model_path),
+            "engine": classifier.engine,
+            "top1": self.top1 / images if labelled else None,
+            "top5": self.top5 / images if labelled else None,
+            "inference_ms": round(median(self.inference_ms), 3),
+        }
+
+
+def compare(a: Classifier, b: Classifier, photos: Iterable[LabelledImage]) -> dict[str, Any]:
+    """The JSON of `edge-effnet compare`: agreement (see `Agreement`), and "a" and "b", each with its accuracy.
+
+    photos: with no classes where they aren't known; "top1" and "top5" are None then. "inference_ms": the median.
+    Photos that can't be read are listed under "unreadable" and don't count. Raises UsageError when none can, or when
+    the two models' classes aren't the same.
+    """
+    _check_same_classes(a, b)
+    agreement, sides, unreadable, labelled = Agreement(), (_Side(), _Side()), [], True
+    for item in photos:
+        try:
+            photo = decode(item.path)
+        except ImageError as error:
+            unreadable.append(str(error))
+            continue
+        labelled = labelled and bool(item.classes)
+        outputs = [_run(classifier, photo) for classifier in (a, b)]
+        agreement.add(outputs[0][0], outputs[1][0], outputs[0][1], outputs[1][1])
+        for side, (logits, _, milliseconds) in zip(sides, outputs, strict=True):
+            side.add(logits, item.classes, milliseconds)
+    if not agreement.images:
+        raise UsageError(f"none of the {len(unreadable)} photos can be read ({'; '.join(unreadable[:3])})")
+    result = agreement.to_dict() | {"a": sides[0].to_dict(a, labelled), "b": sides[1].to_dict(b, labelled)}
+    return result | ({"unreadable": unreadable} if unreadable else {})
+
+
+def _run(classifier: Classifier, photo: Any) -> tuple[FloatArray, FloatArray, float]:
+    """(logits, scores, milliseconds); a file of another maker may end in a softmax, which only `scores` knows."""
+    logits = classifier.logits(photo)
+    milliseconds = classifier.timing_ms["inference"]
+    scores = softmax(logits) if classifier.metadata is not None else classifier.scores(photo)
+    return logits, scores, milliseconds
+
+
+def _check_same_classes(a: Classifier, b: Classifier) -> None:
+    if a.num_classes != b.num_classes:
+        raise UsageError(f"{a.model_path} has {a.num_classes} classes, {b.model_path} {b.num_classes}; expected as many")
+    pairs = enumerate(zip(a.labels or (), b.labels or (), strict=False))
+    different = next((f"{index}: {one!r} and {other!r}" for index, (one, other) in pairs if one.casefold() != other.casefold()), None)
+    if different is not None:
+        raise UsageError(f"{a.model_path} and {b.model_path} name class {different}; where they mean the same, give both the names: --labels FILE")
+
+
+def comparison_photos(folder: str | Path, *, num_classes: int, labels: tuple[str, ...] | None) -> tuple[list[LabelledImage], str | None]:
+    """The photos of a folder, with classes where it tells them; and why it doesn't, where folders stand in it.
+
+    A `labels.csv` counts, and must fit. Without one, subfolders are classes if all their names are; otherwise every
+    photo below the folder is taken, without a class. Raises UsageError.
+    """
+    folder = Path(folder)
+    if (folder / INDEX_FILE).is_file():
+        return read_dataset(folder, num_classes=num_classes, labels=labels), None
+    photos = [LabelledImage(path, frozenset()) for path in unlabelled_images(folder)]
+    if any(item.path.parent == folder for item in photos):
+        return photos, None
+    try:
+        labelled = read_dataset(folder, num_classes=num_classes, labels=labels)
+    except UsageError as error:
+        return photos, str(error)
+    return labelled, None

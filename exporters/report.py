@@ -1,0 +1,161 @@
+"""The report beside an exported file: which photos it may measure on, what runs the two models, and what is written."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_effnet.classifier import Classifier
+from edge_effnet.errors import MissingDependencyError, SlowEngineWarning, UsageError
+from edge_effnet.files import require_writable_folder, write_atomically
+from edge_effnet.graph import Graph
+from edge_effnet.metadata import ModelDocument
+from edge_effnet.quantization.calibration import CalibrationSet, CalibrationSource, draw_calibration_set
+from edge_effnet.quantization.charts import require_matplotlib
+from edge_effnet.quantization.execute import execute
+from edge_effnet.quantization.held_out import Contestants, HeldOut, Logits, measure_held_out
+from edge_effnet.quantization.layers import layer_sqnr
+from edge_effnet.quantization.normalisation import network_input
+from edge_effnet.quantization.pipeline import Progress, QuantizationTrace
+from edge_effnet.quantization.records import QuantizedGraph
+from edge_effnet.quantization.report import QuantizationReport, Subject, make_report
+from edge_effnet.quantization.simulate import simulate
+
+#: Photos that are measured on, and those of them on which every tensor is looked at.
+_HELD_OUT, _LAYER_PHOTOS = 64, 8
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """What an export to int8 made. graph: the float one. emit: the file's bytes for either graph; ending: ".tflite"
+    or ".onnx". requantize: the same quantization from other photos.
+    """
+
+    graph: Graph
+    quantized: QuantizedGraph
+    trace: QuantizationTrace
+    document: ModelDocument
+    photos: CalibrationSet
+    ending: str
+    emit: Callable[[QuantizedGraph], bytes]
+    requantize: Callable[[CalibrationSet], QuantizedGraph]
+
+
+def check_report(path: Path, precision: str) -> None:
+    """Raises, before minutes of work, what would keep the report from being written."""
+    if path.suffix not in (".html", ".json"):
+        raise UsageError(f"report {path} ends in {path.suffix or 'nothing'}; expected .html or .json")
+    if precision != "int8":
+        raise UsageError(f"a report is about int8, not {precision}: leave --report out, or say --precision int8")
+    require_writable_folder(path)
+    if path.suffix == ".html":
+        require_matplotlib()
+
+
+def write_report(path: Path, report: QuantizationReport) -> None:
+    """As the ending says: one HTML page, or the same as JSON."""
+    if path.suffix == ".html":
+        from edge_effnet.quantization.report_page import render_page
+
+        text = render_page(report)
+    else:
+        text = json.dumps(report.to_dict(), ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode())
+
+
+def report_on(exported: Exported, calibration: CalibrationSource, *, limit: int, seed: int, progress: Progress | None) -> QuantizationReport:
+    """Measured on photos that weren't calibrated on; where the source has no more, on a quarter held out from a twin.
+
+    calibration, limit, seed: as the calibration photos were drawn.
+    """
+    held_out = _further_photos(exported.photos, calibration, limit, seed)
+    quantized: QuantizedGraph = exported.quantized
+    remarks: tuple[str, ...] = ()
+    note = f"Measured on {len(held_out)} photos of the calibration source that were not calibrated on."
+    seen = held_out
+    if not len(held_out):
+        kept, seen, remarks = _without_further(exported.photos), exported.photos, _remarks(len(exported.photos))
+        held_out = exported.photos.subset(slice(kept, None))
+        quantized = exported.requantize(exported.photos.subset(slice(0, kept))) if len(held_out) else quantized
+        note = f"Measured on {len(held_out)} photos, by a twin calibrated on the other {kept}."
+    image = exported.quantized.activations[exported.quantized.graph.input_name]
+    inputs = (network_input(pixels, image) for pixels in seen.subset(slice(0, _LAYER_PHOTOS)))
+    sqnr = layer_sqnr(exported.trace.graph, exported.quantized, inputs)
+    found = _measure(exported, quantized, held_out, note, progress) if len(held_out) else None
+    return make_report(_subject(exported, seed, remarks), exported.quantized, exported.trace, sqnr, found)
+
+
+def _without_further(photos: CalibrationSet) -> int:
+    """How many photos a twin is calibrated on; the rest, a quarter, is held out. One photo can't be split."""
+    return len(photos) - (max(1, len(photos) // 4) if len(photos) > 1 else 0)
+
+
+def _remarks(photos: int) -> tuple[str, ...]:
+    layers = "The figures of single tensors come from photos calibrated on."
+    if photos == 1:
+        return (f"There is only one photo, so nothing could be held out. {layers}",)
+    return (f"All {photos} photos went into the file's calibration, so a twin, calibrated on three quarters of them, is measured here. {layers}",)
+
+
+def _further_photos(photos: CalibrationSet, calibration: CalibrationSource, limit: int, seed: int) -> CalibrationSet:
+    """Up to 64 of the photos that would have been drawn next; drawn again, since a broken one shifts the rest."""
+    if len(photos) < limit:
+        return photos.subset(slice(0, 0))
+    return draw_calibration_set(calibration, photos.preprocessing, limit=limit + _HELD_OUT, seed=seed).subset(slice(limit, None))
+
+
+def _subject(exported: Exported, seed: int, remarks: tuple[str, ...]) -> Subject:
+    document, summary = exported.document, exported.quantized.summary or {}
+    return Subject(
+        variant=document.variant,
+        image_size=document.image_size,
+        num_classes=document.num_classes,
+        calibration_images=len(exported.photos),
+        seed=seed,
+        recipe=summary.get("recipe", {}),
+        float_tensors=tuple(summary.get("float_tensors", ())),
+        created_by=document.created_by,
+        remarks=remarks,
+    )
+
+
+def _measure(exported: Exported, quantized: QuantizedGraph, held_out: CalibrationSet, note: str, progress: Progress | None) -> HeldOut:
+    with _logits(exported, quantized) as (float_logits, int8_logits, engine):
+        models = Contestants(float_logits, int8_logits, engine, exported.document.labels, held_out.preprocessing)
+        total = len(held_out)
+        return measure_held_out(models, held_out.sources, note=note, told=None if progress is None else lambda done: progress("report", done, total))
+
+
+@contextmanager
+def _logits(exported: Exported, quantized: QuantizedGraph) -> Iterator[tuple[Logits, Logits, str]]:
+    """The two files in the engine that will run them, or the simulation where that isn't installed."""
+    with ExitStack() as stack, warnings.catch_warnings():
+        warnings.simplefilter("ignore", SlowEngineWarning)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        try:
+            first, second = (
+                stack.enter_context(_open(folder / f"{name}{exported.ending}", exported.emit(graph)))
+                for name, graph in (("float", QuantizedGraph(exported.graph)), ("int8", quantized))
+            )
+        except MissingDependencyError:
+            yield (*_simulated(exported, quantized), "a simulation in numpy")
+        else:
+            yield first.logits, second.logits, second.engine_version
+
+
+def _open(path: Path, data: bytes) -> Classifier:
+    path.write_bytes(data)
+    return Classifier(path, threads=1)
+
+
+def _simulated(exported: Exported, quantized: QuantizedGraph) -> tuple[Logits, Logits]:
+    image, preprocessing = quantized.activations[quantized.graph.input_name], exported.document.preprocessing
+    return (
+        lambda photo: execute(exported.graph, preprocessing.normalise(preprocessing.pixels(photo))[None])[0],
+        lambda photo: simulate(quantized, network_input(preprocessing.pixels(photo), image))[0],
+    )

@@ -1,0 +1,149 @@
+"""Float against int8 on photos that were not calibrated on."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_effnet.comparison import Agreement, best_classes
+from edge_effnet.labels import label_of
+from edge_effnet.numerics import softmax
+from edge_effnet.preprocessing import Preprocessing, decode, resize_and_crop
+
+#: Gives float32[C] for an upright RGB PIL image.
+Logits: TypeAlias = Callable[[Any], npt.NDArray[np.float32]]
+#: Photos that are shown, and the side they are shown at, in pixels.
+_SHOWN, _THUMBNAIL = 8, 160
+#: Two-sided 95 % of the normal distribution.
+_Z = 1.959964
+
+
+@dataclass(frozen=True)
+class PhotoOutcome:
+    """One photo's best class in float and in int8, each with its score; `kept`: int8's score for float's class."""
+
+    name: str
+    float_label: str
+    float_score: float
+    int8_label: str
+    int8_score: float
+    kept: float
+    agrees: bool
+
+
+@dataclass(frozen=True)
+class ShownPhoto:
+    """A photo whose answer changed most, with a thumbnail of what the network sees, as a data URI."""
+
+    outcome: PhotoOutcome
+    thumbnail: str
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The measurement. agreement_interval: 95 % of the top-1 agreement (Wilson), what so few photos can tell.
+
+    drift: mean of int8's minus float's score for float's class. engine: what ran the two models. note: where the
+    photos come from.
+    """
+
+    images: int
+    engine: str
+    note: str
+    top1_agreement: float
+    agreement_interval: tuple[float, float]
+    top5_agreement: float
+    mean_abs_score_difference: float
+    logit_sqnr_db: float | None
+    float_confidence: float
+    int8_confidence: float
+    drift: float
+    photos: tuple[PhotoOutcome, ...]
+    worst: tuple[ShownPhoto, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Contestants:
+    """The two models and what they share."""
+
+    float_logits: Logits
+    int8_logits: Logits
+    engine: str
+    labels: Sequence[str] | None
+    preprocessing: Preprocessing
+
+
+def measure_held_out(models: Contestants, sources: Sequence[Any], *, note: str, told: Callable[[int], None] | None = None) -> HeldOut:
+    """Both models on each photo (paths or images, all decodable). told: called with how many are done."""
+    agreement = Agreement()
+    outcomes = []
+    for done, source in enumerate(sources, 1):
+        photo = decode(source)
+        exact, rounded = models.float_logits(photo), models.int8_logits(photo)
+        scores = softmax(exact), softmax(rounded)
+        agreement.add(exact, rounded, *scores)
+        outcomes.append(_outcome(_name(source, done), scores, models.labels))
+        if told is not None:
+            told(done)
+    order = sorted(range(len(outcomes)), key=lambda index: (outcomes[index].agrees, -abs(outcomes[index].kept - outcomes[index].float_score), index))
+    worst = (ShownPhoto(outcomes[index], _thumbnail(sources[index], models.preprocessing)) for index in order[:_SHOWN])
+    return HeldOut(
+        engine=models.engine,
+        note=note,
+        agreement_interval=wilson_interval(agreement.top1, agreement.images),
+        float_confidence=_mean(outcome.float_score for outcome in outcomes),
+        int8_confidence=_mean(outcome.int8_score for outcome in outcomes),
+        drift=_mean(outcome.kept - outcome.float_score for outcome in outcomes),
+        photos=tuple(outcomes),
+        worst=tuple(worst),
+        **agreement.to_dict(),
+    )
+
+
+def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
+    """95 % interval of a share (E. B. Wilson, 1927); 0 to 1 without trials."""
+    if not trials:
+        return 0.0, 1.0
+    share, weight = hits / trials, _Z**2 / trials
+    middle = (share + weight / 2) / (1 + weight)
+    half = _Z * math.sqrt(share * (1 - share) / trials + weight / (4 * trials)) / (1 + weight)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _outcome(name: str, scores: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]], labels: Sequence[str] | None) -> PhotoOutcome:
+    first, second = (best_classes(found)[0] for found in scores)
+    return PhotoOutcome(
+        name=name,
+        float_label=label_of(first, labels),
+        float_score=float(scores[0][first]),
+        int8_label=label_of(second, labels),
+        int8_score=float(scores[1][second]),
+        kept=float(scores[1][first]),
+        agrees=first == second,
+    )
+
+
+def _name(source: Any, number: int) -> str:
+    return Path(source).name if hasattr(source, "__fspath__") or isinstance(source, str) else f"photo {number}"
+
+
+def _thumbnail(source: Any, preprocessing: Preprocessing) -> str:
+    """A data URI of a small JPEG: the crop the network sees."""
+    from PIL import Image
+
+    crop = resize_and_crop(decode(source), resize=preprocessing.resize, crop=preprocessing.crop, interpolation=preprocessing.interpolation)
+    file = io.BytesIO()
+    crop.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BICUBIC).save(file, "JPEG", quality=82)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))

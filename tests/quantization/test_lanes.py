@@ -1,0 +1,136 @@
+"""Two lanes: exactly the same function, and outliers among themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_effnet.blocks import find_blocks
+from edge_effnet.graph import Add, Conv2D, DepthwiseConv2D, GlobalMean, Graph, with_nodes
+from edge_effnet.quantization.execute import execute
+from edge_effnet.quantization.lanes import LaneChoice, choose_lanes, split_lanes
+from edge_effnet.quantization.noise import tensor_noise
+from edge_effnet.quantization.sensitivity import channel_sensitivity
+from edge_effnet.quantization.statistics import collect_statistics
+
+from .networks import float_graph, inputs_of, narrow_state, relative_difference
+
+VARIANTS = ("b0", "lite0")
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def graph(request: pytest.FixtureRequest) -> Graph:
+    return float_graph(narrow_state(request.param), request.param)
+
+
+def choice_of(graph: Graph, block: str, wide: int, *, seed: int = 0) -> LaneChoice:
+    channels = next(found.channels for found in find_blocks(graph) if found.name == block)
+    order = np.random.default_rng(seed).permutation(channels)
+    return LaneChoice(block, np.sort(order[:wide]), np.sort(order[wide:]), 1.0)
+
+
+def assert_same(graph: Graph, split: Graph) -> None:
+    for image in inputs_of(graph, 2, seed=3):
+        assert relative_difference(execute(graph, image.astype(np.float64)), execute(split, image.astype(np.float64))) < 1e-12
+        assert relative_difference(execute(graph, image), execute(split, image)) < 1e-5
+
+
+@pytest.mark.parametrize("wide", [1, 3, 7])
+def test_every_block_splits_exactly(graph: Graph, wide: int) -> None:
+    """The first has no expand convolution and takes the stem; odd widths on both sides."""
+    for block in find_blocks(graph):
+        split = split_lanes(graph, choice_of(graph, block.name, wide))
+        names = {node.name for node in split.nodes}
+        assert {f"{block.depthwise.name}.lane0", f"{block.depthwise.name}.lane1", f"{block.project.name}.lane1"} <= names
+        assert block.depthwise.name not in names
+        assert len(split.nodes) > len(graph.nodes)
+        assert sum(isinstance(node, Add) for node in split.nodes) - sum(isinstance(node, Add) for node in graph.nodes) == (2 if block.reduce else 1)
+        assert_same(graph, split)
+
+
+def test_no_arithmetic_is_added(graph: Graph) -> None:
+    block = find_blocks(graph)[1].name
+    split = split_lanes(graph, choice_of(graph, block, 8))
+
+    def products(graph: Graph) -> int:
+        shapes = graph.shapes()
+        return sum(node.weight.size * shapes[node.name][1] * shapes[node.name][2] for node in graph.nodes if isinstance(node, Conv2D | DepthwiseConv2D))
+
+    assert products(split) == products(graph)
+
+
+def test_all_blocks_split_one_after_the_other(graph: Graph) -> None:
+    split = graph
+    for block in find_blocks(graph):
+        split = split_lanes(split, choice_of(graph, block.name, 4))
+    assert sum(node.name.endswith(".lane1") and isinstance(node, DepthwiseConv2D) for node in split.nodes) == len(find_blocks(graph))
+    assert_same(graph, split)
+
+
+def test_the_graph_given_stays_as_it_was(graph: Graph) -> None:
+    before = [node.name for node in graph.nodes]
+    split_lanes(graph, choice_of(graph, "blocks.1", 4))
+    assert [node.name for node in graph.nodes] == before
+
+
+def test_a_block_that_is_not_there_or_split_already(graph: Graph) -> None:
+    choice = choice_of(graph, "blocks.1", 4)
+    with pytest.raises(KeyError):
+        split_lanes(graph, replace(choice, block="blocks.99"))
+    with pytest.raises(KeyError):
+        split_lanes(split_lanes(graph, choice), choice)
+
+
+def with_outliers(graph: Graph, block: str, outliers: Any) -> Graph:
+    """A few channels of the block's inside sixteen times as wide as the median before the activation, read as much less."""
+    found = next(item for item in find_blocks(graph) if item.name == block)
+    statistics = collect_statistics(graph, inputs_of(graph, 3))[found.depthwise.name]
+    reach = statistics.channel_high  # far below zero nothing passes a swish
+    factors = (16 * np.median(reach) / np.maximum(reach[outliers], 0.1)).astype(np.float32)
+    weight, bias = found.depthwise.weight.copy(), found.depthwise.bias.copy()
+    weight[:, :, outliers] *= factors
+    bias[outliers] *= factors
+    project = found.project.weight.copy()
+    project[..., outliers] /= factors
+    return with_nodes(
+        graph, {found.depthwise.name: replace(found.depthwise, weight=weight, bias=bias), found.project.name: replace(found.project, weight=project)}
+    )
+
+
+def test_the_choice_puts_outliers_together() -> None:
+    outliers = np.array([1, 5, 11])
+    graph = with_outliers(float_graph(narrow_state("b0"), "b0", size=32), "blocks.2", outliers)
+    images = inputs_of(graph, 3)
+    statistics, sensitivity = collect_statistics(graph, images), channel_sensitivity(graph, images, seed=0)
+    choices = choose_lanes(graph, statistics, sensitivity, least_gain=0.0)
+    assert [choice.gain for choice in choices] == sorted((choice.gain for choice in choices), reverse=True)
+    found = next(choice for choice in choices if choice.block == "blocks.2")
+    assert set(outliers) <= set(found.wide)
+    assert len(found.wide) <= len(found.narrow)
+    assert sorted([*found.wide, *found.narrow]) == list(range(len(found.wide) + len(found.narrow)))
+    split = split_lanes(graph, found)
+    before = sum(tensor_noise(graph, statistics, sensitivity).values())
+    after = sum(tensor_noise(split, collect_statistics(split, images), channel_sensitivity(split, images, seed=0)).values())
+    assert after < before - found.gain / 2
+    assert_same(graph, split)
+
+
+def test_only_what_gains_enough_is_split() -> None:
+    graph = float_graph(narrow_state("lite0"), "lite0", size=32)
+    images = inputs_of(graph, 2)
+    statistics, sensitivity = collect_statistics(graph, images), channel_sensitivity(graph, images, seed=0)
+    everything = choose_lanes(graph, statistics, sensitivity, least_gain=0.0)
+    least = everything[2].gain
+    assert [choice.block for choice in choose_lanes(graph, statistics, sensitivity, least_gain=least)] == [choice.block for choice in everything[:3]]
+
+
+def test_lanes_of_a_mean_are_those_of_its_source() -> None:
+    graph = float_graph(narrow_state("b0"), "b0")
+    split = split_lanes(graph, choice_of(graph, "blocks.3", 5))
+    shapes = split.shapes()
+    means = [shapes[node.name][3] for node in split.nodes if isinstance(node, GlobalMean) and node.name.startswith("blocks.3.")]
+    assert means[0] == 5
+    assert sum(means) == graph.shapes()["blocks.3.se.mean"][3]

@@ -1,0 +1,97 @@
+"""The network on pixels against the network on normalised photos."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_effnet.errors import UsageError
+from edge_effnet.graph import Border, Conv2D, Graph, Padding, Swish
+from edge_effnet.preprocessing import HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from edge_effnet.quantization.execute import execute
+from edge_effnet.quantization.normalisation import fold_normalisation, network_input
+
+from .networks import graph_of
+
+SYMMETRIC, SAME, NONE = Padding(1, 1, 1, 1), Padding(0, 1, 0, 1), Padding(0, 0, 0, 0)
+STATISTICS = {
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+    "half": (HALF, HALF),
+    "whole pixel": ((0.4, 0.4, 0.4), (0.25, 0.25, 0.25)),
+    "zero": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "outside": ((-0.5, -0.5, -0.5), (1.0, 1.0, 1.0)),
+}
+
+
+def stem(padding: Padding) -> Graph:
+    random = np.random.default_rng(0)
+    conv = Conv2D("stem", ("image",), random.standard_normal((6, 3, 3, 3)).astype(np.float32), random.standard_normal(6).astype(np.float32), 2, padding)
+    return graph_of([conv, Swish("swish", ("stem",))], channels=3, height=14, width=14)
+
+
+def outputs(graph: Graph, image: Any) -> Any:
+    """float64[H, W, C] of the stem's convolution."""
+    kept: dict[str, Any] = {}
+    execute(graph, image.astype(np.float64), hook=lambda name, tensor: kept.setdefault(name, tensor))
+    return kept["stem"][0]
+
+
+@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+@pytest.mark.parametrize("padding", [SYMMETRIC, SAME, NONE], ids=["symmetric", "same", "none"])
+@pytest.mark.parametrize("statistics", list(STATISTICS))
+def test_the_folded_network_is_the_normalised_one(statistics: str, padding: Padding, channels: Any) -> None:
+    """Inside to float32; at the border to what half a pixel does, since padding in an int8 file is a whole pixel."""
+    preprocessing = Preprocessing(14, 14, mean=STATISTICS[statistics][0], std=STATISTICS[statistics][1], channels=channels)
+    graph = stem(padding)
+    folded, params = fold_normalisation(graph, preprocessing)
+    pixels = np.random.default_rng(1).integers(0, 256, (14, 14, 3), dtype=np.uint8)
+    exact, found = outputs(graph, preprocessing.normalise(pixels)[None]), outputs(folded, network_input(pixels, params))
+    assert found.shape == exact.shape
+    edge = np.zeros(exact.shape[:2], bool)
+    edge[: int(padding.top > 0)] = edge[:, : int(padding.left > 0)] = True
+    edge[edge.shape[0] - int(padding.bottom > 0) :] = edge[:, edge.shape[1] - int(padding.right > 0) :] = True
+    np.testing.assert_allclose(found[~edge], exact[~edge], atol=1e-4)
+    node = graph.nodes[0]
+    assert isinstance(node, Conv2D)
+    half_pixel = (np.abs(node.weight) / (255 * np.asarray(preprocessing.std) * 2)).sum(axis=(1, 2, 3))
+    off = np.abs(found - exact) / half_pixel
+    assert off.max() <= 1.001
+    if statistics == "zero":
+        np.testing.assert_allclose(found, exact, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("statistics", "border", "scale"), [("imagenet", True, 1.0), ("half", False, 1 / 127.5), ("outside", True, 1.0), ("zero", False, 1 / 255)]
+)
+def test_what_the_input_becomes(statistics: str, border: bool, scale: float) -> None:
+    mean, std = STATISTICS[statistics]
+    folded, params = fold_normalisation(stem(SAME), Preprocessing(14, 14, mean=mean, std=std))
+    assert isinstance(folded.nodes[0], Border) == border
+    assert params.scale == pytest.approx(scale)
+    assert params.zero_point == {"imagenet": -128, "half": 0, "outside": -128, "zero": -128}[statistics]
+
+
+def test_every_pixel_is_an_integer_of_the_input() -> None:
+    for mean, std in STATISTICS.values():
+        _, params = fold_normalisation(stem(SAME), Preprocessing(14, 14, mean=mean, std=std))
+        pixels = np.arange(256).astype(np.uint8).repeat(3).reshape(16, 16, 3)
+        values = network_input(pixels, params)
+        assert values.dtype == np.float32
+        assert values.shape == (1, 16, 16, 3)
+        np.testing.assert_allclose(values / params.scale + params.zero_point, pixels[None].astype(float) - 128, atol=1e-3)
+
+
+def test_bgr_exchanges_the_statistics() -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (14, 14, 3), dtype=np.uint8)
+    found = []
+    for channels in ("rgb", "bgr"):
+        folded, params = fold_normalisation(stem(NONE), Preprocessing(14, 14, channels=channels))  # type: ignore[arg-type]
+        found.append(outputs(folded, network_input(pixels, params)))
+    assert np.abs(found[0] - found[1]).max() > 0.1
+
+
+def test_a_graph_without_a_stem() -> None:
+    with pytest.raises(UsageError, match="the graph begins with Swish; expected the stem's convolution"):
+        fold_normalisation(graph_of([Swish("a", ("image",))], channels=3), Preprocessing(6, 6))

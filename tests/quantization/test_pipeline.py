@@ -1,0 +1,231 @@
+"""The stages together: hard cases through the whole export, and a rescaled checkpoint that must not matter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.golden import State
+from support.running import run_file
+
+from edge_effnet.errors import UsageError
+from edge_effnet.exporters.dialects import DIALECTS
+from edge_effnet.graph import weighted
+from edge_effnet.preprocessing import Preprocessing
+from edge_effnet.quantization.calibration import draw_calibration_set
+from edge_effnet.quantization.execute import execute
+from edge_effnet.quantization.pipeline import quantize, quantize_weights_only
+from edge_effnet.quantization.recipe import PLAIN, Recipe
+from edge_effnet.quantization.simulate import simulate
+
+from .networks import BATCH_NORM, CLASSES, NARROW, SIZE, SOURCES, Array, export_narrow, float_graph, narrow_state, photos, pixel_inputs, sqnr_db
+
+VARIANTS = ("b0", "lite0")
+
+
+def preprocessing_of(variant: str) -> Preprocessing:
+    return DIALECTS[SOURCES[variant]].preprocessing(NARROW[variant], SIZE)
+
+
+def calibration_of(variant: str, given: list[Array]) -> Any:
+    return draw_calibration_set(given, preprocessing_of(variant), limit=256, seed=0)
+
+
+def fresh_pixels(variant: str, count: int = 12) -> list[Array]:
+    return list(calibration_of(variant, photos(count, first=500)))
+
+
+def logits_of_file(path: Path, pixels: list[Array]) -> Array:
+    return np.stack([run_file(path, image.transpose(2, 0, 1)[None]) for image in pixels])
+
+
+def float_logits(state: State, variant: str, pixels: list[Array]) -> Array:
+    graph = float_graph(state, variant)
+    return np.concatenate([execute(graph, preprocessing_of(variant).normalise(image)[None]) for image in pixels])
+
+
+def prefixes(variant: str) -> dict[str, tuple[str, str | None]]:
+    """Canonical name of a layer → its convolution's and its batch norm's key prefix."""
+    return {layer.name: (layer.conv, layer.norm) for layer in DIALECTS["timm"].layers(NARROW[variant])}
+
+
+def rescaled(state: State, variant: str, *, seed: int) -> State:
+    """The same function: bottleneck channels times powers of two in 1/32..32, along residual chains, undone where they are read."""
+    random = np.random.default_rng(seed)
+    changed = {name: values.copy() for name, values in state.items()}
+    names, blocks = prefixes(variant), NARROW[variant].blocks()
+    factors = np.ones(NARROW[variant].stem_channels)
+    for index, block in enumerate(blocks):
+        if block.has_expand:
+            changed[f"{names[f'blocks.{index}.expand'][0]}.weight"] /= factors[:, None, None].astype(np.float32)
+        if not block.has_residual:
+            factors = 2.0 ** random.integers(-5, 6, block.out_channels)
+        norm = names[f"blocks.{index}.project"][1]
+        for item in ("weight", "bias"):
+            changed[f"{norm}.{item}"] *= factors.astype(np.float32)
+    changed[f"{names['head'][0]}.weight"] /= factors[:, None, None].astype(np.float32)
+    return changed
+
+
+def quantized_sqnr(state: State, variant: str, recipe: Recipe, pixels: list[Array], exact: Array) -> float:
+    quantized, _ = quantize(float_graph(state, variant), calibration_of(variant, photos(8)), recipe=recipe)
+    return sqnr_db(exact, np.concatenate([simulate(quantized, image) for image in pixel_inputs(pixels, quantized.activations["image"])]))
+
+
+@pytest.mark.litert
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_rescaled_checkpoint_is_quantized_as_well(tmp_path: Path, variant: str) -> None:
+    state = narrow_state(variant)
+    other = rescaled(state, variant, seed=7)
+    pixels = fresh_pixels(variant)
+    exact, exact_other = (float_logits(found, variant, pixels) for found in (state, other))
+    assert np.abs(exact - exact_other).max() < 1e-4 * np.abs(exact).max()
+    sqnrs = []
+    for name, found in (("original", state), ("rescaled", other)):
+        export_narrow(found, variant, tmp_path / f"{name}.tflite", precision="int8", calibration=photos(8))
+        sqnrs.append(sqnr_db(exact, logits_of_file(tmp_path / f"{name}.tflite", pixels)))
+    assert sqnrs[0] > 10
+    assert abs(sqnrs[1] - sqnrs[0]) < 1
+    plain = [quantized_sqnr(found, variant, PLAIN, pixels, exact) for found in (state, other)]
+    assert plain[1] < min(plain[0] - 3, sqnrs[1] - 8)  # what equalisation is for
+
+
+def test_each_recipe_adds_to_the_one_before() -> None:
+    """Lite0: no step harms, and all together gain 6 dB."""
+    state, variant = narrow_state("lite0"), "lite0"
+    pixels = fresh_pixels(variant)
+    exact = float_logits(state, variant, pixels)
+    found = [quantized_sqnr(state, variant, recipe, pixels, exact) for recipe in (PLAIN, Recipe(lanes=None, rounding="nearest"), Recipe())]
+    assert found[1] > found[0] + 2
+    assert found[2] > found[0] + 4
+
+
+def dead(state: State, variant: str) -> State:
+    """All-zero weights and shifts in a third of every layer's channels."""
+    for conv, norm in prefixes(variant).values():
+        state[f"{conv}.weight"][::3] = 0
+        for item in ("bias", "running_mean") if norm else ():
+            state[f"{norm}.{item}"][::3] = 0
+        if not norm:
+            state[f"{conv}.bias"][::3] = 0
+    return state
+
+
+def constant(state: State, variant: str) -> State:
+    """Two layers whose weights are all zero: the depthwise one gives its shift, the projection nothing but zeros."""
+    names = prefixes(variant)
+    for layer in ("blocks.2.depthwise", "blocks.4.project"):
+        state[f"{names[layer][0]}.weight"][:] = 0
+    for item in ("bias", "running_mean"):
+        state[f"{names['blocks.4.project'][1]}.{item}"][:] = 0
+    return state
+
+
+def tiny_gammas(state: State, variant: str) -> State:
+    """Batch norms decayed to nothing, as training leaves them: subnormal, and 1e-20."""
+    for _, norm in prefixes(variant).values():
+        if norm:
+            state[f"{norm}.weight"][::4] = 1e-41
+            state[f"{norm}.weight"][1::4] = 1e-20
+    return state
+
+
+def unchanged(state: State, variant: str) -> State:  # noqa: ARG001
+    return state
+
+
+GREY = np.full((80, 96, 3), 124, np.uint8)
+BLACK = np.zeros((80, 96, 3), np.uint8)
+NOISY = photos(4)
+
+
+@pytest.mark.litert
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    ("change", "calibration", "least"),
+    [
+        (dead, NOISY, 6),
+        (constant, NOISY, 6),
+        (tiny_gammas, NOISY, 6),
+        (unchanged, NOISY[:1], 3),
+        (unchanged, [BLACK] * 2, None),
+        (unchanged, [GREY], None),
+    ],
+    ids=["dead channels", "constant activations", "tiny gammas", "one photo", "black photos", "grey photo"],
+)
+def test_hard_cases_run_in_litert(tmp_path: Path, variant: str, change: Any, calibration: list[Array], least: float | None) -> None:
+    state = change(narrow_state(variant), variant)
+    path = tmp_path / "hard.tflite"
+    report = export_narrow(state, variant, path, precision="int8", calibration=calibration)
+    assert report.document.quantization is not None
+    assert report.document.quantization["calibration_images"] == len(calibration)
+    pixels = fresh_pixels(variant, 6)
+    found = logits_of_file(path, [*pixels, np.zeros((SIZE, SIZE, 3), np.uint8), np.full((SIZE, SIZE, 3), 255, np.uint8)])
+    assert found.shape == (8, CLASSES)
+    assert np.isfinite(found).all()
+    if least is not None:
+        assert sqnr_db(float_logits(state, variant, pixels), found[:6]) > least
+    else:  # the photos it was calibrated on, if no others
+        seen = list(calibration_of(variant, calibration))[:1]
+        exact = float_logits(state, variant, seen)
+        assert np.abs(logits_of_file(path, seen) - exact).max() < 0.25 * max(np.abs(exact).max(), 1)
+
+
+def test_twice_the_same_and_other_photos_otherwise() -> None:
+    graph = float_graph(narrow_state("b0"), "b0", size=32)
+    found = []
+    for given in (photos(3), photos(3), photos(3, first=20)):
+        calibration = draw_calibration_set(given, Preprocessing(32, 32), limit=3, seed=0)
+        found.append(quantize(graph, calibration, seed=3)[0])
+    first, again, other = found
+    assert first.activations == again.activations
+    assert first.summary == again.summary
+    for name, weight in first.weights.items():
+        np.testing.assert_array_equal(weight.values, again.weights[name].values)
+        np.testing.assert_array_equal(weight.scales, again.weights[name].scales)
+    for one, two in zip(weighted(first.graph.nodes), weighted(again.graph.nodes), strict=True):
+        np.testing.assert_array_equal(one.bias, two.bias)
+    assert first.activations != other.activations
+
+
+def test_progress_names_every_stage_and_counts_to_its_end() -> None:
+    seen: dict[str, list[tuple[int, int]]] = {}
+    graph = float_graph(narrow_state("lite0"), "lite0", size=32)
+    calibration = draw_calibration_set(photos(3), Preprocessing(32, 32), limit=3, seed=0)
+    quantize(graph, calibration, recipe=Recipe(lanes=None, statistics_images=2), progress=lambda *found: seen.setdefault(found[0], []).append(found[1:]))
+    assert list(seen) == ["equalisation", "ranges", "sensitivity", "moments", "bias correction"]
+    assert seen["ranges"] == [(1, 2), (2, 2)]
+    assert seen["moments"] == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_weights_alone_need_no_photos() -> None:
+    graph = float_graph(narrow_state("lite0"), "lite0")
+    quantized = quantize_weights_only(graph)
+    assert quantized.activations == {}
+    assert set(quantized.weights) == {node.name for node in weighted(graph.nodes)}
+    for node in weighted(graph.nodes):
+        found = quantized.weights[node.name].dequantized()
+        assert np.abs(found - node.weight).max() <= quantized.weights[node.name].scales.max() * 0.501
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ranges": "entropy"}, "recipe: 'entropy' is unknown; expected one of mean-min-max, percentile, mse"),
+        ({"rounding": "up"}, "recipe: 'up' is unknown; expected one of nearest, output"),
+        ({"bias_correction": "all"}, "recipe: 'all' is unknown; expected one of none, weights, weights-and-activations"),
+        ({"lanes": 1.5}, "recipe: lanes 1.5; expected a share of 0 to 1, or None"),
+    ],
+)
+def test_recipes_that_cannot_be_meant(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Recipe(**options)
+
+
+def test_the_fixture_is_a_checkpoint_of_the_dialect() -> None:
+    """The helper's keys are what training saves: every layer with its four batch-norm tensors."""
+    state = narrow_state("b0")
+    assert {f"bn1.{item}" for item in BATCH_NORM} <= set(state)
+    assert len(float_graph(state, "b0").nodes) > 60

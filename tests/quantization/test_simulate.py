@@ -1,0 +1,119 @@
+"""The simulation against its definition and against LiteRT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_effnet.exporters.tflite import emit_tflite
+from edge_effnet.graph import Graph, Swish
+from edge_effnet.metadata import ModelDocument
+from edge_effnet.numerics import QuantParams, dequantize, params_for_range, quantize
+from edge_effnet.preprocessing import HALF, Preprocessing
+from edge_effnet.quantization.calibration import draw_calibration_set
+from edge_effnet.quantization.execute import execute
+from edge_effnet.quantization.normalisation import network_input
+from edge_effnet.quantization.pipeline import quantize as quantize_graph
+from edge_effnet.quantization.recipe import PLAIN
+from edge_effnet.quantization.records import QuantizedGraph
+from edge_effnet.quantization.simulate import fake_quantize, rounded_swish, simulate, with_rounded_weights
+
+from .networks import CLASSES, SIZE, float_graph, narrow_state, photos, sqnr_db
+
+PREPROCESSING = Preprocessing(SIZE, SIZE, mean=HALF, std=HALF)
+
+
+def document() -> ModelDocument:
+    return ModelDocument("b0", SIZE, CLASSES, None, PREPROCESSING, "int8", {"dialect": "timm"})
+
+
+def litert(data: bytes) -> Callable[[Any], Any]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=data, num_threads=1)
+    interpreter.allocate_tensors()
+
+    def run(image: Any) -> Any:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
+        interpreter.invoke()
+        return np.array(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+
+    return run
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6), st.floats(-6, 6), st.floats(0, 1))
+def test_fake_quantization_is_quantizing_and_back(seed: int, exponent: float, zero: float) -> None:
+    """float32 products may decide a tie the other way: off it, equal."""
+    width = 10.0**exponent
+    params = params_for_range(-zero * width, (1 - zero) * width)
+    values = (np.random.default_rng(seed).normal(0, width, 200)).astype(np.float32)
+    steps = values.astype(np.float64) / params.scale
+    values = values[np.abs(steps - np.floor(steps) - 0.5) > 1e-3]
+    kept = values.copy()
+    expected = dequantize(quantize(values, params.scale, params.zero_point), params.scale, params.zero_point)
+    np.testing.assert_allclose(fake_quantize(values, params), expected, rtol=1e-6, atol=1e-6 * params.scale)
+    np.testing.assert_array_equal(values, kept)
+
+
+def test_what_was_rounded_stays() -> None:
+    params = QuantParams(0.03, 17)
+    values = dequantize(np.arange(-128, 128).astype(np.int8), params.scale, params.zero_point)
+    np.testing.assert_allclose(fake_quantize(values, params), values, rtol=1e-6)
+    np.testing.assert_allclose(fake_quantize(np.array([-1e9, 1e9], np.float32), params), [params.low, params.high], rtol=1e-6)
+
+
+@pytest.mark.litert
+@pytest.mark.parametrize(
+    "params", [QuantParams(0.03, 17), QuantParams(0.1, -40), QuantParams(0.004, 0), QuantParams(0.9, 100), QuantParams(0.05, -128)], ids=str
+)
+def test_every_swish_of_an_int8_is_litert_s(params: QuantParams) -> None:
+    """LiteRT: x · σ(x) with σ rounded to 1/256, over all 256 inputs, at an output scale fine enough to tell."""
+    integers = np.arange(-128, 128).astype(np.int8)
+    values = dequantize(integers, params.scale, params.zero_point)
+    expected = rounded_swish(values)
+    target = params_for_range(float(expected.min()), float(expected.max()))
+    graph = Graph("image", (1, 16, 16, 1), (Swish("logits", ("image",)),), "logits")
+    data = emit_tflite(QuantizedGraph(graph, {"image": params, "logits": target}), document())
+    pixels = (integers.astype(np.int16) + 128).astype(np.uint8).reshape(1, 16, 16, 1)
+    found = litert(data)(pixels).reshape(-1)
+    steps = expected.astype(np.float64) / target.scale
+    clear = np.abs(steps - np.floor(steps) - 0.5) > 1e-3  # ties are the engine's to decide
+    assert clear.sum() > 200
+    np.testing.assert_allclose(found[clear], fake_quantize(expected, target)[clear], atol=1e-3 * target.scale)
+    unrounded = fake_quantize((values / (1 + np.exp(-values.astype(np.float64)))).astype(np.float32), target)
+    assert (np.abs(unrounded - found) > target.scale / 2).any()
+
+
+@pytest.mark.litert
+def test_a_whole_file_gives_the_simulated_logits(tmp_path: Path) -> None:
+    graph = float_graph(narrow_state("b0"), "b0")
+    calibration = draw_calibration_set(photos(4), PREPROCESSING, limit=4, seed=0)
+    quantized, _ = quantize_graph(graph, calibration, recipe=PLAIN)
+    run = litert(emit_tflite(quantized, document()))
+    fresh = [pixels for pixels in draw_calibration_set(photos(12, first=100), PREPROCESSING, limit=12, seed=0)]
+    image = quantized.activations["image"]
+    simulated = np.concatenate([simulate(quantized, network_input(pixels, image)) for pixels in fresh])
+    found = np.concatenate([run(pixels[None]) for pixels in fresh])
+    exact = np.concatenate([execute(quantized.graph, network_input(pixels, image)) for pixels in fresh])
+    gap = np.diff(np.sort(found, axis=1)[:, -2:], axis=1)[:, 0]
+    clear = gap > 0.1 * exact.std()
+    assert clear.sum() >= 6
+    np.testing.assert_array_equal(simulated.argmax(axis=1)[clear], found.argmax(axis=1)[clear])
+    assert sqnr_db(found, simulated) > sqnr_db(exact, simulated) + 3
+    np.testing.assert_allclose(simulated, found, atol=0.3 * exact.std())
+
+
+def test_without_activations_only_weights_are_rounded() -> None:
+    graph = float_graph(narrow_state("lite0"), "lite0")
+    quantized, _ = quantize_graph(graph, draw_calibration_set(photos(2), PREPROCESSING, limit=2, seed=0), recipe=PLAIN)
+    image = network_input(next(iter(draw_calibration_set(photos(1), PREPROCESSING, limit=1, seed=0))), quantized.activations["image"])
+    weights_only = QuantizedGraph(quantized.graph, {}, quantized.weights)
+    np.testing.assert_array_equal(simulate(weights_only, image), execute(with_rounded_weights(quantized), image))
+    np.testing.assert_array_equal(simulate(QuantizedGraph(quantized.graph), image), execute(quantized.graph, image))
