@@ -26,7 +26,7 @@ WAYS: Mapping[str, str] = MappingProxyType(
         "bias-weights": "+ bias correction of the weights' error",
         "default": "+ bias correction of the activations' error = **edge-effnet's default**",
         "litert": "litert-torch + ai-edge-quantizer, static int8",
-        "onnxruntime": "onnxruntime `quantize_static`, QDQ",
+        "onnxruntime": "onnxruntime `quantize_static`, QDQ, its defaults (weights per tensor)",
         "openvino": "nncf + openvino",
         "rescaled-default": "edge-effnet's default, of the rescaled network",
         "rescaled-plain": "plain int8, of the rescaled network",

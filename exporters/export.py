@@ -118,7 +118,10 @@ def export(
             emit=lambda made: _emit(made, document, file_format, precision),
             requantize=lambda others: _quantized(graph, precision, others, seed, progress)[0],
         )
-        write_report(Path(report), report_on(exported, calibration, limit=calibration_images, seed=seed, progress=progress))
+        write_report(
+            Path(report),
+            report_on(exported, calibration, limit=calibration_images, seed=seed, skip=0 if max_drop is None else HELD_OUT_PHOTOS, progress=progress),
+        )
     broken = photos.broken if photos else ()
     return ExportReport(path, len(data), document, (*loaded.remarks, *remarks, *(f"left out a calibration photo: {reason}" for reason in broken)))
 

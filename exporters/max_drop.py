@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -44,7 +45,8 @@ def keep_within(
     """The quantized graph with the fewest islands that keeps within `max_drop` points, and a sentence that says so.
 
     The drop is the share of held-out photos that float gets right and int8 wrong, where the photos lie in folders
-    named after the model's labels; otherwise the share on which the two disagree. Where even all islands don't do, the
+    named after the model's labels; otherwise the share on which the two disagree. One photo more than was seen is
+    counted, (k + 1) / (n + 1): n photos can't show that less than that is lost. Where even all islands don't do, the
     best is taken and the sentence says what was reached. Raises UsageError with fewer than 32 held-out photos.
     """
     if len(held_out) < _LEAST_PHOTOS:
@@ -58,14 +60,15 @@ def keep_within(
     islands = find_islands(trace.graph, quantized.activations, lambda: (network_input(pixels, image) for pixels in ranking))
     truth = _classes(held_out, labels)
     drop = _DropMeter(candidate, held_out, truth)
-    best, what = (quantized, 100.0, ()), "disagree with float" if truth is None else "are right in float and wrong"
+    what = "disagree with float" if truth is None else "are right in float and wrong"
+    best: tuple[QuantizedGraph, float, tuple[str, ...]] = (quantized, math.inf, ())
     steps = until_target(quantized, islands, lambda kept: trace.correct(quantized.weights, kept), drop.of, max_drop=max_drop)
     for done, (mixed, chosen, found) in enumerate(steps, 1):
         best = (mixed, found, tuple(island.name for island in chosen)) if found < best[1] else best
         if progress is not None:
             progress("max-drop", done, len(islands) + 1)
     floats = ", ".join(best[2]) or "nothing"
-    reached = f"{best[1]:.2f} % of {len(held_out)} held-out photos {what} with {floats} in float32"
+    reached = f"at most about {best[1]:.2f} % by {len(held_out)} held-out photos {what} with {floats} in float32"
     return best[0], reached if best[1] <= max_drop else f"--max-drop {max_drop:g} is out of reach: {reached} is the best found"
 
 
@@ -84,12 +87,12 @@ class _DropMeter:
         self._float = self._best(QuantizedGraph(candidate.graph))
 
     def of(self, quantized: QuantizedGraph) -> float:
-        """The drop in points, 0..100."""
+        """The drop in points, above 0 and at most 100."""
         found = self._best(quantized)
         lost = found != self._float
         if self._truth is not None:
             lost = (self._float == self._truth) & (found != self._truth)
-        return 100.0 * float(np.mean(lost))
+        return 100.0 * float(np.sum(lost) + 1) / (len(lost) + 1)
 
     def _best(self, quantized: QuantizedGraph) -> npt.NDArray[Any]:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

@@ -15,7 +15,7 @@ from edge_effnet.errors import MissingDependencyError, SlowEngineWarning, UsageE
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.graph import Graph
 from edge_effnet.metadata import ModelDocument
-from edge_effnet.quantization.calibration import CalibrationSet, CalibrationSource, draw_calibration_set
+from edge_effnet.quantization.calibration import CalibrationSet, CalibrationSource, draw_further
 from edge_effnet.quantization.charts import require_matplotlib
 from edge_effnet.quantization.execute import execute
 from edge_effnet.quantization.held_out import Contestants, HeldOut, Logits, measure_held_out
@@ -68,12 +68,13 @@ def write_report(path: Path, report: QuantizationReport) -> None:
     write_atomically(path, text.encode())
 
 
-def report_on(exported: Exported, calibration: CalibrationSource, *, limit: int, seed: int, progress: Progress | None) -> QuantizationReport:
+def report_on(exported: Exported, calibration: CalibrationSource, *, limit: int, seed: int, skip: int = 0, progress: Progress | None) -> QuantizationReport:
     """Measured on photos that weren't calibrated on; where the source has no more, on a quarter held out from a twin.
 
-    calibration, limit, seed: as the calibration photos were drawn.
+    calibration, limit, seed: as the calibration photos were drawn. skip: photos after those that had a say in the file.
     """
-    held_out = _further_photos(exported.photos, calibration, limit, seed)
+    further = draw_further(exported.photos, calibration, limit=limit, seed=seed, more=skip + _HELD_OUT)
+    held_out = further.subset(slice(skip, None))
     quantized: QuantizedGraph = exported.quantized
     remarks: tuple[str, ...] = ()
     note = f"Measured on {len(held_out)} photos of the calibration source that were not calibrated on."
@@ -100,13 +101,6 @@ def _remarks(photos: int) -> tuple[str, ...]:
     if photos == 1:
         return (f"There is only one photo, so nothing could be held out. {layers}",)
     return (f"All {photos} photos went into the file's calibration, so a twin, calibrated on three quarters of them, is measured here. {layers}",)
-
-
-def _further_photos(photos: CalibrationSet, calibration: CalibrationSource, limit: int, seed: int) -> CalibrationSet:
-    """Up to 64 of the photos that would have been drawn next; drawn again, since a broken one shifts the rest."""
-    if len(photos) < limit:
-        return photos.subset(slice(0, 0))
-    return draw_calibration_set(calibration, photos.preprocessing, limit=limit + _HELD_OUT, seed=seed).subset(slice(limit, None))
 
 
 def _subject(exported: Exported, seed: int, remarks: tuple[str, ...]) -> Subject:

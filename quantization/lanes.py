@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 from edge_effnet.blocks import Block, find_blocks
 from edge_effnet.graph import Add, Conv2D, DepthwiseConv2D, GlobalMean, Graph, Mul, Node, Swish
-from edge_effnet.quantization.ranges import IDENTITY, SWISH, least_error_range
+from edge_effnet.quantization.ranges import IDENTITY, SWISH, least_error, weighted_points
 from edge_effnet.quantization.sensitivity import Sensitivity
 from edge_effnet.quantization.statistics import TensorStatistics
 
 Indices = npt.NDArray[np.int64]
 
 #: Widths tried for the narrower lane: multiples of what the engines' kernels handle at once.
-_WIDTHS = (8, 16, 32, 48, 64, 96, 128, 192, 256, 384)
+_WIDTHS = (8, 16, 32, 64, 128, 256, 384)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +38,8 @@ class LaneChoice:
 
 def choose_lanes(graph: Graph, statistics: Mapping[str, TensorStatistics], sensitivity: Sensitivity, *, least_gain: float) -> tuple[LaneChoice, ...]:
     """The best split of every block whose gain is at least `least_gain` (in logit noise power), most gain first."""
-    choices = [_best_split(graph, block, statistics, sensitivity) for block in find_blocks(graph)]
-    return tuple(sorted((choice for choice in choices if choice.gain >= least_gain), key=lambda choice: -choice.gain))
+    choices = [_best_split(graph, block, statistics, sensitivity, least_gain) for block in find_blocks(graph)]
+    return tuple(sorted((choice for choice in choices if choice.gain > 0 and choice.gain >= least_gain), key=lambda choice: -choice.gain))
 
 
 def _inner_tensors(graph: Graph, block: Block) -> list[str]:
@@ -53,12 +53,14 @@ def _inner_tensors(graph: Graph, block: Block) -> list[str]:
     return names
 
 
-def _best_split(graph: Graph, block: Block, statistics: Mapping[str, TensorStatistics], sensitivity: Sensitivity) -> LaneChoice:
+def _best_split(graph: Graph, block: Block, statistics: Mapping[str, TensorStatistics], sensitivity: Sensitivity, least_gain: float) -> LaneChoice:
     tensors = _inner_tensors(graph, block)
     costs = [_Cost(statistics[name], name, graph, sensitivity) for name in tensors]
     everything = np.arange(block.channels)
     whole = sum(cost.of(everything) for cost in costs)
     best = LaneChoice(block.name, everything, everything[:0], 0.0)
+    if whole < least_gain:
+        return best
     for order in _orders([statistics[name] for name in tensors]):
         for width in _WIDTHS:
             if width > block.channels // 2:
@@ -84,11 +86,14 @@ class _Cost:
     def __init__(self, statistics: TensorStatistics, name: str, graph: Graph, sensitivity: Sensitivity) -> None:
         swish = next((node.name for node in graph.nodes if isinstance(node, Swish) and node.inputs[0] == name), None)
         self._statistics = statistics
-        self._weights = sensitivity[swish or name]
         self._response = SWISH if swish else IDENTITY
+        self._points = weighted_points(statistics, self._response, sensitivity[swish or name])
 
     def of(self, channels: Indices) -> float:
-        return least_error_range(self._statistics.of_channels(channels), self._response, self._weights[channels])[2]
+        chosen = np.zeros(len(self._statistics.channel_low), bool)
+        chosen[channels] = True
+        low, high = float(self._statistics.channel_low[chosen].min()), float(self._statistics.channel_high[chosen].max())
+        return least_error(self._points.of_channels(chosen), self._response, low, high)[2]
 
 
 def split_lanes(graph: Graph, choice: LaneChoice) -> Graph:

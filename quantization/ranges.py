@@ -21,6 +21,10 @@ Array: TypeAlias = npt.NDArray[np.float64]
 _PERCENTILE = 1e-4
 #: Shares of the observed range that the search for the least error tries on each side.
 _SHARES = np.geomspace(0.03, 1.0, 64)
+#: A tensor that never reaches farther is nothing but zeros, behind weights that are all zero. It gets a scale like any
+#: other tensor's: XNNPACK refuses a file, or crashes, where input · weight / output scale is 256 or more.
+_NOTHING = 1e-7
+_PARAMS_OF_NOTHING = params_for_range(0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ def activation_params(
 
 def tensor_params(statistics: TensorStatistics, method: RangeMethod, *, response: Response = IDENTITY, channel_weights: Array | None = None) -> QuantParams:
     """The parameters of one tensor. response, channel_weights: how errors count (method "mse")."""
+    if max(-statistics.low, statistics.high) < _NOTHING:
+        return _PARAMS_OF_NOTHING
     if method == "mean-min-max":
         return params_for_range(statistics.mean_low, statistics.mean_high)
     if method == "percentile":
@@ -81,10 +87,40 @@ def tensor_params(statistics: TensorStatistics, method: RangeMethod, *, response
 
 def percentile_range(statistics: TensorStatistics) -> tuple[float, float]:
     """Where all but a share of 1e-4 of the values on each side lie."""
-    x, counts = _points(statistics, None)
-    cumulated = np.cumsum(counts)
+    points = weighted_points(statistics, IDENTITY, None)
+    x, cumulated = points.x, np.cumsum(points.weight)
     low, high = np.searchsorted(cumulated, [_PERCENTILE * cumulated[-1], (1 - _PERCENTILE) * cumulated[-1]])
     return float(x[low]), float(x[min(int(high), len(x) - 1)])
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """A tensor's values in rising order, each with its channel, what it counts, and what becomes of it further on."""
+
+    x: Array
+    channel: npt.NDArray[np.int64]
+    weight: Array
+    target: Array
+    gain: Array
+
+    def of_channels(self, chosen: npt.NDArray[np.bool_]) -> Points:
+        """The values of the channels that a mask, bool[C], lets through."""
+        kept = chosen[self.channel]
+        return Points(self.x[kept], self.channel[kept], self.weight[kept], self.target[kept], self.gain[kept])
+
+
+def weighted_points(statistics: TensorStatistics, response: Response, channel_weights: Array | None) -> Points:
+    """The histograms' bins as points; a channel's points count its weight in all."""
+    histogram = statistics.histogram
+    share = histogram.counts / np.maximum(histogram.counts.sum(axis=1, keepdims=True), 1)
+    weights = share if channel_weights is None else share * channel_weights[:, None]
+    x = np.clip(histogram.centers, statistics.channel_low[:, None], statistics.channel_high[:, None])
+    used = histogram.counts > 0
+    channel = np.broadcast_to(np.arange(len(x))[:, None], x.shape)[used]
+    x, weight = x[used], weights[used].astype(np.float64)
+    order = np.argsort(x, kind="stable")
+    x, weight, channel = x[order], weight[order], channel[order]
+    return Points(x, channel, weight, response.value(x), weight * np.square(response.slope(x)))
 
 
 def least_error_range(statistics: TensorStatistics, response: Response, channel_weights: Array | None) -> tuple[float, float, float]:
@@ -92,40 +128,33 @@ def least_error_range(statistics: TensorStatistics, response: Response, channel_
 
     Rounding counts as step²/12 times slope², clipping as the square of what it changes in `response.value`.
     """
-    lows, highs = _candidates(min(statistics.low, 0.0)), _candidates(max(statistics.high, 0.0))
-    error = _range_errors(statistics, response, channel_weights, lows, highs)
+    return least_error(weighted_points(statistics, response, channel_weights), response, statistics.low, statistics.high)
+
+
+def least_error(points: Points, response: Response, lowest: float, highest: float) -> tuple[float, float, float]:
+    """`least_error_range` of points whose extremes are `lowest` and `highest`."""
+    lows, highs = _candidates(min(lowest, 0.0)), _candidates(max(highest, 0.0))
+    error = _range_errors(points, response, lows, highs)
     row, column = np.unravel_index(int(np.argmin(error)), error.shape)
     return float(lows[row]), float(highs[column]), float(error[row, column])
 
 
 def range_error(statistics: TensorStatistics, response: Response, channel_weights: Array | None, params: QuantParams) -> float:
     """The weighted square error per position that given parameters cause."""
-    return float(_range_errors(statistics, response, channel_weights, np.array([params.low]), np.array([params.high]))[0, 0])
+    points = weighted_points(statistics, response, channel_weights)
+    return float(_range_errors(points, response, np.array([params.low]), np.array([params.high]))[0, 0])
 
 
-def _range_errors(statistics: TensorStatistics, response: Response, channel_weights: Array | None, lows: Array, highs: Array) -> Array:
+def _range_errors(points: Points, response: Response, lows: Array, highs: Array) -> Array:
     """float64[lows, highs]."""
-    x, weight = _points(statistics, channel_weights)
-    target = response.value(x)
-    gain = _cumulated(weight * np.square(response.slope(x)))
-    first, last = np.searchsorted(x, lows, side="left"), np.searchsorted(x, highs, side="right")
-    sums = [_cumulated(weight * target**power) for power in range(3)]
+    gain = _cumulated(points.gain)
+    first, last = np.searchsorted(points.x, lows, side="left"), np.searchsorted(points.x, highs, side="right")
+    once = points.weight * points.target
+    sums = [_cumulated(values) for values in (points.weight, once, once * points.target)]
     below = _clipped([total[first] for total in sums], response.value(lows))
     above = _clipped([total[-1] - total[last] for total in sums], response.value(highs))
     step = (highs[None, :] - lows[:, None]) / 255.0
     return np.asarray(np.square(step) / 12.0 * (gain[last][None, :] - gain[first][:, None]) + below[:, None] + above[None, :], np.float64)
-
-
-def _points(statistics: TensorStatistics, channel_weights: Array | None) -> tuple[Array, Array]:
-    """Values in rising order and what each counts; a channel's counts sum to its weight."""
-    histogram = statistics.histogram
-    share = histogram.counts / np.maximum(histogram.counts.sum(axis=1, keepdims=True), 1)
-    weight = share if channel_weights is None else share * channel_weights[:, None]
-    x = np.clip(histogram.centers, statistics.channel_low[:, None], statistics.channel_high[:, None])
-    used = histogram.counts > 0
-    x, weight = x[used], weight[used]
-    order = np.argsort(x)
-    return x[order], weight[order].astype(np.float64)
 
 
 def _cumulated(values: Array) -> Array:

@@ -22,6 +22,7 @@ from edge_effnet.exporters.checkpoint import load_checkpoint
 from edge_effnet.exporters.dialects import DIALECTS
 from edge_effnet.exporters.identify import identify
 from edge_effnet.graph import Conv2D, Graph, Node
+from edge_effnet.preprocessing import decode
 from edge_effnet.quantization.execute import execute, run_node
 from edge_effnet.quantization.normalisation import network_input
 from edge_effnet.variants import Variant
@@ -64,8 +65,9 @@ def _trained(variant: str, seed: int) -> State:
         result = (values - mean) / np.sqrt(variance + eps) * gamma + beta
         return np.clip(result, 0, 6) if getattr(node, "activation", "none") == "relu6" else result
 
-    images = np.stack(photos(24, first=1000))[:, :SIZE, :SIZE]
-    execute(float_graph(state, variant), (images / 127.5 - 1).astype(np.float32), run=run)
+    preprocessing = DIALECTS[SOURCES[variant]].preprocessing(NARROW[variant], SIZE)
+    images = np.stack([preprocessing.normalise(preprocessing.pixels(decode(photo))) for photo in photos(24, first=1000)])
+    execute(float_graph(state, variant), images, run=run)
     return {name: values.astype(np.float32) for name, values in state.items()}
 
 

@@ -113,7 +113,7 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
     for missing in (tmp_path / "nowhere", tmp_path / "file.png"):
         with pytest.raises(CalibrationError, match=r"does not exist; expected a folder with photos like those the model will see"):
             draw(missing)
-    with pytest.raises(CalibrationError, match="no photos in .*empty; expected a folder with photos"):
+    with pytest.raises(CalibrationError, match=r"no photos in .*empty; expected a folder with photos"):
         draw(tmp_path / "empty")
     with pytest.raises(CalibrationError, match="no photos in"):
         draw([])

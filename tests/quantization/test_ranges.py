@@ -142,7 +142,14 @@ def test_any_tensor_has_a_usable_scale(seed: int, method: Any, exponent: float) 
     statistics = statistics_of(draw_values(seed, positions=50) * 10.0**exponent)
     params = tensor_params(statistics, method)
     assert 0 < params.scale < np.inf
-    assert params.scale * 255 <= max(1.01 * (max(statistics.high, 0) - min(statistics.low, 0)), 255.1e-9)
+    width = max(statistics.high, 0) - min(statistics.low, 0)
+    assert params.scale * 255 <= (1.01 * width if width > 1e-6 else 1.001)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_tensor_of_zeros_has_a_scale_that_fits_between_others(method: Any) -> None:
+    """1e-9 made input · weight / output scale 10⁷, and LiteRT refuse the file or crash."""
+    assert 1e-3 < tensor_params(statistics_of(np.zeros((10, 2))), method).scale < 0.1
 
 
 def test_percentiles_leave_a_ten_thousandth_out() -> None:
