@@ -127,7 +127,8 @@ def test_ctrl_c_in_a_real_process() -> None:
 
 
 _TELLING = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from edge_effnet.cli import main
 class Telling:
     def read(self):
