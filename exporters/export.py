@@ -69,16 +69,14 @@ def export(
     network's input, the variant's by default. padding_size: the size an efficientnet-pytorch model was built for.
     labels: names or the path of a file with one a line. calibration: photos for int8, a folder or a sequence.
     max_drop: points of accuracy that int8 may lose (of agreement with float, where the photos' folders are no labels);
-    blocks go back to float32 until it holds. report: a `.html` or `.json` file to write beside it, on what int8 did; measured on photos not calibrated on.
+    blocks go back to float32 until it holds. report: a `.html` or `.json` file to write beside it, on what int8 did;
+    measured on photos not calibrated on, before either file is written.
     The same arguments give the same bytes. Raises EdgeEffnetError's leaves; nothing is written then.
     """
     path = Path(output)
     file_format = _format(path, precision)
     require_writable_folder(path)
-    if max_drop is not None and (precision != "int8" or not 0 <= max_drop <= 100):
-        raise UsageError(f"--max-drop {max_drop} goes with --precision int8 and is a number of points, 0 to 100")
-    if report is not None:
-        check_report(Path(report), precision)
+    _check_int8_options(precision, max_drop, report)
     options = PreprocessingOptions(mean, std, crop_pct, resize, interpolation)
     names = read_labels(labels) if isinstance(labels, (str, os.PathLike)) else labels
     loaded = load_checkpoint(checkpoint)
@@ -106,7 +104,7 @@ def export(
         document = replace(document, quantization=_quantization_summary(quantized, photos, seed))
         remarks = (*remarks, reached)
     data = _emit(quantized, document, file_format, precision)
-    write_atomically(path, data)
+    found = None
     if report is not None and trace is not None and photos is not None and calibration is not None:
         exported = Exported(
             graph=graph,
@@ -118,10 +116,11 @@ def export(
             emit=lambda made: _emit(made, document, file_format, precision),
             requantize=lambda others: _quantized(graph, precision, others, seed, progress)[0],
         )
-        write_report(
-            Path(report),
-            report_on(exported, calibration, limit=calibration_images, seed=seed, skip=0 if max_drop is None else HELD_OUT_PHOTOS, progress=progress),
-        )
+        skip = 0 if max_drop is None else HELD_OUT_PHOTOS
+        found = report_on(exported, calibration, limit=calibration_images, seed=seed, skip=skip, progress=progress)
+    write_atomically(path, data)
+    if report is not None and found is not None:
+        write_report(Path(report), found)
     broken = photos.broken if photos else ()
     return ExportReport(path, len(data), document, (*loaded.remarks, *remarks, *(f"left out a calibration photo: {reason}" for reason in broken)))
 
@@ -132,6 +131,14 @@ def _format(path: Path, precision: str) -> str:
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is unknown; expected one of {', '.join(PRECISIONS)}")
     return path.suffix[1:]
+
+
+def _check_int8_options(precision: str, max_drop: float | None, report: str | os.PathLike[str] | None) -> None:
+    """Raises, before minutes of work, what is wrong with the options that go with int8."""
+    if max_drop is not None and (precision != "int8" or not 0 <= max_drop <= 100):
+        raise UsageError(f"--max-drop {max_drop} goes with --precision int8 and is a number of points, 0 to 100")
+    if report is not None:
+        check_report(Path(report), precision)
 
 
 def _float_graph(model: Identified, size: int, padding_size: int | None) -> tuple[Graph, tuple[str, ...]]:
