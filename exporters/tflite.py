@@ -39,6 +39,8 @@ from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams, quantize
 from edge_effnet.quantization.records import QuantizedGraph, QuantizedWeight
 
 _INT32_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "ADD": 2, "MUL": 2, "MEAN": 2, "LOGISTIC": 2, "PAD": 2, "CONCATENATION": 2}
+#: Where several pixels are multiplied by their channels' factors at once. XNNPACK joins five tensors at most.
+_FEW_CHANNELS, _MANY_PIXELS, _TOGETHER = 64, 3000, 4
 _DEQUANTIZE_VERSION = {"float16": 3, "int8": 2}
 #: Per-channel weights of a fully-connected operator on float inputs.
 _HYBRID_DENSE_VERSION = 9
@@ -84,16 +86,19 @@ class _Emitter:
         return self._read(self._graph.output_name, integer=False)
 
     def _input(self) -> int:
-        """float32 as the network takes it, or uint8 pixels with a QUANTIZE that only moves the zero point."""
+        """float32 as the network takes it, or uint8 pixels.
+
+        Pixels become int8 by way of float32, exactly: XNNPACK runs DEQUANTIZE and QUANTIZE in a seventh of the time of
+        the one QUANTIZE from uint8 to int8, which it leaves to a slow kernel.
+        """
         name, shape = self._graph.input_name, self._graph.input_shape
         params = self._quantized.activations.get(name)
         if params is None:
-            index = self.writer.tensor(name, shape, "float32")
-            self._tensors[name, False] = index
-            return index
+            self._tensors[name, False] = self.writer.tensor(name, shape, "float32")
+            return self._tensors[name, False]
         pixels = self.writer.tensor(name, shape, "uint8", scale=params.scale, zero_point=params.zero_point + 128)
-        shifted = self.writer.tensor(f"{name}/int8", shape, "int8", scale=params.scale, zero_point=params.zero_point)
-        self._tensors[name, True] = self.writer.operator("QUANTIZE", [pixels], shifted, version=2, options=schema.QuantizeOptionsT())
+        values = self.writer.tensor(f"{name}/float", shape, "float32")
+        self._tensors[name, False] = self.writer.operator("DEQUANTIZE", [pixels], values, options=schema.DequantizeOptionsT())
         return pixels
 
     def _read(self, name: str, *, integer: bool) -> int:
@@ -131,7 +136,7 @@ class _Emitter:
             case Add():
                 return self._operator("ADD", inputs, output, integer, schema.AddOptionsT(fusedActivationFunction=_fused(node.activation)))
             case Mul():
-                return self._operator("MUL", inputs, output, integer, schema.MulOptionsT())
+                return self._product(node, inputs, output, params)
             case GlobalMean():
                 axes = self.writer.shared_constant("mean/axes", np.array([1, 2], np.int32))
                 return self._operator("MEAN", [*inputs, axes], output, integer, schema.ReducerOptionsT(keepDims=node.keep_dims))
@@ -141,7 +146,10 @@ class _Emitter:
         return self.writer.operator(code, inputs, output, version=version, options=options)
 
     def _convolution(self, node: Conv2D | DepthwiseConv2D, tensor: int, params: QuantParams | None) -> int:
+        """CONV_2D or DEPTHWISE_CONV_2D."""
         integer = params is not None
+        if integer and isinstance(node, DepthwiseConv2D) and node.weight.shape[:2] == (1, 1) and _pixels_together(self._shapes[node.name]) > 1:
+            return self._factors(node, tensor, params)
         tensor, scheme = self._padded(node, tensor, integer)
         inputs = [tensor, self._weight(node, integer), self._bias(node, integer)]
         output = self._make(node.name, self._shapes[node.name], params)
@@ -182,6 +190,44 @@ class _Emitter:
         gate = self._make(f"{node.name}/sigmoid", shape, SIGMOID_PARAMS if integer else None)
         self._operator("LOGISTIC", [tensor], gate, integer)
         return self._operator("MUL", [tensor, gate], self._make(node.name, shape, params), integer, schema.MulOptionsT())
+
+    def _product(self, node: Mul, inputs: list[int], output: int, params: QuantParams | None) -> int:
+        """MUL; a gate for few channels is laid side by side for several pixels at once."""
+        shape = self._shapes[node.name]
+        together = _pixels_together(shape) if params is not None and self._shapes[node.inputs[1]] != shape else 1
+        if params is None or together == 1:
+            return self._operator("MUL", inputs, output, params is not None, schema.MulOptionsT())
+        values, factors = (self._quantized.activations[name] for name in node.inputs)
+        gates = self._make(f"{node.name}/gates", (1, 1, 1, shape[3] * together), factors)
+        self._operator("CONCATENATION", [inputs[1]] * together, gates, True, schema.ConcatenationOptionsT(axis=3))
+        wide = _wide(shape, together)
+        pixels = self._reshape(inputs[0], self._make(f"{node.name}/pixels", wide, values), wide)
+        product = self._operator("MUL", [pixels, gates], self._make(f"{node.name}/product", wide, params), True, schema.MulOptionsT())
+        return self._reshape(product, output, shape)
+
+    def _factors(self, node: DepthwiseConv2D, tensor: int, params: QuantParams | None) -> int:
+        """A depthwise convolution of one pixel, for several pixels at once."""
+        shape = self._shapes[node.name]
+        together = _pixels_together(shape)
+        wide, source, stored = _wide(shape, together), self._quantized.activations[node.inputs[0]], self._quantized.weights[node.name]
+        pixels = self._reshape(tensor, self._make(f"{node.name}/pixels", wide, source), wide)
+        repeated = QuantizedWeight(np.tile(stored.values, together), np.tile(stored.scales, together))
+        inputs = [pixels, self._int8_weight(f"{node.name}/weight", node, repeated), self._int32_bias(node, np.tile(node.bias, together), repeated.scales)]
+        options = schema.DepthwiseConv2DOptionsT(
+            padding=schema.Padding.VALID,
+            strideW=1,
+            strideH=1,
+            depthMultiplier=1,
+            dilationWFactor=1,
+            dilationHFactor=1,
+            fusedActivationFunction=_fused(node.activation),
+        )
+        product = self._operator("DEPTHWISE_CONV_2D", inputs, self._make(f"{node.name}/product", wide, params), True, options)
+        return self._reshape(product, self._make(node.name, shape, params), shape)
+
+    def _reshape(self, tensor: int, target: int, shape: Shape) -> int:
+        sides = self.writer.shared_constant(f"shape/{'x'.join(map(str, shape))}", np.array(shape, np.int32))
+        return self.writer.operator("RESHAPE", [tensor, sides], target, options=schema.ReshapeOptionsT(newShape=list(shape)))
 
     def _border(self, node: Border, tensor: int, params: QuantParams | None) -> int:
         """Columns, then rows, of constant pixels joined on: a copy, where adding a constant frame would cost 0.5 ms."""
@@ -228,11 +274,23 @@ class _Emitter:
         return self.writer.operator("DEQUANTIZE", [stored], output, version=_DEQUANTIZE_VERSION[dtype], options=schema.DequantizeOptionsT())
 
     def _bias(self, node: Weighted, integer: bool) -> int:
-        name = f"{node.name}/bias"
         if not integer:
-            return self.writer.constant(name, node.bias)
-        scales = self._quantized.activations[node.inputs[0]].scale * self._quantized.weights[node.name].scales.astype(np.float64)
-        return self.writer.constant(name, quantize(node.bias, scales, dtype=np.int32), scales=scales.astype(np.float32))
+            return self.writer.constant(f"{node.name}/bias", node.bias)
+        return self._int32_bias(node, node.bias, self._quantized.weights[node.name].scales)
+
+    def _int32_bias(self, node: Weighted, bias: FloatArray, weight_scales: FloatArray) -> int:
+        scales = self._quantized.activations[node.inputs[0]].scale * weight_scales.astype(np.float64)
+        return self.writer.constant(f"{node.name}/bias", quantize(bias, scales, dtype=np.int32), scales=scales.astype(np.float32))
+
+
+def _pixels_together(shape: Shape) -> int:
+    """How many pixels are multiplied at once: XNNPACK calls its kernel for every row of factors, which costs as much as 32 channels."""
+    pixels = shape[1] * shape[2]
+    return _TOGETHER if shape[3] <= _FEW_CHANNELS and pixels >= _MANY_PIXELS and pixels % _TOGETHER == 0 else 1
+
+
+def _wide(shape: Shape, together: int) -> Shape:
+    return (1, 1, shape[1] * shape[2] // together, shape[3] * together)
 
 
 def _tflite_layout(node: Weighted, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:

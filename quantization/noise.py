@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edge_effnet.graph import Graph, Swish
+from edge_effnet.graph import Graph
 from edge_effnet.numerics import QuantParams
-from edge_effnet.quantization.ranges import IDENTITY, SWISH, least_error_range, range_error
+from edge_effnet.quantization.ranges import IDENTITY, find_responses, least_error_range, range_error
 from edge_effnet.quantization.sensitivity import Sensitivity
 from edge_effnet.quantization.statistics import TensorStatistics
 
@@ -22,13 +22,12 @@ def tensor_noise(
     activations: the ranges to judge; where they are left out, the best for each tensor. A first-order estimate: within
     1 dB of what a simulation measures where rounding dominates, too low where rare values are clipped.
     """
-    swishes = {node.inputs[0]: node.name for node in graph.nodes if isinstance(node, Swish)}
+    responses = find_responses(graph)
     noise: dict[str, float] = {}
     for name, found in statistics.items():
-        reader = swishes.get(name, name)
+        response, reader = responses.get(name, (IDENTITY, name))
         if reader not in sensitivity or (activations is not None and name not in activations):
             continue
-        response = SWISH if name in swishes else IDENTITY
         if activations is None:
             noise[name] = least_error_range(found, response, sensitivity[reader])[2]
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,18 @@ def _gate(x: Array) -> Array:
 
 
 IDENTITY = Response(lambda x: x, np.ones_like)
+SIGMOID = Response(_gate, lambda x: _gate(x) * (1 - _gate(x)))
 SWISH = Response(lambda x: x * _gate(x), lambda x: _gate(x) * (1 + x * (1 - _gate(x))))
+
+
+def find_responses(graph: Graph) -> dict[str, tuple[Response, str]]:
+    """Tensor name → what becomes of it, and in which tensor, for those that a swish or a sigmoid alone reads."""
+    kinds = {Swish: SWISH, Sigmoid: SIGMOID}
+    found = {}
+    for name, readers in graph.consumers().items():
+        if len(readers) == 1 and type(readers[0]) in kinds:
+            found[name] = kinds[type(readers[0])], readers[0].name
+    return found
 
 
 def activation_params(
@@ -54,9 +65,9 @@ def activation_params(
     """Tensor name → parameters, for all tensors but the pooled features and the logits, which stay float32.
 
     sensitivity: weights each channel's errors by what they do to the logits (method "mse"); all alike by default.
-    Fixed by the kernels: a sigmoid's 1/256; kept cheap: a border or mean has its input's parameters.
+    Fixed by the kernels: a sigmoid's 1/256, and that a border has its input's parameters.
     """
-    swishes = {node.inputs[0]: node.name for node in graph.nodes if isinstance(node, Swish)}
+    responses = find_responses(graph)
     params = {graph.input_name: image}
     for node in graph.nodes:
         match node:
@@ -64,12 +75,12 @@ def activation_params(
                 continue
             case Sigmoid():
                 params[node.name] = SIGMOID_PARAMS
-            case GlobalMean() | Border():
+            case Border():
                 params[node.name] = params[node.inputs[0]]
             case _:
-                swish = swishes.get(node.name)
-                weights = None if sensitivity is None else sensitivity[swish or node.name]
-                params[node.name] = tensor_params(statistics[node.name], method, response=SWISH if swish else IDENTITY, channel_weights=weights)
+                response, reader = responses.get(node.name, (IDENTITY, node.name))
+                weights = None if sensitivity is None else sensitivity[reader]
+                params[node.name] = tensor_params(statistics[node.name], method, response=response, channel_weights=weights)
     return params
 
 
@@ -105,7 +116,10 @@ class Points:
 
     def of_channels(self, chosen: npt.NDArray[np.bool_]) -> Points:
         """The values of the channels that a mask, bool[C], lets through."""
-        kept = chosen[self.channel]
+        return self.chosen(chosen[self.channel])
+
+    def chosen(self, kept: npt.NDArray[Any]) -> Points:
+        """Some of the values, by mask or by index; their order stays a rising one."""
         return Points(self.x[kept], self.channel[kept], self.weight[kept], self.target[kept], self.gain[kept])
 
 
@@ -137,6 +151,18 @@ def least_error(points: Points, response: Response, lowest: float, highest: floa
     error = _range_errors(points, response, lows, highs)
     row, column = np.unravel_index(int(np.argmin(error)), error.shape)
     return float(lows[row]), float(highs[column]), float(error[row, column])
+
+
+def channel_ranges(statistics: TensorStatistics, response: Response, channel_weights: Array) -> tuple[Array, Array, Array]:
+    """float64[C] each, (lows, highs, errors): `least_error_range` of each channel by itself; 0 for one that doesn't count."""
+    points = weighted_points(statistics, response, channel_weights)
+    order = np.argsort(points.channel, kind="stable")
+    bounds = np.searchsorted(points.channel[order], np.arange(len(channel_weights) + 1))
+    found = np.zeros((3, len(channel_weights)))
+    for channel in np.flatnonzero((channel_weights > 0) & (bounds[1:] > bounds[:-1])):
+        own = points.chosen(order[bounds[channel] : bounds[channel + 1]])
+        found[:, channel] = least_error(own, response, float(statistics.channel_low[channel]), float(statistics.channel_high[channel]))
+    return found[0], found[1], found[2]
 
 
 def range_error(statistics: TensorStatistics, response: Response, channel_weights: Array | None, params: QuantParams) -> float:

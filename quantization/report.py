@@ -70,11 +70,10 @@ class EqualisedTensor:
 
 @dataclass(frozen=True)
 class SplitBlock:
-    """A block in two lanes. gain_share: the logit noise saved, as a share of all that is expected now."""
+    """A block in lanes. widths: channels of each. gain_share: the logit noise saved, as a share of all that is expected now."""
 
     block: str
-    wide: int
-    narrow: int
+    widths: tuple[int, ...]
     gain_share: float
 
 
@@ -129,7 +128,7 @@ def make_report(
         )
         for node in trace.graph.nodes
     )
-    lanes = tuple(SplitBlock(choice.block, len(choice.wide), len(choice.narrow), choice.gain / expected) for choice in trace.lanes)
+    lanes = tuple(SplitBlock(choice.block, choice.widths, choice.gain / expected) for choice in trace.lanes)
     return QuantizationReport(subject, held_out, tensors, _equalised(trace), lanes)
 
 

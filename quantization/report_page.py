@@ -134,7 +134,7 @@ def _changes(report: QuantizationReport) -> str:
     cards = (
         _card("Equalisation", "Channels of bottlenecks rescaled to one width; 1 is even.", equalisation_chart(report.equalised)),
         _card("Bias correction", "The mean shift that rounding causes, taken out layer by layer.", bias_chart(report.tensors)),
-        _card("Two lanes", "Blocks whose wide and narrow channels got scales of their own.", _lanes(report.lanes)),
+        _card("Lanes", "Blocks whose wide and narrow channels got scales of their own.", _lanes(report.lanes)),
     )
     return _section(
         "What was changed before rounding",
@@ -152,9 +152,13 @@ def _card(title: str, text: str, content: str) -> str:
 def _lanes(lanes: Sequence[SplitBlock]) -> str:
     if not lanes:
         return ""
-    rows = "".join(f"<tr><td>{escape(lane.block)}</td><td>{lane.wide}</td><td>{lane.narrow}</td><td>{_percent(lane.gain_share, 0)}</td></tr>" for lane in lanes)
-    head = "<tr><th>block</th><th>wide</th><th>narrow</th><th>noise saved*</th></tr>"
+    rows = "".join(f"<tr><td>{escape(lane.block)}</td><td>{_sum(lane.widths)}</td><td>{_percent(lane.gain_share, 0)}</td></tr>" for lane in lanes)
+    head = "<tr><th>block</th><th>channels of each lane</th><th>noise saved*</th></tr>"
     return f"<table>{head}{rows}</table><small>* as a share of all the noise that is expected now</small>"
+
+
+def _sum(widths: Sequence[int]) -> str:
+    return " + ".join(str(width) for width in widths)
 
 
 def _all_tensors(tensors: Sequence[TensorReport]) -> str:

@@ -54,6 +54,21 @@ def test_buffers_lie_aligned_inside_the_flatbuffer(files: dict[str, Path], preci
     assert all(start + length <= end for start, length in starts.items())
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_xnnpack_takes_every_operator(files: dict[str, Path], precision: str) -> None:
+    """One partition from image to logits: an operator left out would cut it in two, or feed it a tensor made outside."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(files[precision]), num_threads=1)
+    interpreter.allocate_tensors()
+    (partition,) = (step for step in interpreter._get_ops_details() if step["op_name"] == "DELEGATE")
+    made = {index for step in interpreter._get_ops_details() for index in step["outputs"]}
+    (image,), (logits,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert list(partition["outputs"]) == [logits["index"]]
+    assert image["index"] in partition["inputs"]
+    assert not made & set(partition["inputs"])
+
+
 def test_sizes(files: dict[str, Path]) -> None:
     """fp32: weights and at most 1 % more. fp16 keeps small layers in float32; int8 adds scales and operators."""
     weights = read_tflite(files["fp32"])

@@ -178,8 +178,9 @@ def test_which_tensors_of_a_network_get_parameters() -> None:
     assert set(params) == set(statistics) - {"pooled", "logits"}
     assert params["image"] == image
     assert {params[name] for name in params if name.endswith(".gate")} == {SIGMOID_PARAMS}
-    for name in params:
-        if name.endswith(".se.mean"):
-            assert params[name] == params[name.replace(".se.mean", ".depthwise.swish")]
+    means = [name for name in params if name.endswith(".se.mean")]
+    assert means
+    for name in means:
+        assert params[name] == tensor_params(statistics[name], "mse")
     assert params["head"] == tensor_params(statistics["head"], "mse", response=SWISH)
     assert params["head.swish"] == tensor_params(statistics["head.swish"], "mse")

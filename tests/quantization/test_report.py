@@ -112,7 +112,7 @@ def test_what_it_says_about_the_tensors(made: Path, document: dict[str, Any]) ->
     recorded = read_model_file(made / "c.tflite").document
     assert recorded is not None
     assert recorded.quantization is not None
-    assert {lane["block"]: lane["wide"] for lane in document["lanes"]} == recorded.quantization["lanes"]
+    assert {lane["block"]: lane["widths"] for lane in document["lanes"]} == recorded.quantization["lanes"]
     assert document["subject"]["recipe"] == recorded.quantization["recipe"]
     assert document["equalised"]
     assert {item["name"] for item in document["equalised"]} <= set(tensors)

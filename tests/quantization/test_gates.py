@@ -1,0 +1,69 @@
+"""Rescaled gates: exactly the same function, and a product whose channels share one range."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_effnet.graph import DepthwiseConv2D, Graph
+from edge_effnet.quantization.execute import execute
+from edge_effnet.quantization.gates import equalise_gates, gate_factors, rescale_gate
+from edge_effnet.quantization.noise import tensor_noise
+from edge_effnet.quantization.sensitivity import channel_sensitivity
+from edge_effnet.quantization.statistics import collect_statistics
+
+from .networks import float_graph, inputs_of, narrow_state, relative_difference
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return float_graph(narrow_state("b0"), "b0")
+
+
+def test_every_gate_is_rescaled_exactly(graph: Graph) -> None:
+    shapes = graph.shapes()
+    products = [name for name in shapes if name.endswith(".se.scale")]
+    assert len(products) == sum(isinstance(node, DepthwiseConv2D) for node in graph.nodes)
+    for number, product in enumerate(products):
+        factors = np.random.default_rng(number).uniform(0.05, 1, shapes[product][3])
+        changed = rescale_gate(graph, product, factors)
+        (added,) = set(changed.by_name()) - set(graph.by_name())
+        assert isinstance(changed.by_name()[added], DepthwiseConv2D)
+        for image in inputs_of(graph, 1, seed=3):
+            assert relative_difference(execute(graph, image), execute(changed, image)) < 1e-5
+
+
+def test_the_noise_falls_as_predicted(graph: Graph) -> None:
+    images = inputs_of(graph, 3)
+    statistics, sensitivity = collect_statistics(graph, images), channel_sensitivity(graph, images, seed=0)
+    before = tensor_noise(graph, statistics, sensitivity)
+    changed = equalise_gates(graph, statistics, sensitivity, least_gain=0.0)
+    after = tensor_noise(changed, collect_statistics(changed, images), channel_sensitivity(changed, images, seed=0))
+    products = [name for name in before if name.endswith(".se.scale")]
+    assert sum(after[name] for name in products) < 0.8 * sum(before[name] for name in products)
+    assert sum(after.values()) < sum(before.values())
+
+
+def test_one_far_reaching_channel_is_brought_down(graph: Graph) -> None:
+    images = inputs_of(graph, 2)
+    found = collect_statistics(graph, images)["blocks.3.se.scale"]
+    weights = np.ones_like(found.channel_high)
+    widest = int(np.argmax(found.channel_high - found.channel_low))
+    factors, gain = gate_factors(found, weights, 1e-6 * weights)
+    assert gain > 0
+    assert factors.min() == factors[widest] < factors.max() <= 1
+    kept, _ = gate_factors(found, 1e-9 * weights, weights)  # the gate's own precision counts for more
+    assert (kept == 1).all()
+
+
+def test_little_gain_and_products_that_are_done(graph: Graph) -> None:
+    images = inputs_of(graph, 2)
+    statistics, sensitivity = collect_statistics(graph, images), channel_sensitivity(graph, images, seed=0)
+    assert equalise_gates(graph, statistics, sensitivity, least_gain=np.inf) is graph
+    everything = frozenset(name for name in statistics if name.endswith(".se.scale"))
+    assert equalise_gates(graph, statistics, sensitivity, least_gain=0.0, done=everything) is graph
+
+
+def test_a_network_without_gates() -> None:
+    graph = float_graph(narrow_state("lite0"), "lite0", size=32)
+    assert equalise_gates(graph, {}, {}, least_gain=0.0) is graph

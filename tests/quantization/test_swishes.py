@@ -1,0 +1,81 @@
+"""Equalised swishes: exactly the same function, chosen where the noise they save outweighs their time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_effnet.graph import DepthwiseConv2D, Graph, Mul, Sigmoid, Swish, with_nodes
+from edge_effnet.quantization.execute import execute
+from edge_effnet.quantization.noise import tensor_noise
+from edge_effnet.quantization.sensitivity import channel_sensitivity
+from edge_effnet.quantization.statistics import collect_statistics
+from edge_effnet.quantization.swishes import equalise_swishes, rescale_swish
+
+from .networks import float_graph, inputs_of, narrow_state, relative_difference
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return float_graph(narrow_state("b0"), "b0")
+
+
+@pytest.mark.parametrize("swish", ["blocks.0.depthwise.swish", "blocks.1.expand.swish", "blocks.1.depthwise.swish", "blocks.5.depthwise.swish"])
+def test_rescaled_exactly(graph: Graph, swish: str) -> None:
+    """Read by a depthwise convolution, or by a mean and a gated product."""
+    factors = np.random.default_rng(5).uniform(0.1, 10, graph.shapes()[swish][3])
+    changed = rescale_swish(graph, swish, factors)
+    nodes = changed.by_name()
+    assert isinstance(nodes[f"{swish}.spread"], DepthwiseConv2D)
+    assert isinstance(nodes[f"{swish}.sigmoid"], Sigmoid)
+    assert isinstance(nodes[swish], Mul)
+    for image in inputs_of(graph, 2, seed=3):
+        assert relative_difference(execute(graph, image), execute(changed, image)) < 1e-5
+    assert isinstance(graph.by_name()[swish], Swish)  # the graph given stays as it was
+
+
+@pytest.mark.parametrize("swish", ["head.swish", "stem.swish"])
+def test_what_more_than_convolutions_read_stays(graph: Graph, swish: str) -> None:
+    """The pooled features; a stem that a residual addition reads beside the first depthwise convolution."""
+    with pytest.raises(KeyError, match=swish):
+        rescale_swish(graph, swish, np.ones(graph.shapes()[swish][3]))
+
+
+def uneven(graph: Graph) -> Graph:
+    """Every fourth channel of a depthwise output fifty times as wide, and read as much less: one scale serves badly."""
+    nodes = graph.by_name()
+    depthwise, project, reduce = (nodes[f"blocks.2.{name}"] for name in ("depthwise", "project", "se.reduce"))
+    factors = np.where(np.arange(len(depthwise.bias)) % 4 == 0, 50.0, 1.0).astype(np.float32)  # type: ignore[union-attr]
+    wider = replace(depthwise, weight=depthwise.weight * factors, bias=depthwise.bias * factors)  # type: ignore[union-attr, type-var]
+    readers = [replace(node, weight=node.weight / factors) for node in (project, reduce)]  # type: ignore[union-attr, type-var]
+    return with_nodes(graph, {node.name: node for node in (wider, *readers)})
+
+
+def test_equalised_where_it_pays(graph: Graph) -> None:
+    graph = uneven(graph)
+    images = inputs_of(graph, 3)
+    statistics, sensitivity = collect_statistics(graph, images), channel_sensitivity(graph, images, seed=0)
+    noise = tensor_noise(graph, statistics, sensitivity)
+    changed, products = equalise_swishes(graph, statistics, sensitivity, noise=sum(noise.values()))
+    assert "blocks.2.depthwise.swish.spread" in changed.by_name()
+    assert "blocks.2.se.scale" in products
+    for image in images:
+        assert relative_difference(execute(graph, image), execute(changed, image)) < 1e-5
+    after = tensor_noise(changed, collect_statistics(changed, images), channel_sensitivity(changed, images, seed=0))
+    names = ("blocks.2.depthwise", "blocks.2.depthwise.swish", "blocks.2.depthwise.swish.spread", "blocks.2.depthwise.swish.sigmoid")
+    assert sum(after.get(name, 0.0) for name in names) < 0.5 * sum(noise.get(name, 0.0) for name in names)
+
+
+def test_not_where_time_is_dear(graph: Graph) -> None:
+    images = inputs_of(graph, 2)
+    statistics, sensitivity = collect_statistics(graph, images), channel_sensitivity(graph, images, seed=0)
+    changed, products = equalise_swishes(graph, statistics, sensitivity, noise=1e9)
+    assert changed is graph
+    assert products == frozenset()
+
+
+def test_a_network_without_swishes() -> None:
+    graph = float_graph(narrow_state("lite0"), "lite0", size=32)
+    assert equalise_swishes(graph, {}, {}, noise=1.0) == (graph, frozenset())
