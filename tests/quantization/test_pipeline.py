@@ -194,7 +194,12 @@ def test_progress_names_every_stage_and_counts_to_its_end() -> None:
     seen: dict[str, list[tuple[int, int]]] = {}
     graph = float_graph(narrow_state("lite0"), "lite0", size=32)
     calibration = draw_calibration_set(photos(3), Preprocessing(32, 32), limit=3, seed=0)
-    quantize(graph, calibration, recipe=Recipe(lanes=None, equalise=False, statistics_images=2), progress=lambda *found: seen.setdefault(found[0], []).append(found[1:]))
+    quantize(
+        graph,
+        calibration,
+        recipe=Recipe(lanes=None, equalise=False, statistics_images=2),
+        progress=lambda *found: seen.setdefault(found[0], []).append(found[1:]),
+    )
     assert list(seen) == ["ranges", "sensitivity", "moments", "bias correction"]
     assert seen["ranges"] == [(1, 2), (2, 2)]
     assert seen["moments"] == [(1, 3), (2, 3), (3, 3)]
