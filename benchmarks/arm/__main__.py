@@ -18,6 +18,7 @@ from edge_effnet.images import expand_sources
 
 _RESULTS = Path("benchmarks/results/arm.json")
 _PHOTOS = Path("examples/photos")
+_RENDER = "python -m edge_effnet.benchmarks.speed --render"
 _ACCEPT = "python -m edge_effnet.benchmarks.arm check --update"
 
 
@@ -113,7 +114,7 @@ def _print(counts: Counts) -> None:
 
 def _store(arguments: argparse.Namespace, counts: Counts) -> int:
     write_reference(arguments.results, {**read_reference(arguments.results), "counts": counts})
-    print(f"arm: stored in {arguments.results}")
+    print(f"arm: stored in {arguments.results}; the page of it is made by {_RENDER}")
     return 0
 
 

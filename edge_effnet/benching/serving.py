@@ -1,7 +1,7 @@
 """The inside of a measuring process: requests in, answers out, one JSON document a line on its standard streams.
 
 Also a program of its own, for a Python that doesn't have edge-effnet: `serving.py FILE.py` serves the file's
-`open_subject`. It needs the standard library alone.
+`open_subject`, which may also give a function to time. It needs the standard library alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,7 +33,25 @@ class Subject(Protocol):
         ...
 
 
-def serve(open_subject: Callable[[dict[str, Any]], Subject]) -> None:
+class _Call:
+    """A function as a subject with one stage, "inference"."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def run(self) -> dict[str, float]:
+        started = time.perf_counter()
+        self._call()
+        return {"inference": 1000 * (time.perf_counter() - started)}
+
+    def finish(self) -> dict[str, Any]:
+        return {"peak_rss_mb": peak_rss_mb()}
+
+
+def serve(open_subject: Callable[[dict[str, Any]], Any]) -> None:
     """Answers until standard input ends: {"open": settings} → facts, {"run": count} → list of stages, {"finish": null}."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it ends this process by closing its pipe
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -42,7 +61,8 @@ def serve(open_subject: Callable[[dict[str, Any]], Subject]) -> None:
         ((verb, value),) = json.loads(line).items()
         try:
             if verb == "open":
-                subject = open_subject(value)
+                opened = open_subject(value)
+                subject = _Call(opened) if callable(opened) else opened
                 answer: Any = subject.describe()
             else:
                 answer = [subject.run() for _ in range(value)] if verb == "run" else subject.finish()
@@ -75,7 +95,6 @@ def _load(path: str) -> Any:
     if spec is None or spec.loader is None:
         raise SystemExit(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["serving"] = sys.modules[__name__]
     spec.loader.exec_module(module)
     return module
 
