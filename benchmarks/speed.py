@@ -119,13 +119,13 @@ def _against_mediapipe(task: Task, arguments: argparse.Namespace) -> dict[str, A
 
 
 def _print(inference: Mapping[str, Any]) -> None:
-    print(f"{'':<18}{'median ms':>10}{'ratio':>8}   ratio: {BASE} through this one")
+    print(f"{'':<18}{'min ms':>8}{'median ms':>10}{'ratio':>8}   ratio: {BASE} through this one")
     for name in SUBJECTS:
         found = inference[name]
         if "not_measured" in found:
             print(f"{name:<18}not measured: {found['not_measured']}")
         else:
-            print(f"{name:<18}{found['ms']['p50']:>10.2f}{found['base_ratio']:>8.3f}   {found['versions']}", flush=True)
+            print(f"{name:<18}{found['ms']['min']:>8.2f}{found['ms']['p50']:>10.2f}{found['base_ratio']:>8.3f}   {found['versions']}", flush=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -104,9 +104,9 @@ def _opened(worker: Worker, settings: Mapping[str, Any], core: int | None) -> Wo
 
 
 def summary(times: Timings, base: Timings) -> dict[str, Any]:
-    """ms: percentiles. base_ratio: of the base's milliseconds to these, the median over turns of the turns' medians."""
+    """ms: percentiles. base_ratio: of the base's milliseconds to these, the median over turns of the turns' fastest runs."""
     own, other = ([timing.get("total", timing["inference"]) for timing in timings] for timings in (times, base))
-    ratios = [median(theirs) / median(ours) for ours, theirs in zip(_turns(own), _turns(other), strict=True)]
+    ratios = [min(theirs) / min(ours) for ours, theirs in zip(_turns(own), _turns(other), strict=True)]
     return {"ms": percentiles(own), "base_ratio": round(median(ratios), 3)}
 
 

@@ -13,7 +13,7 @@ Made by `python -m edge_effnet.benchmarks.speed --render` from benchmarks/result
 
 Times come from one machine, which other programs use as well: compare the ratios, not the milliseconds. Whatever is
 compared ran in the same run, in processes of their own that took turns, each kept to the same core and to one thread. A
-ratio is the median over the turns of what the one took through what the other took.
+ratio is the median over the turns of the one's fastest run in a turn through the other's.
 """
 
 _BOARD = """## On your board
