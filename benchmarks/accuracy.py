@@ -28,9 +28,10 @@ from edge_effnet.benchmarks.accuracy_measure import (
     swapped_halves,
     top1_percent,
 )
-from edge_effnet.benchmarks.accuracy_peers import PEERS, PeerError, prepare, run, versions
+from edge_effnet.benchmarks.accuracy_peers import PEERS, run
 from edge_effnet.benchmarks.accuracy_render import render
 from edge_effnet.benchmarks.accuracy_results import WAYS, add_figures, add_network, read_results
+from edge_effnet.benchmarks.environments import PeerError, prepare, versions
 from edge_effnet.datasets import read_dataset
 from edge_effnet.errors import EdgeEffnetError, UsageError
 from edge_effnet.files import require_writable_folder, write_atomically
@@ -141,13 +142,13 @@ def _measure_peer(task: Task, name: str) -> dict[str, Any]:
     from edge_effnet.quantization.records import QuantizedGraph
 
     try:
-        python = prepare(name, task.venvs)
+        python = prepare(name, PEERS[name], task.venvs)
         model = emit_onnx(QuantizedGraph(task.network.graph), task.network.document)
         logits, seconds = run(name, python, model, peer_arrays(task.network, task.fold, task.reference, images=task.images, seed=task.seed))
     except PeerError as error:
         return {"not_measured": str(error)}
     found = figures(logits, task.reference)
-    return {**vars(found), "seconds": round(seconds, 1), "versions": versions(name, python)}
+    return {**vars(found), "seconds": round(seconds, 1), "versions": versions(PEERS[name], python)}
 
 
 def parse_model(text: str) -> tuple[str, str, str | None]:

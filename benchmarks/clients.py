@@ -1,6 +1,6 @@
 """Do other makers' clients read our files as we do? `python -m edge_effnet.benchmarks.clients PHOTO… --model FILE`.
 
-Each client runs in an environment of its own, made with pip when it's first needed. It gets every photo twice: as the
+Each client runs in an environment of its own. It gets every photo twice: as the
 square that `Preprocessing.pixels` makes (PNG, so that nothing but the network differs) and whole, prepared its own way.
 """
 
@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,38 +19,24 @@ from typing import Any
 
 import numpy as np
 
+from edge_effnet.benchmarks.environments import Environment, PeerError, prepare, run
 from edge_effnet.classifier import BUNDLED_MODEL, Classifier
 from edge_effnet.errors import EdgeEffnetError
 from edge_effnet.preprocessing import decode
 from edge_effnet.version import __version__
 
-_SCRIPTS = Path(__file__).with_name("peers")
 _TOP_K = 5
 #: Logits nearer to each other than this may change places: the clients bring kernels of their own.
 _TIE = 0.1
-_MESSAGE_LENGTH = 300
-
-
-@dataclass(frozen=True)
-class Client:
-    """A program that opens `.tflite` files by their official metadata."""
-
-    title: str
-    script: str
-    requirements: tuple[str, ...]
 
 
 #: Versions as measured. tflite-support also needs Debian's libusb-1.0-0 and libportaudio2, and a Python up to 3.11.
-CLIENTS: Mapping[str, Client] = MappingProxyType(
+CLIENTS: Mapping[str, Environment] = MappingProxyType(
     {
-        "mediapipe": Client("MediaPipe Tasks", "classify_mediapipe.py", ("mediapipe==1.2.2",)),
-        "tflite-support": Client("TFLite Task library", "classify_tflite_support.py", ("tflite-support==0.4.4",)),
+        "mediapipe": Environment("mediapipe", "classify_mediapipe.py", ("mediapipe==1.2.2",)),
+        "tflite-support": Environment("tflite-support", "classify_tflite_support.py", ("tflite-support==0.4.4",)),
     }
 )
-
-
-class ClientError(EdgeEffnetError, RuntimeError):
-    """A client can't be installed, or refuses the file."""
 
 
 @dataclass(frozen=True)
@@ -76,20 +59,8 @@ def _same_order(ours: Mapping[str, float], theirs: Sequence[tuple[str, float]]) 
     return all(first > second - _TIE for first, second in pairwise(named))
 
 
-def prepare(name: str, folder: Path) -> Path:
-    """The Python of the client's environment below `folder`, made when it isn't there. Raises ClientError."""
-    home = folder / name
-    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    ready = home / "ready"
-    if not ready.exists():
-        venv.create(home, with_pip=True)
-        _run([str(python), "-m", "pip", "install", "--quiet", *CLIENTS[name].requirements], f"installing {CLIENTS[name].title}")
-        ready.touch()
-    return python
-
-
 def compare(name: str, python: Path, model: Path, photos: Sequence[Path]) -> list[Comparison]:
-    """What the client and we say of each photo. Raises ClientError, or what Classifier raises."""
+    """What the client and we say of each photo. Raises PeerError, or what Classifier raises."""
     with tempfile.TemporaryDirectory() as text, Classifier(model) as classifier:
         folder, top_k = Path(text), min(_TOP_K, classifier.num_classes)
         ours, squares, wholes = [], [], []
@@ -114,16 +85,10 @@ def _as_png(pixels: np.ndarray[Any, Any], path: Path) -> str:
 def _ask(name: str, python: Path, model: Path, files: list[str], *, folder: Path, top_k: int) -> list[list[tuple[str, float]]]:
     request, result = folder / "request.json", folder / "result.json"
     request.write_text(json.dumps({"files": files, "top_k": top_k}), encoding="utf-8")
-    _run([str(python), "-I", str(_SCRIPTS / CLIENTS[name].script), str(model.resolve()), str(request), str(result)], CLIENTS[name].title)
+    client = CLIENTS[name]
+    run([str(python), "-I", str(client.program), str(model.resolve()), str(request), str(result)], client.title)
     rows = json.loads(result.read_text(encoding="utf-8"))
     return [[(label or str(index), score) for index, label, score in row] for row in rows]
-
-
-def _run(command: list[str], what: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or [f"status {done.returncode}, no message"]
-        raise ClientError(f"{what} failed: {lines[-1][:_MESSAGE_LENGTH]}")
 
 
 def _show(found: Sequence[tuple[str, float]]) -> str:
@@ -140,10 +105,10 @@ def _print(comparisons: Sequence[Comparison]) -> None:
 
 def _report(name: str, environments: Path, model: Path, photos: Sequence[Path]) -> bool:
     """Prints one client's answers; whether all agree."""
-    print(f"{CLIENTS[name].title} ({', '.join(CLIENTS[name].requirements)}), {model.name}, edge-effnet {__version__}; logits")
+    print(f"{', '.join(CLIENTS[name].requirements)}, {model.name}, edge-effnet {__version__}; logits")
     try:
-        comparisons = compare(name, prepare(name, environments), model, photos)
-    except ClientError as error:
+        comparisons = compare(name, prepare(name, CLIENTS[name], environments), model, photos)
+    except PeerError as error:
         print(f"  {error}")
         return False
     _print(comparisons)

@@ -13,7 +13,11 @@ from typing import Any
 #: CPU features that decide which kernels an engine takes.
 _FEATURES = ("neon", "asimd", "asimddp", "fphp", "asimdhp", "i8mm", "sve", "avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
 _PACKAGES = ("numpy", "pillow", "ai-edge-litert", "tflite-runtime", "onnxruntime")
+_CPUFREQ = "/sys/devices/system/cpu/cpu0/cpufreq"
 _VCGENCMD_SECONDS = 2.0
+#: Bits of `vcgencmd get_throttled`; 16 places higher stands that it has happened since the start (Raspberry Pi documentation).
+_THROTTLING = ("under-voltage", "a capped clock", "throttling", "the soft temperature limit")
+_HAS_HAPPENED = 16
 
 
 def machine_facts() -> dict[str, Any]:
@@ -25,15 +29,53 @@ def machine_facts() -> dict[str, Any]:
         "architecture": platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "features": _features(cpuinfo),
-        "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
-        "frequency_mhz": _scaled("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", 1000),
-        "temperature_c": _scaled("/sys/class/thermal/thermal_zone0/temp", 1000),
-        "throttled": _throttled(),
+        "governor": _text(f"{_CPUFREQ}/scaling_governor") or None,
+        "frequency_mhz": frequency_mhz(),
+        "max_frequency_mhz": _scaled(f"{_CPUFREQ}/cpuinfo_max_freq", 1000),
+        "temperature_c": temperature_c(),
+        "throttled": throttled(),
         "memory_mb": _memory_mb(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": [f"{name} {version}" for name in _PACKAGES if (version := _version(name))],
     }
+
+
+def frequency_mhz() -> float | None:
+    """The first core's clock, as the governor has set it."""
+    return _scaled(f"{_CPUFREQ}/scaling_cur_freq", 1000)
+
+
+def temperature_c() -> float | None:
+    """Of the first thermal zone, the processor on most boards."""
+    return _scaled("/sys/class/thermal/thermal_zone0/temp", 1000)
+
+
+def throttled() -> str | None:
+    """A Raspberry Pi's own word on throttling and under-voltage: "0x0" is none (`vcgencmd get_throttled`)."""
+    command = shutil.which("vcgencmd")
+    if command is None:
+        return None
+    try:
+        done = subprocess.run([command, "get_throttled"], capture_output=True, text=True, timeout=_VCGENCMD_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip().removeprefix("throttled=") or None
+
+
+def throttling_words(state: str | None) -> list[str]:
+    """What `throttled` means: each thing that is happening, or "… earlier" where it only has happened."""
+    try:
+        bits = int(state or "0", 16)
+    except ValueError:
+        return []
+    found = []
+    for place, name in enumerate(_THROTTLING):
+        if bits >> place & 1:
+            found.append(name)
+        elif bits >> (place + _HAS_HAPPENED) & 1:
+            found.append(f"{name} earlier")
+    return found
 
 
 def _cpuinfo() -> dict[str, str]:
@@ -59,18 +101,6 @@ def _text(path: str) -> str:
 def _scaled(path: str, divisor: int) -> float | None:
     text = _text(path)
     return int(text) / divisor if text.lstrip("-").isdigit() else None
-
-
-def _throttled() -> str | None:
-    """A Raspberry Pi's own word on throttling and under-voltage: "0x0" is none (`vcgencmd get_throttled`)."""
-    command = shutil.which("vcgencmd")
-    if command is None:
-        return None
-    try:
-        done = subprocess.run([command, "get_throttled"], capture_output=True, text=True, timeout=_VCGENCMD_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip().removeprefix("throttled=") or None
 
 
 def _memory_mb() -> float | None:

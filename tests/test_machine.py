@@ -18,6 +18,7 @@ KEYS = {
     "features",
     "governor",
     "frequency_mhz",
+    "max_frequency_mhz",
     "temperature_c",
     "throttled",
     "memory_mb",
@@ -62,3 +63,18 @@ def test_where_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.subprocess, "run", hangs)
     facts = machine.machine_facts()
     assert [facts[name] for name in ("model", "governor", "frequency_mhz", "temperature_c", "throttled", "memory_mb")] == [None] * 6
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (None, []),
+        ("0x0", []),
+        ("nonsense", []),
+        ("0x1", ["under-voltage"]),
+        ("0x50005", ["under-voltage", "throttling"]),
+        ("0xa0008", ["a capped clock earlier", "the soft temperature limit"]),
+    ],
+)
+def test_throttling_in_words(state: str | None, words: list[str]) -> None:
+    assert machine.throttling_words(state) == words

@@ -13,24 +13,81 @@ import numpy as np
 
 def main(model: str, arrays: str, result: str) -> None:
     """Converts and quantizes the network, runs it in LiteRT on one thread, writes the logits."""
+    photos = np.load(arrays)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "float.tflite"
+        convert(model, photos["evaluation"][:1], path)
+        content = quantize(path, photos["calibration"])
+    runner = open_model(content)
+    logits = [runner(image[None]) for image in photos["evaluation"].transpose(0, 2, 3, 1)]
+    np.savez(result, logits=np.asarray(logits, np.float32))
+
+
+def convert(model: str, image: Any, path: Path) -> None:
+    """Writes the float `.tflite` file; image: float32[1, 3, H, W]."""
     import litert_torch  # type: ignore[import-not-found, unused-ignore]
     import torch
+
+    module = litert_torch.to_channel_last_io(network(model), args=[0]).eval()
+    litert_torch.convert(module, (torch.from_numpy(_nhwc(image)),)).export(str(path))
+
+
+def quantize(path: Path, calibration: Any) -> bytes:
+    """The int8 file; calibration: float32[N, 3, H, W]."""
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import quantizer, recipe  # type: ignore[import-not-found, unused-ignore]
 
-    photos = np.load(arrays)
-    nhwc = {name: np.ascontiguousarray(photos[name].transpose(0, 2, 3, 1)) for name in ("calibration", "evaluation")}
-    module = litert_torch.to_channel_last_io(network(model), args=[0]).eval()
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "float.tflite")
-        litert_torch.convert(module, (torch.from_numpy(nhwc["evaluation"][:1]),)).export(path)
-        name = next(iter(Interpreter(model_path=path).get_signature_runner().get_input_details()))
-        maker = quantizer.Quantizer(path, recipe.static_wi8_ai8())
-        statistics = maker.calibrate({"serving_default": [{name: image[None]} for image in nhwc["calibration"]]})
-        content = bytes(maker.quantize(statistics).quantized_model)
-    runner = open_model(content)
-    logits = [runner(image[None]) for image in nhwc["evaluation"]]
-    np.savez(result, logits=np.asarray(logits, np.float32))
+    name = next(iter(Interpreter(model_path=str(path)).get_signature_runner().get_input_details()))
+    maker = quantizer.Quantizer(str(path), recipe.static_wi8_ai8())
+    statistics = maker.calibrate({"serving_default": [{name: image[None]} for image in _nhwc(calibration)]})
+    return bytes(maker.quantize(statistics).quantized_model)
+
+
+def _nhwc(images: Any) -> Any:
+    return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+
+
+def make(folder: str) -> None:
+    """litert-fp32.tflite and litert-int8.tflite."""
+    arrays = np.load(Path(folder) / "arrays.npz")
+    path = Path(folder) / "litert-fp32.tflite"
+    convert(str(Path(folder) / "float.onnx"), arrays["image"], path)
+    (Path(folder) / "litert-int8.tflite").write_bytes(quantize(path, arrays["calibration"]))
+
+
+def open_subject(settings: dict[str, Any]) -> Callable[[], object]:
+    """Runs the file of a precision in LiteRT on one thread; "eager" is the torch network as it is."""
+    folder = Path(settings["folder"])
+    image = np.load(folder / "arrays.npz")["image"]
+    if settings["precision"] == "eager":
+        return _open_eager(str(folder / "float.onnx"), image)
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(folder / f"litert-{settings['precision']}.tflite"), num_threads=1)
+    interpreter.allocate_tensors()
+    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    scale, zero_point = source["quantization"]
+    tensor = np.clip(np.rint(_nhwc(image) / scale + zero_point), -128, 127).astype(np.int8) if scale else _nhwc(image)
+
+    def run() -> object:
+        interpreter.set_tensor(source["index"], tensor)
+        interpreter.invoke()
+        return interpreter.get_tensor(target["index"])
+
+    return run
+
+
+def _open_eager(model: str, image: Any) -> Callable[[], object]:
+    import torch
+
+    torch.set_num_threads(1)
+    module, tensor = network(model).eval(), torch.from_numpy(image)
+
+    def run() -> object:
+        with torch.inference_mode():
+            return module(tensor)
+
+    return run
 
 
 def open_model(content: bytes) -> Callable[[Any], Any]:
@@ -110,4 +167,4 @@ def _apply(operator: str, values: list[Any], attributes: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    make(sys.argv[2]) if sys.argv[1] == "make" else main(*sys.argv[1:4])

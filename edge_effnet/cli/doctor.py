@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from edge_effnet.engines import engine_statuses
-from edge_effnet.machine import machine_facts
+from edge_effnet.machine import machine_facts, throttling_words
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,4 +35,5 @@ def _print_text(engines: list[dict[str, Any]], facts: dict[str, Any]) -> None:
     print("Machine")
     for name, value in facts.items():
         shown = ", ".join(value) if isinstance(value, list) else "unknown" if value is None else value
-        print(f"  {name.replace('_', ' '):<12} {shown}")
+        words = throttling_words(value) if name == "throttled" else []
+        print(f"  {name.replace('_', ' '):<17} {shown}" + (f" ({', '.join(words)})" if words else ""))

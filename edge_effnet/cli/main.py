@@ -21,6 +21,7 @@ VERBS = {
     "export": "turn a checkpoint into a .tflite or .onnx file",
     "eval": "measure a model's accuracy on labelled photos",
     "compare": "show how far two model files agree on the same photos",
+    "bench": "measure how fast model files run here",
     "doctor": "show what this machine can run",
 }
 _MODULES = {"eval": "evaluate"}

@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 
 from edge_effnet.benchmarks import accuracy
 from edge_effnet.benchmarks.accuracy_measure import Reference, ablation, figures, rescaled, split_halves, sqnr_db, swapped_halves
-from edge_effnet.benchmarks.accuracy_peers import _SCRIPTS, PEERS
+from edge_effnet.benchmarks.accuracy_peers import PEERS
 from edge_effnet.benchmarks.accuracy_render import render
 from edge_effnet.benchmarks.accuracy_results import WAYS, add_figures, read_results
 from edge_effnet.datasets import LabelledImage
@@ -196,4 +196,4 @@ def test_the_command_renders(tmp_path: Path) -> None:
 
 
 def test_every_peer_has_its_script() -> None:
-    assert all((_SCRIPTS / peer.script).is_file() for peer in PEERS.values())
+    assert all(peer.program.is_file() for peer in PEERS.values())

@@ -1,0 +1,72 @@
+"""An EfficientNet-B0 with made-up weights as an int8 file, the same operators each time: what the stored counts count."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edge_effnet.blocks import find_blocks
+from edge_effnet.exporters.build import build_graph
+from edge_effnet.exporters.checkpoint import load_checkpoint
+from edge_effnet.exporters.dialects import BATCH_NORM, DIALECTS
+from edge_effnet.exporters.identify import identify
+from edge_effnet.exporters.tflite import emit_tflite
+from edge_effnet.graph import FloatArray, Graph
+from edge_effnet.metadata import ModelDocument
+from edge_effnet.quantization.calibration import draw_calibration_set
+from edge_effnet.quantization.lanes import LaneChoice, split_lanes
+from edge_effnet.quantization.pipeline import quantize
+from edge_effnet.quantization.recipe import PLAIN
+from edge_effnet.variants import VARIANTS
+
+_CLASSES = 1000
+#: The default recipe's lanes follow the weights; here every second block has them, so that no rounding moves the count.
+_LANES_EVERY = 2
+#: Channels of the wide lane.
+_WIDE = 8
+
+
+def made_up_b0(photos: Sequence[Path]) -> bytes:
+    """The `.tflite` file; photos only give the scales, and count for nothing in instructions."""
+    variant, dialect = VARIANTS["b0"], DIALECTS["timm"]
+    size = dialect.native_image_size(variant)
+    preprocessing = dialect.preprocessing(variant, size)
+    calibration = draw_calibration_set([str(photo) for photo in photos], preprocessing, limit=len(photos), seed=0)
+    quantized, _ = quantize(made_up_graph(), calibration, recipe=PLAIN)
+    return emit_tflite(quantized, ModelDocument("b0", size, _CLASSES, None, preprocessing, "int8", {"dialect": "made up"}))
+
+
+def made_up_graph() -> Graph:
+    """The float network, split."""
+    size = DIALECTS["timm"].native_image_size(VARIANTS["b0"])
+    return _with_lanes(build_graph(identify(load_checkpoint(_state()), source="timm"), image_size=size, built_for=size))
+
+
+def _with_lanes(graph: Graph) -> Graph:
+    for block in find_blocks(graph)[::_LANES_EVERY]:
+        channels = np.arange(block.channels)
+        graph = split_lanes(graph, LaneChoice(block.name, channels[:_WIDE], channels[_WIDE:], gain=0.0))
+    return graph
+
+
+def _state() -> dict[str, FloatArray]:
+    """timm's names; every tensor from its name alone, such that activations neither vanish nor explode."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in DIALECTS["timm"].layers(VARIANTS["b0"]):
+        shapes[f"{layer.conv}.weight"] = layer.shape
+        owner, items = (layer.norm, BATCH_NORM) if layer.norm else (layer.conv, ("bias",))
+        shapes |= {f"{owner}.{item}": layer.shape[:1] for item in items}
+    shapes |= {"classifier.weight": (_CLASSES, VARIANTS["b0"].head_channels), "classifier.bias": (_CLASSES,)}
+    return {name: _tensor(name, shape) for name, shape in shapes.items()}
+
+
+def _tensor(name: str, shape: tuple[int, ...]) -> FloatArray:
+    noise = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape)
+    if len(shape) > 1:
+        return (noise * (2.0 / math.prod(shape[1:])) ** 0.5).astype(np.float32)
+    ones = name.endswith((".weight", ".running_var"))  # batch norm's
+    return (noise * 0.1 + ones).astype(np.float32)

@@ -1,1 +1,0 @@
-"""Proof on an emulated 32-bit board (see README.md beside this file)."""

@@ -1,0 +1,1 @@
+"""What `edge-effnet bench` does: each subject in a process of its own, all of them by turns."""
