@@ -21,6 +21,7 @@ VERBS = {
     "export": "turn a checkpoint into a .tflite or .onnx file",
     "eval": "measure a model's accuracy on labelled photos",
     "compare": "show how far two model files agree on the same photos",
+    "camera": "classify a camera live, with a page to watch it",
     "doctor": "show what this machine can run",
 }
 _MODULES = {"eval": "evaluate"}
