@@ -56,9 +56,9 @@ def source_opener(name: str, *, size: tuple[int, int] | None = None, replay: Rep
         return SourceOpener(_without_password(name), lambda: CameraSource(name, size=size))
     path = Path(name)
     if path.is_dir():
-        return SourceOpener(name, lambda: FolderSource(path, rate=replay.rate, loop=replay.loop))
+        return SourceOpener(path.resolve().name, lambda: FolderSource(path, rate=replay.rate, loop=replay.loop))
     if path.is_file():
-        return SourceOpener(name, lambda: VideoFileSource(path, rate=replay.rate, every_frame=replay.every_frame, loop=replay.loop))
+        return SourceOpener(path.name, lambda: VideoFileSource(path, rate=replay.rate, every_frame=replay.every_frame, loop=replay.loop))
     raise UsageError(f"source {name!r}: no such file; expected picamera2, a camera's number, /dev/video…, rtsp://…, a video file or a folder of photos")
 
 

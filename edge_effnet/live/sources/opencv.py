@@ -122,5 +122,6 @@ def _opencv() -> Any:
             "cameras, streams and video files need OpenCV: pip install 'edge-effnet[camera]', or apt install python3-opencv "
             "(a Raspberry Pi's own camera: --source picamera2)"
         ) from error
-    cv2.setLogLevel(0)  # its warnings about a missing camera come as our error
+    quiet = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # the first was in OpenCV 4 alone
+    quiet(0)  # its warnings about a missing camera come as our error
     return cv2

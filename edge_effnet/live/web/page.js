@@ -135,7 +135,7 @@ function renderModel(state) {
     ["engine", `${model.engine} (${model.engine_version}), ${model.threads} ${model.threads === 1 ? "thread" : "threads"}`],
   ];
   if (model.top1 !== null) rows.push(["top-1", `${(100 * model.top1).toFixed(1)} %`]);
-  if (state.source.size) rows.push(["camera", `${state.source.size.join(" × ")}${state.every > 1 ? `, every ${state.every}. frame` : ""}`]);
+  if (state.source.size) rows.push(["camera", `${state.source.size.join(" × ")}${state.every > 1 ? `, 1 frame of ${state.every}` : ""}`]);
   for (const sink of state.sinks) rows.push([sink.name.split(" ")[0], `${sink.sent} sent${sink.lost ? `, ${sink.lost} lost` : ""}${sink.problem ? `: ${sink.problem}` : ""}`]);
   const text = JSON.stringify(rows);
   if ($("model").dataset.shown === text) return;
