@@ -44,11 +44,12 @@ SCENES: Sequence[Scene] = (
 def video_frames(photos: Path, *, scenes: Sequence[Scene] = SCENES, scene_frames: int = SCENE_FRAMES, seed: int = 0) -> Iterator[npt.NDArray[np.uint8]]:
     """uint8[480, 640, 3] RGB, `scene_frames` for each scene: the view drifts, the light falls and returns, every pixel has noise."""
     random = np.random.default_rng(seed)
+    noise = random.normal(0.0, _NOISE_SIGMA, (2 * FRAME_SIZE[1], 2 * FRAME_SIZE[0], 3)).astype(np.float32)
     for scene in scenes:
-        yield from _scene_frames(photos / f"{scene.photo}.jpg", scene, frames=scene_frames, random=random)
+        yield from _scene_frames(photos / f"{scene.photo}.jpg", scene, frames=scene_frames, noise=noise, random=random)
 
 
-def _scene_frames(path: Path, scene: Scene, *, frames: int, random: np.random.Generator) -> Iterator[npt.NDArray[np.uint8]]:
+def _scene_frames(path: Path, scene: Scene, *, frames: int, noise: npt.NDArray[np.float32], random: np.random.Generator) -> Iterator[npt.NDArray[np.uint8]]:
     from PIL import Image
 
     with Image.open(path) as opened:
@@ -59,10 +60,12 @@ def _scene_frames(path: Path, scene: Scene, *, frames: int, random: np.random.Ge
         width = scene.width * photo.width
         height = min(width * FRAME_SIZE[1] / FRAME_SIZE[0], photo.height * (1 - top))
         box = (left * photo.width, top * photo.height, left * photo.width + width, top * photo.height + height)
-        view = np.asarray(photo.resize(FRAME_SIZE, Image.Resampling.BILINEAR, box=box), np.float32)
+        view = np.array(photo.resize(FRAME_SIZE, Image.Resampling.BILINEAR, box=box), np.float32)
         light = 0.75 + 0.25 * math.cos(phase)
-        noise = random.normal(0.0, _NOISE_SIGMA, view.shape).astype(np.float32)
-        yield np.clip(np.rint(view * light + noise), 0, 255).astype(np.uint8)
+        down, across = (int(random.integers(0, side)) for side in (FRAME_SIZE[1], FRAME_SIZE[0]))  # another part of the noise each time
+        view *= light
+        view += noise[down : down + FRAME_SIZE[1], across : across + FRAME_SIZE[0]]
+        yield np.clip(np.rint(view, out=view), 0, 255, out=view).astype(np.uint8)
 
 
 def write_video(path: Path, frames: Iterable[npt.NDArray[np.uint8]]) -> None:

@@ -7,7 +7,7 @@ from edge_effnet.live.classifier import LiveClassifier, Reading
 from edge_effnet.live.decisions import DecisionRule
 from edge_effnet.live.events import Event, EventSink
 from edge_effnet.live.frames import Delivery, Frame, FrameSource, Region
-from edge_effnet.live.sources import IterableSource, source_opener
+from edge_effnet.live.sources import IterableSource, Replay, SourceOpener, source_opener
 
 __all__ = [
     "DecisionRule",
@@ -20,5 +20,7 @@ __all__ = [
     "LiveClassifier",
     "Reading",
     "Region",
+    "Replay",
+    "SourceOpener",
     "source_opener",
 ]

@@ -34,6 +34,8 @@ class WebServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
+    #: Connections that wait to be accepted: a page that returns opens two at once, every viewer at the same moment.
+    request_queue_size = 64
 
     def __init__(
         self,
