@@ -64,7 +64,7 @@ def _measured(arguments: argparse.Namespace, video: Path) -> dict[str, Any]:
             events = measure.announcements(classifier, video)
             results["announcements"] = {"events": [event.to_dict() for event in events], "wrong": measure.judge(events)}
         if "overhead" in chosen:
-            results["overhead"] = measure.overhead(classifier, frames[::3], rounds=arguments.rounds)
+            results["overhead"] = measure.overhead(classifier, frames[::6], rounds=4 * arguments.rounds)
         if "viewers" in chosen:
             results["viewers"] = measure.viewers(classifier, frames[::3], rounds=arguments.rounds, seconds=4.0)
     if arguments.soak_minutes:

@@ -50,30 +50,44 @@ def judge(events: Sequence[Event], *, scenes: Sequence[Scene] = SCENES, scene_fr
 
 
 def overhead(classifier: Classifier, frames: Frames, *, rounds: int) -> dict[str, Any]:
-    """Milliseconds a frame, bare `predict` and LiveClassifier taking turns; medians over the rounds."""
+    """Milliseconds a frame, bare `predict` and LiveClassifier taking turns; medians over the rounds.
+
+    Beside the time on the clock stands the processor's time, which other programs on the machine disturb less.
+    """
     bare, live = [], []
     for _ in range(rounds):
-        bare.append(_bare_ms(classifier, frames))
-        live.append(_live_ms(classifier, frames))
-    ratio = statistics.median(b / a for a, b in zip(bare, live, strict=True))
-    return {"frames": len(frames), "rounds": rounds, "predict_ms": _median(bare), "live_ms": _median(live), "overhead_percent": round(100 * (ratio - 1), 2)}
+        bare.append(_timed(lambda: _predict_all(classifier, frames), len(frames)))
+        live.append(_timed(lambda: _classify_live(classifier, frames), len(frames)))
+    percent = [round(100 * (statistics.median(b[kind] / a[kind] for a, b in zip(bare, live, strict=True)) - 1), 2) for kind in (0, 1)]
+    return {
+        "frames": len(frames),
+        "rounds": rounds,
+        "predict_ms": _median([turn[0] for turn in bare]),
+        "live_ms": _median([turn[0] for turn in live]),
+        "overhead_percent": percent[0],
+        "predict_cpu_ms": _median([turn[1] for turn in bare]),
+        "live_cpu_ms": _median([turn[1] for turn in live]),
+        "cpu_overhead_percent": percent[1],
+    }
 
 
-def _bare_ms(classifier: Classifier, frames: Frames) -> float:
-    began = time.perf_counter()
+def _timed(work: Callable[[], None], count: int) -> tuple[float, float]:
+    """Milliseconds by the clock and of the processor (all threads), for each of `count` frames."""
+    clock, processor = time.perf_counter(), time.process_time()
+    work()
+    return 1000 * (time.perf_counter() - clock) / count, 1000 * (time.process_time() - processor) / count
+
+
+def _predict_all(classifier: Classifier, frames: Frames) -> None:
     for frame in frames:
         classifier.predict(frame)
-    return 1000 * (time.perf_counter() - began) / len(frames)
 
 
-def _live_ms(classifier: Classifier, frames: Frames) -> float:
-    began = time.perf_counter()
+def _classify_live(classifier: Classifier, frames: Frames) -> None:
     with LiveClassifier(classifier, frames) as live:
         live.wait()
-        ended = time.perf_counter()
         if live.progress.classified != len(frames):
             raise RuntimeError(f"{live.progress.classified} of {len(frames)} frames were classified")
-    return 1000 * (ended - began) / len(frames)
 
 
 def viewers(classifier: Classifier, frames: Frames, *, rounds: int, seconds: float, count: int = 5) -> dict[str, Any]:
