@@ -40,6 +40,10 @@ def eventually(condition: Callable[[], Any], *, within_s: float = 20.0, what: st
     return value
 
 
+class Replaced(Exception):  # noqa: N818  it isn't an error
+    """The page went away while it was asked something."""
+
+
 class Tab:
     """One page. `requests` are the addresses it asked for, `problems` its errors on the console."""
 
@@ -57,6 +61,8 @@ class Tab:
         while True:
             message = json.loads(self._connection.recv())
             if message.get("id") == self._number:
+                if "context" in message.get("error", {}).get("message", ""):
+                    raise Replaced
                 assert "error" not in message, message
                 return dict(message["result"])
             self._note(message)
@@ -65,17 +71,22 @@ class Tab:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
         self.scheme("dark" if dark else "light")
         self.call("Page.navigate", url=address)
+        eventually(lambda: self.text("body") and self.evaluate("document.readyState") != "loading", what=address)
 
     def scheme(self, name: str) -> None:
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
 
     def evaluate(self, expression: str) -> Any:
-        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        """The expression's value; None where the page it was meant for is just being replaced."""
+        try:
+            result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        except Replaced:
+            return None
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
     def text(self, selector: str) -> str:
-        return str(self.evaluate(f"document.querySelector({json.dumps(selector)})?.textContent ?? ''"))
+        return str(self.evaluate(f"document.querySelector({json.dumps(selector)})?.textContent ?? ''") or "")
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))

@@ -122,7 +122,7 @@ def test_no_shell_reads_the_command(tmp_path: Path) -> None:
 def test_a_command_that_fails_or_hangs() -> None:
     with pytest.raises(OutputError, match="ended with status 3"):
         CommandSink(python("raise SystemExit(3)")).send(event(1))
-    with pytest.raises(OutputError, match="took longer than 0.2 s and was ended"):
+    with pytest.raises(OutputError, match=r"took longer than 0\.2 s and was ended"):
         CommandSink(python("import time; time.sleep(60)"), timeout_s=0.2).send(event(1))
 
 
