@@ -20,7 +20,7 @@ class FolderSource:
     """The photos of a folder and its subfolders, sorted by path; broken ones are left out and said.
 
     rate: photos a second; None takes each as soon as the one before is classified. loop: begin anew at the end, new
-    photos included. Raises SourceError when there is none that can be read.
+    photos included. Raises SourceError when there is none that can be read, at once.
     """
 
     def __init__(self, folder: Path, *, rate: float | None = None, loop: bool = False) -> None:
@@ -28,6 +28,7 @@ class FolderSource:
         self._rate = rate
         self._loop = loop
         self._frames = self._all()
+        self._first: Frame | None = next(self._frames)
 
     @property
     def delivery(self) -> Delivery:
@@ -43,7 +44,8 @@ class FolderSource:
         return self
 
     def __next__(self) -> Frame:
-        return next(self._frames)
+        first, self._first = self._first, None
+        return next(self._frames) if first is None else first
 
     def close(self) -> None:
         """Gives no more photos."""

@@ -70,7 +70,10 @@ class VideoFileSource:
         self._capture = self._opened()
         own = self._capture.get(self._cv2.CAP_PROP_FPS)
         self._rate = None if every_frame else rate or (own if 0 < own <= 1000 else _USUAL_RATE)
-        self._given = 0
+        there, self._next = self._capture.read()
+        if not there:
+            self._capture.release()
+            raise SourceError(f"{path} holds no picture that OpenCV can read")
 
     @property
     def delivery(self) -> Delivery:
@@ -86,15 +89,9 @@ class VideoFileSource:
         return self
 
     def __next__(self) -> Frame:
-        there, image = self._capture.read()
-        if not there and self._loop and self._given:
-            self._capture.release()
-            self._capture = self._opened()
-            there, image = self._capture.read()
-        if not there:
-            self._require_some()
-            raise StopIteration
-        self._given += 1
+        image, self._next = self._next, None
+        if image is None:
+            image = self._read()
         return taken_now(self._cv2.cvtColor(image, self._cv2.COLOR_BGR2RGB), name=str(self._path))
 
     def close(self) -> None:
@@ -108,9 +105,15 @@ class VideoFileSource:
             raise SourceError(f"{self._path} is no video that OpenCV can read; for photos name their folder")
         return capture
 
-    def _require_some(self) -> None:
-        if not self._given:
-            raise SourceError(f"{self._path} holds no picture that OpenCV can read")
+    def _read(self) -> Any:
+        there, image = self._capture.read()
+        if not there and self._loop:
+            self._capture.release()
+            self._capture = self._opened()
+            there, image = self._capture.read()
+        if not there:
+            raise StopIteration
+        return image
 
 
 def _opencv() -> Any:
