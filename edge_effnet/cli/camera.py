@@ -90,7 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
     web = _web_options(arguments)
     replay = Replay(arguments.fps if isinstance(arguments.fps, float) else None, arguments.fps == "max", arguments.loop)
     source = source_opener(arguments.source, size=arguments.size, replay=replay)
-    rule = DecisionRule(arguments.smoothing, arguments.enter, arguments.leave, *arguments.agree, arguments.margin)
+    agree, window = arguments.agree
+    rule = DecisionRule(arguments.smoothing, arguments.enter, arguments.leave, agree, window, arguments.margin)
     with _remarks(), contextlib.ExitStack() as stack:
         classifier = stack.enter_context(open_classifier(arguments, arguments.model))
         live = LiveClassifier(

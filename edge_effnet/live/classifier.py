@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +27,8 @@ from edge_effnet.live.rates import RateMeter, averaged
 from edge_effnet.live.sources import IterableSource, SourceOpener, source_opener
 from edge_effnet.prediction import Prediction, top_predictions
 
-#: A name of `source_opener`, what it gives, a function that opens a source, or an iterable of uint8[H, W, 3] RGB arrays.
-LiveSource: TypeAlias = "str | Path | SourceOpener | Callable[[], FrameSource] | Iterable[npt.NDArray[Any]]"
+#: A name of `source_opener`, what it gives, a source or a function that opens one, or an iterable of uint8[H, W, 3] RGB arrays.
+LiveSource: TypeAlias = "str | Path | SourceOpener | FrameSource | Callable[[], FrameSource] | Iterable[npt.NDArray[Any]]"
 
 _LOG = logging.getLogger("edge_effnet.live")
 #: After this many seconds without a frame, older ones say nothing about what is in view now.
@@ -75,7 +75,8 @@ class LiveClassifier:
     """Classifies a source in background threads; `start`, `latest`, `events`, `stop`, or a `with` block.
 
     classifier: an open Classifier; it belongs to the background thread until `stop`, and isn't closed by it. source: a name
-    ("picamera2", "0", a file, a folder), a function that opens a FrameSource, or an iterable of uint8[H, W, 3] RGB arrays.
+    ("picamera2", "0", a file, a folder), a FrameSource or a function that opens one (it alone can be opened again), or an
+    iterable of uint8[H, W, 3] RGB arrays.
     rule: when labels are announced. region: the part of the picture that counts. every: classify each n-th frame.
     allow, deny: labels that may, or may not, be announced. sinks: where events go. back_off: how a lost camera is retried.
     All methods may be called from any thread.
@@ -279,5 +280,5 @@ def _opener(source: LiveSource) -> SourceOpener:
         return SourceOpener("camera", source)
     if not isinstance(source, Iterable):
         raise UsageError(f"source is a {type(source).__name__}; expected a name, a function that opens a source, or an iterable of arrays")
-    opened = source if hasattr(source, "delivery") else IterableSource(source)
+    opened = cast("FrameSource", source) if hasattr(source, "delivery") else IterableSource(cast("Iterable[npt.NDArray[Any]]", source))
     return SourceOpener("frames of the program", lambda: opened)

@@ -215,7 +215,7 @@ def test_what_old_frames_said_does_not_count_after_a_gap(bundled: Classifier, mo
 
 
 def test_every_source_that_it_takes(bundled: Classifier) -> None:
-    for source in (PHOTOS, str(PHOTOS), lambda: Camera().opener().open(), cycle([view("coffee")]), Camera().opener()):
+    for source in (PHOTOS, str(PHOTOS), lambda: Camera().opener().open(), cycle([view("coffee")]), Camera().opener(), Camera().opener().open()):
         with LiveClassifier(bundled, source) as live:
             eventually(lambda live=live: live.progress.classified >= 1)
     with pytest.raises(UsageError, match="source is a int; expected a name"):
