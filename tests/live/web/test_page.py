@@ -83,6 +83,7 @@ def test_it_says_since_when_there_are_no_frames(tab: Tab, server: WebServer, cam
     assert since.startswith("No frames since ")
     assert tab.text("#veil") == f"{since}: camera can't be opened"
     assert tab.text("#label") == "espresso"
+    assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), "the longer text fits, too"
     camera.plugged = True
     eventually(lambda: status(tab) == "live")
     assert tab.evaluate("document.querySelector('#veil').hidden")
