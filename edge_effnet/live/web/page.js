@@ -158,10 +158,14 @@ function renderRegion(state) {
   region.style.height = `${h * height * scale}px`;
 }
 
+function renderShape(state) {
+  if (state.source.size) $("frame").style.aspectRatio = state.source.size.join(" / "); // nothing jumps when the picture comes
+}
+
 function render(state) {
   setText($("source"), state.source.name);
   document.title = `${state.announced ? state.announced.label : "nothing"} · edge-effnet camera`;
-  for (const part of [renderStatus, renderAnnounced, renderTop, renderSpeed, renderEvents, renderModel, renderRegion]) part(state);
+  for (const part of [renderShape, renderStatus, renderAnnounced, renderTop, renderSpeed, renderEvents, renderModel, renderRegion]) part(state);
 }
 
 function disconnect() {

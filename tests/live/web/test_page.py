@@ -66,11 +66,11 @@ def test_it_shows_what_is_played_and_what_changes(tab: Tab, server: WebServer, c
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_it_fits_the_screen_in_dark_and_light(tab: Tab, server: WebServer, size: dict[str, int], dark: bool) -> None:
     tab.open(server.url, **size, dark=dark)
-    eventually(lambda: tab.text("#label") == "espresso")
+    eventually(lambda: tab.text("#label") == "espresso" and has_picture(tab))
     assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), "nothing is cut off to the right"
     red, green, blue = tab.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     assert (red + green + blue < 150) == dark
-    label, picture = (tab.evaluate(f"document.querySelector('{name}').getBoundingClientRect().bottom") for name in ("#label", "#frame"))
+    picture, label = tab.evaluate("['#frame', '#label'].map((name) => document.querySelector(name).getBoundingClientRect().bottom)")
     assert picture < label <= size["height"], "picture and label are seen without scrolling"
 
 
