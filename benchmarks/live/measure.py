@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import numpy.typing as npt
@@ -159,15 +161,13 @@ def soak(video: Path, *, minutes: float, interval_s: float = 10.0, warm_up_minut
     """Runs the command itself on the video in a loop, every frame, page included; resident memory, threads, descriptors."""
     port = _free_port()
     words = ["camera", "--source", str(video), "--loop", "--fps", "max", "--threads", "1", "--web", f"127.0.0.1:{port}", "--format", "jsonl"]
-    process = subprocess.Popen([sys.executable, "-m", "edge_effnet", *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen([sys.executable, "-m", "edge_effnet", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     samples: list[dict[str, float]] = []
     began = time.monotonic()
     try:
-        with open(os.devnull, "w") as nowhere:
-            _drain(process, nowhere)
-            while time.monotonic() - began < 60 * minutes:
-                time.sleep(interval_s)
-                samples.append({"minute": round((time.monotonic() - began) / 60, 2), **_process_facts(process.pid)})
+        while time.monotonic() - began < 60 * minutes:
+            time.sleep(interval_s)
+            samples.append({"minute": round((time.monotonic() - began) / 60, 2), **_process_facts(process.pid)})
         state = _state(port)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -198,17 +198,7 @@ def _process_facts(pid: int) -> dict[str, float]:
     return {"rss_kb": float(fields["VmRSS"].split()[0]), "threads": int(fields["Threads"]), "descriptors": len(os.listdir(f"/proc/{pid}/fd"))}
 
 
-def _drain(process: subprocess.Popen[str], nowhere: Any) -> None:
-    import shutil
-    import threading
-
-    threading.Thread(target=shutil.copyfileobj, args=(process.stdout, nowhere), daemon=True).start()
-
-
 def _state(port: int) -> dict[str, Any]:
-    import json
-    from urllib.request import urlopen
-
     with urlopen(f"http://127.0.0.1:{port}/api/state", timeout=10) as answer:
         found: dict[str, Any] = json.load(answer)
     return found

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from support.cameras import PHOTOS
@@ -7,7 +9,7 @@ from support.cameras import PHOTOS
 from edge_effnet import Classifier
 from edge_effnet.benchmarks.live import measure
 from edge_effnet.benchmarks.live.__main__ import _missed
-from edge_effnet.benchmarks.live.scenes import FRAME_SIZE, SCENES, video_frames
+from edge_effnet.benchmarks.live.scenes import FRAME_SIZE, SCENES, video_frames, write_video
 from edge_effnet.live import Event
 
 
@@ -72,3 +74,18 @@ def test_the_measurements_run(bundled: Classifier) -> None:
     assert found["alone_fps"] > 0
     assert found["watched_fps"] > 0
     assert found["received_mb_a_round"] > 0
+
+
+@pytest.mark.litert
+def test_a_short_run_of_the_command(tmp_path: Path) -> None:
+    """Half an hour is a benchmark; two seconds show that it counts memory, threads and descriptors."""
+    pytest.importorskip("cv2")
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("counts by /proc")
+    write_video(tmp_path / "scenes.avi", video_frames(PHOTOS, scene_frames=5))
+    found = measure.soak(tmp_path / "scenes.avi", minutes=0.05, interval_s=0.5, warm_up_minutes=0.03)
+    assert found["exit_status"] == 0
+    assert found["frames"] > 0
+    assert min(found["rss_mb"]) > 20
+    assert min(found["threads"]) >= 3
+    assert min(found["descriptors"]) >= 3
