@@ -14,6 +14,7 @@ const $ = (id) => document.getElementById(id);
 let stream = null;
 let lastHeard = 0;
 let lostSince = null;
+let lastFrame = 0;
 let retry = 0;
 
 function timeOfDay(ageSeconds = 0) {
@@ -48,8 +49,9 @@ function showStatus(status, text, veil) {
 }
 
 function renderStatus(state) {
-  const age = state.last_frame_age_s ?? state.uptime_s;
-  const since = `No frames since ${timeOfDay(age)}`;
+  const taken = Date.now() - 1000 * (state.last_frame_age_s ?? state.uptime_s);
+  if (Math.abs(taken - lastFrame) > 1500) lastFrame = taken; // messages travel: the same moment isn't told as two
+  const since = `No frames since ${new Date(lastFrame).toLocaleTimeString([], { hour12: false })}`;
   const problem = state.source.problem ? `: ${state.source.problem}` : "";
   if (state.status === "live") showStatus("live", "Live", "");
   else if (state.status === "starting") showStatus("connecting", "Starting…", "Waiting for the first frame");
@@ -114,7 +116,7 @@ function renderEvents(state) {
   if (list.dataset.newest === newest) return;
   list.dataset.newest = newest;
   list.replaceChildren(
-    ...state.events.toReversed().map((event) => {
+    ...[...state.events].reverse().map((event) => {
       const row = element("li", "");
       const time = element("time", "", timeOfDay(state.uptime_s - event.uptime_s));
       time.dateTime = event.time;
