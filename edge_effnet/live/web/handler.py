@@ -43,6 +43,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "edge-effnet"
     sys_version = ""
+    disable_nagle_algorithm = True  # events are small, and wanted now
     #: Seconds a client may take to say what it wants.
     timeout = 15.0
 
