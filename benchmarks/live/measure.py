@@ -103,8 +103,13 @@ def _classify_live(classifier: Classifier, frames: Frames) -> None:
 
 
 def viewers(classifier: Classifier, frames: Frames, *, rounds: int, seconds: float, count: int = 5) -> dict[str, Any]:
-    """Classified frames a second without a viewer and with `count`, taking turns; each viewer takes pictures and events."""
-    alone, watched, received = [], [], []
+    """Classified frames a second without a viewer and with `count`, taking turns; each viewer takes pictures and events.
+
+    Beside them stands the processor's time for a classified frame, serving included: what viewers would cost a single core.
+    """
+    alone: list[tuple[float, float]] = []
+    watched: list[tuple[float, float]] = []
+    received: list[int] = []
     with LiveClassifier(classifier, cycle(frames)) as live, WebServer(live, WebAddress("127.0.0.1", 0)) as server:
         rate = _rate_of(live, seconds)
         rate()
@@ -117,23 +122,29 @@ def viewers(classifier: Classifier, frames: Frames, *, rounds: int, seconds: flo
                 watched.append(rate())
             received.append(bytes_of())
             time.sleep(_SETTLE_S)
-    ratio = statistics.median(b / a for a, b in zip(alone, watched, strict=True))
+    slower, more_cpu = (statistics.median(b[kind] / a[kind] for a, b in zip(alone, watched, strict=True)) for kind in (0, 1))
     return {
         "viewers": count,
         "rounds": rounds,
         "seconds": seconds,
-        "alone_fps": _median(alone),
-        "watched_fps": _median(watched),
+        "alone_fps": _median([turn[0] for turn in alone]),
+        "watched_fps": _median([turn[0] for turn in watched]),
+        "alone_cpu_ms": _median([turn[1] for turn in alone]),
+        "watched_cpu_ms": _median([turn[1] for turn in watched]),
         "received_mb_a_round": round(statistics.median(received) / 1e6, 1),
-        "slower_percent": round(100 * (1 - ratio), 2),
+        "slower_percent": round(100 * (1 - slower), 2),
+        "more_cpu_percent": round(100 * (more_cpu - 1), 2),
     }
 
 
-def _rate_of(live: LiveClassifier, seconds: float) -> Callable[[], float]:
-    def measure() -> float:
-        before, began = live.progress.classified, time.perf_counter()
+def _rate_of(live: LiveClassifier, seconds: float) -> Callable[[], tuple[float, float]]:
+    """Measures classified frames a second, and milliseconds of the processor (all threads) for each of them."""
+
+    def measure() -> tuple[float, float]:
+        before, began, processor = live.progress.classified, time.perf_counter(), time.process_time()
         time.sleep(seconds)
-        return (live.progress.classified - before) / (time.perf_counter() - began)
+        count = max(live.progress.classified - before, 1)
+        return count / (time.perf_counter() - began), 1000 * (time.process_time() - processor) / count
 
     return measure
 

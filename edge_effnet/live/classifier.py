@@ -280,5 +280,5 @@ def _opener(source: LiveSource) -> SourceOpener:
         return SourceOpener("camera", source)
     if not isinstance(source, Iterable):
         raise UsageError(f"source is a {type(source).__name__}; expected a name, a function that opens a source, or an iterable of arrays")
-    opened = cast("FrameSource", source) if hasattr(source, "delivery") else IterableSource(cast("Iterable[npt.NDArray[Any]]", source))
+    opened = cast("FrameSource", source) if hasattr(source, "delivery") else IterableSource(source)
     return SourceOpener("frames of the program", lambda: opened)
