@@ -82,6 +82,8 @@ def _missed(results: dict[str, Any]) -> list[str]:
     soak = results.get("soak")
     bars = [
         ("overhead of LiveClassifier", results.get("overhead", {}).get("overhead_percent", 0.0), _MOST_OVERHEAD_PERCENT),
+        ("processor time over predict", results.get("overhead", {}).get("cpu_overhead_percent", 0.0), _MOST_OVERHEAD_PERCENT),
+        ("processor time for viewers", results.get("viewers", {}).get("more_cpu_percent", 0.0), _MOST_SLOWER_PERCENT),
         ("slower with viewers", results.get("viewers", {}).get("slower_percent", 0.0), _MOST_SLOWER_PERCENT),
         ("growth of memory", soak["rss_growth_percent"] if soak else 0.0, _MOST_GROWTH_PERCENT),
     ]
