@@ -61,7 +61,7 @@ class Tab:
         while True:
             message = json.loads(self._connection.recv())
             if message.get("id") == self._number:
-                if "context" in message.get("error", {}).get("message", ""):
+                if any(word in message.get("error", {}).get("message", "") for word in ("context", "navigated")):
                     raise Replaced
                 assert "error" not in message, message
                 return dict(message["result"])
