@@ -8,6 +8,7 @@ EdgeEffnetError
 ├── CalibrationError        ValueError     too few or unusable calibration photos
 ├── MissingDependencyError  ImportError    a package that an extra brings
 ├── EngineError             RuntimeError   an inference engine refused or failed
+├── SourceError             OSError        a camera or video that can't be opened or gives no more frames
 └── OutputError             OSError        a file that can't be written
 
 SlowEngineWarning           UserWarning    what was asked for works, but slowly
@@ -46,6 +47,10 @@ class MissingDependencyError(EdgeEffnetError, ImportError):
 
 class EngineError(EdgeEffnetError, RuntimeError):
     """An inference engine refused the file or failed while running it."""
+
+
+class SourceError(EdgeEffnetError, OSError):
+    """A camera or video can't be opened, or has stopped giving frames."""
 
 
 class OutputError(EdgeEffnetError, OSError):

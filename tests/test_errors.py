@@ -12,6 +12,7 @@ LEAVES = {
     "CalibrationError": ValueError,
     "MissingDependencyError": ImportError,
     "EngineError": RuntimeError,
+    "SourceError": OSError,
     "OutputError": OSError,
 }
 

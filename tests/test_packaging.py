@@ -55,11 +55,20 @@ def test_the_bundled_model_and_the_marker_of_types(members: dict[str, bytes]) ->
     assert "edge_effnet/py.typed" in members
 
 
+def test_the_camera_page(members: dict[str, bytes]) -> None:
+    web = "edge_effnet/live/web"
+    names = {"page.html", "page.css", "page.js", "token.html", "icon.svg"}
+    assert {name.rsplit("/", 1)[1] for name in members if name.startswith(f"{web}/") and not name.endswith(".py")} == names
+    assert all(members[f"{web}/{name}"] == (ROOT / web / name).read_bytes() for name in names)
+
+
 def test_nothing_else_is_in_it(members: dict[str, bytes]) -> None:
     info = f"edge_effnet-{__version__}.dist-info"
     assert {name.split("/")[0] for name in members} == {"edge_effnet", info}
     others = {name for name in members if not name.startswith(info) and name.rsplit(".", 1)[-1] not in {"py", "typed", "tflite", "txt"}}
-    assert others == {f"edge_effnet/benchmarks/arm/{name}" for name in ("setup.sh", "board-python", "counter.c")}
+    pages = {name for name in others if name.startswith("edge_effnet/live/web/") and name.rsplit(".", 1)[-1] in {"html", "css", "js", "svg"}}
+    assert pages
+    assert others - pages == {f"edge_effnet/benchmarks/arm/{name}" for name in ("setup.sh", "board-python", "counter.c")}
     assert {f"{info}/licenses/LICENSE", f"{info}/licenses/NOTICE"} <= set(members)
 
 
@@ -70,7 +79,7 @@ def test_the_metadata(members: dict[str, bytes]) -> None:
     assert b"edge-effnet = edge_effnet.cli:main" in members[f"{info}/entry_points.txt"]
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert {re.split(r"[^\w-]", line)[0] for line in required} == {"numpy", "pillow", "ai-edge-litert"}
-    assert {"tflite", "onnx", "export", "all", "test", "dev"} <= set(metadata.get_all("Provides-Extra", []))
+    assert {"tflite", "onnx", "export", "camera", "mqtt", "all", "test", "dev"} <= set(metadata.get_all("Provides-Extra", []))
 
 
 @pytest.mark.parametrize("machine", ["armv7l", "riscv64"])

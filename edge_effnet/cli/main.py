@@ -22,6 +22,7 @@ VERBS = {
     "eval": "measure a model's accuracy on labelled photos",
     "compare": "show how far two model files agree on the same photos",
     "bench": "measure how fast model files run here",
+    "camera": "classify a camera live, with a page to watch it",
     "doctor": "show what this machine can run",
 }
 _MODULES = {"eval": "evaluate"}

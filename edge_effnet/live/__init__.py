@@ -1,0 +1,26 @@
+"""Live classification: frames from a camera, steady decisions from flickering scores, events, a page to watch it.
+
+`LiveClassifier` is the class that `edge-effnet camera` itself uses; see docs/camera.md.
+"""
+
+from edge_effnet.live.classifier import LiveClassifier, Reading
+from edge_effnet.live.decisions import DecisionRule
+from edge_effnet.live.events import Event, EventSink
+from edge_effnet.live.frames import Delivery, Frame, FrameSource, Region
+from edge_effnet.live.sources import IterableSource, Replay, SourceOpener, source_opener
+
+__all__ = [
+    "DecisionRule",
+    "Delivery",
+    "Event",
+    "EventSink",
+    "Frame",
+    "FrameSource",
+    "IterableSource",
+    "LiveClassifier",
+    "Reading",
+    "Region",
+    "Replay",
+    "SourceOpener",
+    "source_opener",
+]

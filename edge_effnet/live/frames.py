@@ -1,0 +1,92 @@
+"""Frames and where they come from: the one small protocol that every camera, file and folder fulfils."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_effnet.errors import ImageError, UsageError
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a camera.
+
+    image: uint8[H, W, 3], RGB. timestamp: seconds since 1970 by the wall clock, which may jump. monotonic: seconds of
+    `time.monotonic`, which never does: durations are measured with it. name: the file, where the picture has one.
+    """
+
+    image: npt.NDArray[np.uint8]
+    timestamp: float
+    monotonic: float
+    name: str = ""
+
+
+def taken_now(image: npt.NDArray[Any], *, name: str = "") -> Frame:
+    """A frame of this moment. Raises ImageError unless image is uint8[H, W, 3] and not empty."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ImageError(f"frame is {image.dtype}{list(image.shape)}; expected uint8[height, width, 3]")
+    return Frame(image, time.time(), time.monotonic(), name)
+
+
+class Delivery(enum.Enum):
+    """What happens to frames that come faster than they are classified."""
+
+    NEWEST = "the newest frame wins, older ones are dropped"
+    EVERY = "every frame is waited for: files, where none should be missed"
+
+
+class FrameSource(Protocol):
+    """An iterator of frames that can be closed.
+
+    `__next__` blocks until there is a frame, raises StopIteration when there will be no more, and any other exception
+    when the camera is gone: it is then closed and opened anew.
+    """
+
+    @property
+    def delivery(self) -> Delivery:
+        """What happens to frames that come too fast."""
+        ...
+
+    @property
+    def rate(self) -> float | None:
+        """Frames a second at which it wants to be read, as files do; None: a frame is there when it is there."""
+        ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def __next__(self) -> Frame: ...
+
+    def close(self) -> None:
+        """Lets go of the camera; may be called more than once, from the thread that iterates."""
+        ...
+
+
+@dataclass(frozen=True)
+class Region:
+    """The part of the picture that is classified; all values are fractions of the picture's width and height, 0..1."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    def __post_init__(self) -> None:
+        values = (self.left, self.top, self.width, self.height)
+        inside = all(0 <= value <= 1 for value in values) and self.left + self.width <= 1 + 1e-9 and self.top + self.height <= 1 + 1e-9
+        if not inside or min(self.width, self.height) <= 0:
+            said = ",".join(f"{value:g}" for value in values)
+            raise UsageError(f"region {said} is not inside the picture; expected left,top,width,height as fractions of it")
+
+    def crop(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """uint8[h, w, 3], a view of uint8[H, W, 3]; at least one pixel."""
+        height, width = image.shape[:2]
+        top, left = min(int(self.top * height), height - 1), min(int(self.left * width), width - 1)
+        bottom, right = max(round((self.top + self.height) * height), top + 1), max(round((self.left + self.width) * width), left + 1)
+        return image[top:bottom, left:right]

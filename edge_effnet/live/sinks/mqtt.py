@@ -1,0 +1,143 @@
+"""Events to an MQTT broker, through paho-mqtt (extra: mqtt).
+
+Topics below the prefix: `event` (each event, QoS 1), `label` (what is announced now, retained, empty for nothing), `status`
+(`online`, or `offline` when the connection is gone; retained). While the broker is away events wait, 1,000 at most, and are sent
+when it returns; nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from edge_effnet.errors import MissingDependencyError, OutputError, UsageError
+from edge_effnet.live.events import Event
+
+_LOG = logging.getLogger("edge_effnet.live")
+_QUEUE = 1000
+_PORT, _TLS_PORT = 1883, 8883
+_KEEP_ALIVE_S = 30
+_LAST_WORDS_S = 2.0
+
+
+@dataclass(frozen=True)
+class MqttAddress:
+    """Where the broker is and who we are to it. Raises UsageError for a topic that can't be published to."""
+
+    host: str
+    port: int = _PORT
+    topic: str = "edge-effnet"
+    user: str | None = None
+    password: str | None = None
+    tls: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.topic or re.search(r"[+#\0]", self.topic) or self.topic.startswith("/") or self.topic.endswith("/"):
+            raise UsageError(f"MQTT topic {self.topic!r}; expected a name without + and #, not beginning or ending with /")
+        if self.password is not None and self.user is None:
+            raise UsageError("an MQTT password needs a user; say --mqtt-user")
+
+    @classmethod
+    def parse(cls, text: str, *, topic: str = "edge-effnet", user: str | None = None, password: str | None = None, tls: bool = False) -> MqttAddress:
+        """From HOST or HOST:PORT ([…] around an IPv6 address); raises UsageError."""
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[^:\s\[\]/]+)(?::(\d{1,5}))?", text)
+        if match is None or not 0 < int(match[2] or 1) < 65536:
+            raise UsageError(f"MQTT broker {text!r}; expected HOST or HOST:PORT")
+        port = int(match[2]) if match[2] else _TLS_PORT if tls else _PORT
+        return cls(match[1].strip("[]"), port, topic, user, password, tls)
+
+
+class MqttSink:
+    """Connects in the background and stays connected. longest_delay_s: between two tries to reach the broker.
+
+    Raises MissingDependencyError without paho-mqtt; `send` raises OutputError when more than 1,000 events wait.
+    """
+
+    def __init__(self, address: MqttAddress, *, longest_delay_s: int = 30) -> None:
+        self._mqtt = _paho()
+        self._address = address
+        self.name = f"MQTT {address.host}:{address.port}"
+        self._client = self._mqtt.Client(self._mqtt.CallbackAPIVersion.VERSION2)
+        self._client.max_queued_messages_set(_QUEUE)
+        self._client.reconnect_delay_set(1, longest_delay_s)
+        if address.user is not None:
+            self._client.username_pw_set(address.user, address.password)
+        if address.tls:
+            self._client.tls_set()
+        self._client.will_set(f"{address.topic}/status", "offline", qos=1, retain=True)
+        self._client.on_connect = self._connected
+        self._client.on_connect_fail = self._unreachable
+        self._client.on_disconnect = self._lost
+        self._client.on_publish = self._arrived
+        self._handed_over = self._acknowledged = 0
+        self._changed = threading.Condition()
+        self._away_said = False
+        self._client.connect_async(address.host, address.port, keepalive=_KEEP_ALIVE_S)
+        self._client.loop_start()
+
+    @property
+    def problem(self) -> str | None:
+        """That the broker is away; nothing is lost by that yet."""
+        if self._client.is_connected():
+            return None
+        return f"the broker is away; {max(self._handed_over - self._acknowledged, 0)} messages wait for it"
+
+    def send(self, event: Event) -> None:
+        """Queues the event and the announced label."""
+        self._publish("event", json.dumps(event.to_dict(), ensure_ascii=False), retain=False)
+        self._publish("label", event.label or "", retain=True)
+
+    def close(self) -> None:
+        """Waits two seconds for what is under way, says goodbye and disconnects."""
+        if self._client.is_connected():
+            self._publish("status", "offline", retain=True)
+            with self._changed:
+                self._changed.wait_for(lambda: self._acknowledged >= self._handed_over, _LAST_WORDS_S)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _publish(self, name: str, payload: str, *, retain: bool) -> None:
+        message = self._client.publish(f"{self._address.topic}/{name}", payload, qos=1, retain=retain)
+        if message.rc == self._mqtt.MQTT_ERR_QUEUE_SIZE:
+            raise OutputError(f"the broker is away and {_QUEUE} messages wait for it")
+        with self._changed:  # not around publish: the client calls _arrived with a lock of its own held
+            self._handed_over += 1
+
+    def _connected(self, _client: object, _userdata: object, _flags: object, reason: Any, _properties: object) -> None:
+        if reason.is_failure:
+            self._say_away(f"refuses us: {reason}")
+            return
+        if self._away_said:
+            _LOG.warning("%s is back", self.name)
+        self._away_said = False
+        self._publish("status", "online", retain=True)
+
+    def _unreachable(self, _client: object, _userdata: object) -> None:
+        self._say_away("can't be reached")
+
+    def _lost(self, _client: object, _userdata: object, _flags: object, reason: Any, _properties: object) -> None:
+        if reason.is_failure:
+            self._say_away(f"is gone ({reason})")
+
+    def _say_away(self, what: str) -> None:
+        if not self._away_said:
+            _LOG.warning("%s %s; events wait until it is back", self.name, what)
+        self._away_said = True
+
+    def _arrived(self, _client: object, _userdata: object, _mid: int, _reason: object, _properties: object) -> None:
+        with self._changed:
+            self._acknowledged += 1
+            self._changed.notify_all()
+
+
+def _paho() -> Any:
+    """The module paho.mqtt.client; raises MissingDependencyError naming the extra."""
+    try:
+        from paho.mqtt import client
+    except ImportError as error:
+        raise MissingDependencyError("--mqtt needs paho-mqtt: pip install 'edge-effnet[mqtt]'") from error
+    return client

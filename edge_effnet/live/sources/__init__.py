@@ -1,0 +1,67 @@
+"""Where frames come from, one file a kind; nothing is imported or opened before it's asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_effnet.errors import UsageError
+from edge_effnet.live.frames import FrameSource
+from edge_effnet.live.sources.folder import FolderSource
+from edge_effnet.live.sources.iterable import IterableSource
+from edge_effnet.live.sources.opencv import CameraSource, VideoFileSource
+from edge_effnet.live.sources.picamera2 import Picamera2Source
+
+__all__ = ["CameraSource", "FolderSource", "IterableSource", "Picamera2Source", "Replay", "SourceOpener", "VideoFileSource", "source_opener"]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How files and folders are played. rate: frames a second; None is a video's own, and each photo of a folder at once.
+
+    every_frame: without a clock, each frame as soon as the one before is classified. loop: begin anew at the end.
+    """
+
+    rate: float | None = None
+    every_frame: bool = False
+    loop: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rate is not None and not 0 < self.rate <= 1000:
+            raise UsageError(f"{self.rate:g} frames a second; expected above 0, at most 1000")
+
+
+@dataclass(frozen=True)
+class SourceOpener:
+    """A named source that can be opened any number of times."""
+
+    name: str
+    open: Callable[[], FrameSource]
+
+
+def source_opener(name: str, *, size: tuple[int, int] | None = None, replay: Replay | None = None) -> SourceOpener:
+    """What a name on the command line stands for.
+
+    name: "picamera2", a number (camera of OpenCV), a device, an address like rtsp://…, a video file or a folder of photos.
+    size: width and height to ask a camera for. Raises UsageError for a name that is none of these.
+    """
+    replay = replay or Replay()
+    if name == "picamera2":
+        return SourceOpener(name, lambda: Picamera2Source(size=size or (640, 480)))
+    if name.isdecimal():
+        return SourceOpener(f"camera {name}", lambda: CameraSource(int(name), size=size))
+    if name.startswith("/dev/") or re.match(r"[a-z][a-z0-9+]*://", name):
+        return SourceOpener(_without_password(name), lambda: CameraSource(name, size=size))
+    path = Path(name)
+    if path.is_dir():
+        return SourceOpener(path.resolve().name, lambda: FolderSource(path, rate=replay.rate, loop=replay.loop))
+    if path.is_file():
+        return SourceOpener(path.name, lambda: VideoFileSource(path, rate=replay.rate, every_frame=replay.every_frame, loop=replay.loop))
+    raise UsageError(f"source {name!r}: no such file; expected picamera2, a camera's number, /dev/video…, rtsp://…, a video file or a folder of photos")
+
+
+def _without_password(address: str) -> str:
+    """The address as it may be shown: a camera's address often holds its password."""
+    return re.sub(r"(://)[^/@]*@", r"\1…@", address)

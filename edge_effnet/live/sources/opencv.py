@@ -1,0 +1,130 @@
+"""Cameras, network streams and video files through OpenCV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edge_effnet.errors import MissingDependencyError, SourceError
+from edge_effnet.live.frames import Delivery, Frame, taken_now
+
+#: For video files that don't say their rate.
+_USUAL_RATE = 25.0
+
+
+class CameraSource:
+    """A camera by number, a device like /dev/video0, or a stream's address (rtsp://…).
+
+    size: width and height to ask for; the camera may give another. Raises SourceError when it can't be opened and, while
+    iterating, when it gives no more frames; MissingDependencyError without OpenCV.
+    """
+
+    def __init__(self, device: int | str, *, size: tuple[int, int] | None = None) -> None:
+        self._cv2 = _opencv()
+        self._name = f"camera {device}" if isinstance(device, int) else device.rsplit("@", 1)[-1]
+        self._capture = self._cv2.VideoCapture(device)
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise SourceError(f"{self._name} can't be opened; is it connected, and not in use by another program?")
+        self._capture.set(self._cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not the one of a second ago
+        if size is not None:
+            self._capture.set(self._cv2.CAP_PROP_FRAME_WIDTH, size[0])
+            self._capture.set(self._cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+
+    @property
+    def delivery(self) -> Delivery:
+        """A camera doesn't wait."""
+        return Delivery.NEWEST
+
+    @property
+    def rate(self) -> float | None:
+        """A camera has its own."""
+        return None
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        there, image = self._capture.read()
+        if not there:
+            raise SourceError(f"{self._name} gives no more frames")
+        return taken_now(self._cv2.cvtColor(image, self._cv2.COLOR_BGR2RGB))
+
+    def close(self) -> None:
+        """Lets go of the camera."""
+        self._capture.release()
+
+
+class VideoFileSource:
+    """A video file, played at its own rate like a camera, at `rate` frames a second, or with `every_frame` without a clock.
+
+    loop: begin anew at the end. Raises SourceError for a file without a picture that can be read, MissingDependencyError
+    without OpenCV.
+    """
+
+    def __init__(self, path: Path, *, rate: float | None = None, every_frame: bool = False, loop: bool = False) -> None:
+        self._cv2 = _opencv()
+        self._path = path
+        self._loop = loop
+        self._capture = self._opened()
+        own = self._capture.get(self._cv2.CAP_PROP_FPS)
+        self._rate = None if every_frame else rate or (own if 0 < own <= 1000 else _USUAL_RATE)
+        there, self._next = self._capture.read()
+        if not there:
+            self._capture.release()
+            raise SourceError(f"{path} holds no picture that OpenCV can read")
+
+    @property
+    def delivery(self) -> Delivery:
+        """EVERY only without a clock."""
+        return Delivery.EVERY if self._rate is None else Delivery.NEWEST
+
+    @property
+    def rate(self) -> float | None:
+        """The file's own unless another was given."""
+        return self._rate
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        image, self._next = self._next, None
+        if image is None:
+            image = self._read()
+        return taken_now(self._cv2.cvtColor(image, self._cv2.COLOR_BGR2RGB), name=str(self._path))
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._capture.release()
+
+    def _opened(self) -> Any:
+        capture = self._cv2.VideoCapture(str(self._path))
+        if not capture.isOpened():
+            capture.release()
+            raise SourceError(f"{self._path} is no video that OpenCV can read; for photos name their folder")
+        return capture
+
+    def _read(self) -> Any:
+        there, image = self._capture.read()
+        if not there and self._loop:
+            self._capture.release()
+            self._capture = self._opened()
+            there, image = self._capture.read()
+        if not there:
+            raise StopIteration
+        return image
+
+
+def _opencv() -> Any:
+    """The module cv2, quiet; raises MissingDependencyError naming what to install."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise MissingDependencyError(
+            "cameras, streams and video files need OpenCV: pip install 'edge-effnet[camera]', or apt install python3-opencv "
+            "(a Raspberry Pi's own camera: --source picamera2)"
+        ) from error
+    quiet = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # the first was in OpenCV 4 alone
+    quiet(0)  # its warnings about a missing camera come as our error
+    return cv2

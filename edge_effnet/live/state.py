@@ -1,0 +1,121 @@
+"""What /api/state shows, as plain JSON values.
+
+Durations come from the monotonic clock; times of day are counted back from now by them. So a wall clock that jumps (a Pi
+without a battery starts in the past and is corrected by the network) changes no duration, and old times follow the correction.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from edge_effnet.classifier import Classifier
+from edge_effnet.labels import label_of
+from edge_effnet.live.classifier import LiveClassifier, Progress
+from edge_effnet.live.events import iso_time
+from edge_effnet.live.frames import Frame, Region
+from edge_effnet.live.newest import ReaderState
+from edge_effnet.version import __version__
+
+#: Without a frame for this many seconds, the state says "no frames since".
+STALE_S = 10.0
+_RECENT_EVENTS = 20
+
+
+def live_state(live: LiveClassifier, *, top_k: int = 5, stale_s: float = STALE_S) -> dict[str, Any]:
+    """The document of /api/state (docs/camera.md lists its fields)."""
+    now, wall = time.monotonic(), time.time()
+    progress, reader, frame = live.progress, live.reader.state, live.reader.newest()
+    age_s = now - (live.started_at if frame is None else frame.monotonic)
+    status = _status(frame, ended=live.journal.closed, fresh=age_s < stale_s)
+    return {
+        "version": __version__,
+        "status": status,
+        "time": iso_time(wall),
+        "uptime_s": round(now - live.started_at, 1),
+        "no_frames_since": iso_time(wall - age_s) if status in ("stale", "ended") else None,
+        "last_frame_age_s": None if frame is None else round(age_s, 3),
+        "source": _source(live.reader.source.name, reader, frame),
+        "frames": _frames(progress, reader),
+        "fps": {"camera": round(live.reader.rate, 1), "classified": round(progress.rate, 1)},
+        "timing_ms": {stage: round(value, 2) for stage, value in progress.timing_ms.items()},
+        "problem": progress.problem,
+        "announced": _announced(progress, live.classifier, now=now, wall=wall),
+        "top": _top(progress, top_k),
+        "events": [event.to_dict() for event in live.journal.after(0)[-_RECENT_EVENTS:]],
+        "sinks": [{"name": sink.name, "sent": sink.sent, "lost": sink.lost, "problem": sink.problem} for sink in progress.sinks],
+        "rule": {name: getattr(live.rule, name) for name in ("smoothing", "enter", "leave", "agree", "window", "margin")},
+        "region": _region(live.region),
+        "every": live.every,
+    }
+
+
+def _status(frame: Frame | None, *, ended: bool, fresh: bool) -> str:
+    if ended:
+        return "ended"
+    if not fresh:
+        return "stale"
+    return "starting" if frame is None else "live"
+
+
+def is_healthy(live: LiveClassifier, *, stale_s: float = STALE_S) -> bool:
+    """Whether a frame was classified in the last `stale_s` seconds (or the start is not that long ago)."""
+    latest = live.latest()
+    since = live.started_at if latest is None else latest.frame.monotonic
+    return not live.journal.closed and time.monotonic() - since < stale_s
+
+
+def model_facts(classifier: Classifier) -> dict[str, Any]:
+    """What the model is; it doesn't change while it runs."""
+    document = classifier.metadata
+    return {
+        "file": classifier.model_path.name,
+        "variant": None if document is None else document.variant,
+        "precision": None if document is None else document.precision,
+        "image_size": classifier.preprocessing.crop,
+        "classes": classifier.num_classes,
+        "engine": classifier.engine,
+        "engine_version": classifier.engine_version,
+        "threads": classifier.threads,
+        "top1": _top1(None if document is None else document.accuracy),
+    }
+
+
+def _top1(accuracy: Mapping[str, Any] | None) -> float | None:
+    return None if not accuracy else accuracy.get("top1")
+
+
+def _source(name: str, reader: ReaderState, frame: Frame | None) -> dict[str, Any]:
+    size = None if frame is None else [frame.image.shape[1], frame.image.shape[0]]
+    return {"name": name, "size": size, "problem": reader.problem, "reopened": reader.reopened}
+
+
+def _frames(progress: Progress, reader: ReaderState) -> dict[str, int]:
+    return {
+        "received": reader.received,
+        "classified": progress.classified,
+        "dropped": reader.dropped,
+        "skipped": reader.skipped,
+        "failed": progress.failed,
+    }
+
+
+def _announced(progress: Progress, classifier: Classifier, *, now: float, wall: float) -> dict[str, Any] | None:
+    announcement, latest = progress.announcement, progress.latest
+    if announcement is None:
+        return None
+    for_s = now - announcement.since
+    score = None if latest is None else round(float(latest.smoothed[announcement.index]), 4)
+    label = label_of(announcement.index, classifier.labels)
+    return {"label": label, "index": announcement.index, "score": score, "since": iso_time(wall - for_s), "for_s": round(for_s, 1)}
+
+
+def _top(progress: Progress, top_k: int) -> list[dict[str, Any]]:
+    if progress.latest is None:
+        return []
+    return [{"index": found.index, "label": found.label, "score": round(found.score, 4)} for found in progress.latest.top(top_k)]
+
+
+def _region(region: Region | None) -> list[float] | None:
+    return None if region is None else [region.left, region.top, region.width, region.height]
