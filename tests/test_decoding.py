@@ -1,4 +1,4 @@
-"""Every kind of photo becomes an upright RGB image (`preprocessing.decode`), or an error that says why not."""
+"""Every kind of photo becomes an upright RGB image (`decoding.decode`), or an error that says why not."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from support.photos import synthetic_photo
 
+from edge_effnet.decoding import decode
 from edge_effnet.errors import ImageError
-from edge_effnet.preprocessing import decode
 
 #: EXIF orientation → what undoes it (EXIF 2.3, tag 0x0112).
 TRANSPOSED = {
@@ -193,7 +193,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "a.png").write_bytes(encoded(synthetic_photo(0)))
-    monkeypatch.setattr("edge_effnet.preprocessing.open", refuse, raising=False)
+    monkeypatch.setattr("edge_effnet.decoding.open", refuse, raising=False)
     with pytest.raises(ImageError, match=r"a\.png: can't be read \(Permission denied\)"):
         decode(tmp_path / "a.png")
 
