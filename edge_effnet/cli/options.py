@@ -36,6 +36,13 @@ def add_preprocessing_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize (default bicubic)")
 
 
+def add_decoding_option(parser: argparse.ArgumentParser) -> None:
+    """--full-decode."""
+    parser.add_argument(
+        "--full-decode", dest="decoding", action="store_const", const="full", default="scaled", help="decode large JPEGs in full, and resize all of each photo"
+    )
+
+
 def preprocessing_from(arguments: argparse.Namespace) -> Preprocessing | None:
     """What the options say, or None where they say nothing. Raises UsageError when the size is missing."""
     said = (arguments.mean, arguments.std, arguments.crop_pct, arguments.interpolation)
@@ -58,7 +65,14 @@ def open_classifier(arguments: argparse.Namespace, model: str | Path | None) -> 
     labels = read_labels(arguments.labels) if getattr(arguments, "labels", None) else None
     with warnings.catch_warnings(record=True) as caught, without_engine_banner():
         warnings.simplefilter("always", SlowEngineWarning)
-        classifier = Classifier(model, engine=arguments.engine, threads=arguments.threads, labels=labels, preprocessing=preprocessing_from(arguments))
+        classifier = Classifier(
+            model,
+            engine=arguments.engine,
+            threads=arguments.threads,
+            labels=labels,
+            preprocessing=preprocessing_from(arguments),
+            decoding=getattr(arguments, "decoding", "scaled"),
+        )
     for warning in caught:
         remark(str(warning.message))
     return classifier
