@@ -154,7 +154,8 @@ def resize_only_crop(photo: Photo, *, resize: int, crop: int, interpolation: Int
 
     From an image of the photo's own size nearly all pixels are the same, and the others one level off (measured: 1 in 8,000
     over 1,500 sizes): PIL takes the box in float32, so that the filter lies up to 0.0001 pixels beside its place in the
-    whole resize, and a value on the edge between two levels may tip. A box that avoids this exists for few sizes. Columns come first, then rows, as in PIL's own resize; long photos, where PIL 13 turns that round, and enlarged ones
+    whole resize, and a value on the edge between two levels may tip. A box that avoids this exists for few sizes.
+    Columns come first, then rows, as in PIL's own resize; long photos, where PIL 13 turns that round, and enlarged ones
     are resized whole.
     """
     (width, height), size = photo.size, _resized(photo.size, resize)
