@@ -13,6 +13,8 @@ from .conftest import PHOTOS
 UNNEEDED = {
     "asyncio",
     "concurrent.futures",
+    "csv",
+    "difflib",
     "edge_effnet.cli.annotate",
     "edge_effnet.engines.numpy",
     "edge_effnet.engines.onnxruntime",
@@ -20,6 +22,7 @@ UNNEEDED = {
     "edge_effnet.formats.onnx",
     "edge_effnet.machine",
     "edge_effnet.quantization",
+    "edge_effnet.variants",
     "email",
     "importlib.metadata",
     "matplotlib",
