@@ -123,7 +123,7 @@ def measure_files(classifier: Classifier, plain: PlainPath, photos: Sequence[Pat
     with tempfile.TemporaryDirectory() as folder:
         for number, path in enumerate(large_jpegs(photos, Path(folder))):
             calls = [lambda path=path: ours(classifier, path), lambda path=path: plain.classify(path)]
-            found = in_turn(calls, runs=runs, warm_up=0 if number else 1)  # type: ignore[arg-type]
+            found = in_turn(calls, runs=runs, warm_up=0 if number else 1)
             for kept, outcomes in zip(times, found, strict=True):
                 kept += [total for _, total, _ in outcomes]
             same += found[0][0][0] == found[1][0][0]
