@@ -41,6 +41,7 @@ Outcome: TypeAlias = tuple[int, float, float]
 _PIXELS = 12_000_000
 _FRAME = (640, 480)
 _WARM_UP = 3
+_FRAME_RUNS, _COLD_RUNS = 200, 15
 _FACTS = ("model", "cpu", "architecture", "cores", "features", "governor", "memory_mb", "python", "versions")
 _HERE = Path(__file__).parent
 _PEERS = _HERE / "peers"
@@ -205,8 +206,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         plain = PlainPath(model, classifier)
         rows = [
             measure_files(classifier, plain, photos, runs=arguments.runs),
-            *(measure_frames(classifier, plain, photos[0], runs=20 * arguments.runs, bgr=bgr) for bgr in (False, True)),
-            *measure_cold(classifier, model, photos[0], runs=2 * arguments.runs, mediapipe_python=arguments.mediapipe_python),
+            *(measure_frames(classifier, plain, photos[0], runs=_FRAME_RUNS, bgr=bgr) for bgr in (False, True)),
+            *measure_cold(classifier, model, photos[0], runs=_COLD_RUNS, mediapipe_python=arguments.mediapipe_python),
         ]
         what = {"model": model.name, "engine": classifier.engine_version, "threads": classifier.threads, "edge_effnet": __version__}
     facts = machine_facts()
@@ -219,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("photos", nargs="*", default=["examples/photos"], metavar="PHOTO", help="files, folders or globs (default examples/photos)")
     parser.add_argument("--model", default=str(BUNDLED_MODEL), metavar="FILE", help="a .tflite file (default: the bundled one)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the engine (default 1)")
-    parser.add_argument("--runs", type=int, default=10, metavar="N", help="of each large photo; frames take 20 times, cold starts twice as many (default 10)")
+    parser.add_argument("--runs", type=int, default=10, metavar="N", help="of each large photo (default 10)")
     parser.add_argument("--mediapipe-python", metavar="PYTHON", help="interpreter of an environment with MediaPipe, to compare the cold start with")
     parser.add_argument("--out", metavar="FILE", help="write the rows there as JSON")
     arguments = parser.parse_args(argv)
