@@ -75,8 +75,9 @@ class PlainPath:
         from PIL import Image
 
         settings = self._preprocessing
-        scale = settings.resize / min(image.size)
-        image = image.resize((max(int(image.width * scale), settings.resize), max(int(image.height * scale), settings.resize)), Image.Resampling.BICUBIC)
+        longer = int(settings.resize * max(image.size) / min(image.size))
+        size = (settings.resize, longer) if image.width <= image.height else (longer, settings.resize)
+        image = image.resize(size, Image.Resampling.BICUBIC)
         left, top = round((image.width - settings.crop) / 2), round((image.height - settings.crop) / 2)
         pixels = np.asarray(image.crop((left, top, left + settings.crop, top + settings.crop)))
         values = (np.asarray(pixels, np.float32) / 255 - np.asarray(settings.mean, np.float32)) / np.asarray(settings.std, np.float32)
