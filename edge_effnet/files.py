@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +31,8 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _temporary_beside(path: Path) -> Iterator[str]:
+    import tempfile  # here and below: `predict` never comes here, and must start quickly
+
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.close(handle)
     try:
@@ -62,6 +62,8 @@ def require_writable_folder(path: str | Path) -> None:
 
 def sha256_of(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file, read in pieces."""
+    import hashlib
+
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while piece := file.read(1 << 20):

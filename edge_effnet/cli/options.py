@@ -6,10 +6,10 @@ import argparse
 import contextlib
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from edge_effnet.classifier import Classifier
 from edge_effnet.engines import ENGINES
@@ -36,6 +36,13 @@ def add_preprocessing_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize (default bicubic)")
 
 
+def add_decoding_option(parser: argparse.ArgumentParser) -> None:
+    """--full-decode."""
+    parser.add_argument(
+        "--full-decode", dest="decoding", action="store_const", const="full", default="scaled", help="decode large JPEGs in full, and resize all of each photo"
+    )
+
+
 def preprocessing_from(arguments: argparse.Namespace) -> Preprocessing | None:
     """What the options say, or None where they say nothing. Raises UsageError when the size is missing."""
     said = (arguments.mean, arguments.std, arguments.crop_pct, arguments.interpolation)
@@ -58,7 +65,14 @@ def open_classifier(arguments: argparse.Namespace, model: str | Path | None) -> 
     labels = read_labels(arguments.labels) if getattr(arguments, "labels", None) else None
     with warnings.catch_warnings(record=True) as caught, without_engine_banner():
         warnings.simplefilter("always", SlowEngineWarning)
-        classifier = Classifier(model, engine=arguments.engine, threads=arguments.threads, labels=labels, preprocessing=preprocessing_from(arguments))
+        classifier = Classifier(
+            model,
+            engine=arguments.engine,
+            threads=arguments.threads,
+            labels=labels,
+            preprocessing=preprocessing_from(arguments),
+            decoding=getattr(arguments, "decoding", "scaled"),
+        )
     for warning in caught:
         remark(str(warning.message))
     return classifier
@@ -72,7 +86,7 @@ def without_engine_banner() -> Iterator[None]:
     """
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as caught:
+    with _unnamed_file() as caught:
         os.dup2(caught.fileno(), 2)
         try:
             yield
@@ -81,6 +95,15 @@ def without_engine_banner() -> Iterator[None]:
             os.close(kept)
             caught.seek(0)
             os.write(2, b"".join(line for line in caught if not line.startswith(b"INFO:")))
+
+
+def _unnamed_file() -> BinaryIO:
+    """In memory where the system has such files: importing tempfile would cost more than all that is written here."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("stderr"), "w+b")
+    import tempfile
+
+    return cast("BinaryIO", tempfile.TemporaryFile())
 
 
 def positive(text: str) -> int:
