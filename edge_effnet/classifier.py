@@ -6,18 +6,20 @@ import math
 import os
 import threading
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.engines import Session, TensorInfo, open_session
-from edge_effnet.errors import EngineError, ModelFileError, UsageError
-from edge_effnet.formats import read_model_file
+from edge_effnet.errors import EngineError, ModelFileError, UnverifiedModelWarning, UsageError
+from edge_effnet.files import sha256_of
+from edge_effnet.formats import ModelFile, read_model_file, weights_are_verified
 from edge_effnet.labels import check_label_count, find_label_indices
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.numerics import dequantize, quantize, softmax
@@ -28,6 +30,11 @@ from edge_effnet.preprocessing import ChannelOrder, ImageSource, Preprocessing, 
 BUNDLED_MODEL = Path(__file__).with_name("models") / "lite0-int8.tflite"
 #: More threads than this slow EfficientNet's small layers down.
 _MOST_THREADS = 4
+
+
+#: When a file is first opened in a process of its own: where nothing vouches for its weights, each time, or not at all.
+Probe: TypeAlias = Literal["auto", "always", "never"]
+PROBES: tuple[Probe, ...] = get_args(Probe)
 
 
 def default_threads() -> int:
@@ -42,7 +49,11 @@ class Classifier:
     model: path of a `.tflite` or `.onnx` file; None takes the bundled model. engine: "auto", "litert", "onnxruntime" or
     "numpy".
     threads: of the engine; None takes the cores there are, at most 4. labels: instead of the file's. preprocessing:
-    instead of the file's, and needed for files of other makers.
+    instead of the file's, and needed for files of other makers. sha256: what `sha256sum` prints for the whole file;
+    another file is refused. probe: whether the file is first run in a process of its own, which a file that crashes the
+    engine takes along instead of this one (0.2 s): "auto" does so for files whose weights no SHA-256 vouches for.
+
+    A file's own SHA-256 of its weights is checked each time. One that carries none gives an UnverifiedModelWarning.
 
     A Classifier may be used from one thread at a time (a second one gets EngineError at once, not a wrong answer); any
     number may live side by side. It can be pickled: the other process opens the file anew.
@@ -57,17 +68,26 @@ class Classifier:
         threads: int | None = None,
         labels: Sequence[str] | None = None,
         preprocessing: Preprocessing | None = None,
+        sha256: str | None = None,
+        probe: Probe = "auto",
     ) -> None:
-        self._arguments = {"engine": engine, "threads": threads, "labels": labels, "preprocessing": preprocessing}
+        self._arguments = {"engine": engine, "threads": threads, "labels": labels, "preprocessing": preprocessing, "sha256": sha256, "probe": probe}
         self.model_path = Path(BUNDLED_MODEL if model is None else model)
         self.threads = default_threads() if threads is None else threads
         if self.threads < 1:
             raise UsageError(f"threads is {threads}; expected at least 1")
         self._busy = threading.Lock()
         self._timing: dict[str, float] = {}
+        if probe not in PROBES:
+            raise UsageError(f"probe {probe!r} is unknown; expected {', '.join(PROBES)}")
         contents = read_model_file(self.model_path)
+        vouched = _is_vouched_for(contents, self.model_path, sha256)
         self.metadata: ModelDocument | None = contents.document
         self.preprocessing = _preprocessing(contents.document, preprocessing, self.model_path)
+        if probe == "always" or (probe == "auto" and not vouched):
+            from edge_effnet.trial import try_in_child
+
+            try_in_child(self.model_path, file_format=contents.format, engine=engine, threads=self.threads)
         self._session: Session | None = open_session(self.model_path, file_format=contents.format, engine=engine, threads=self.threads)
         self.num_classes = _check_shapes(self._session, self.preprocessing, self.model_path)
         chosen = labels if labels is not None else contents.labels
@@ -187,6 +207,20 @@ def _reopen(path: Path, arguments: dict[str, Any]) -> Classifier:
 
 def _since(start: float) -> float:
     return 1000 * (time.perf_counter() - start)
+
+
+def _is_vouched_for(contents: ModelFile, path: Path, sha256: str | None) -> bool:
+    """Whether a SHA-256 vouches for the file; warns where none does, raises ModelFileError where one doesn't fit."""
+    if sha256 is not None and (found := sha256_of(path)) != sha256.strip().lower():
+        raise ModelFileError(f"{path}: has the SHA-256 {found}; expected {sha256}")
+    if weights_are_verified(contents.document, contents.covered, name=str(path)) or sha256 is not None:
+        return True
+    warnings.warn(
+        f"{path} carries no SHA-256 of its weights, so damage to them would go unnoticed; give the file's own with --sha256 or Classifier(…, sha256=…)",
+        UnverifiedModelWarning,
+        stacklevel=3,
+    )
+    return False
 
 
 def _preprocessing(document: ModelDocument | None, given: Preprocessing | None, path: Path) -> Preprocessing:

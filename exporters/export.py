@@ -17,6 +17,7 @@ from edge_effnet.exporters.order import order_channels
 from edge_effnet.exporters.report import Exported, check_report, report_on, write_report
 from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
 from edge_effnet.files import require_writable_folder, write_atomically
+from edge_effnet.formats import read_model_file
 from edge_effnet.graph import Graph
 from edge_effnet.labels import check_label_count, read_labels
 from edge_effnet.metadata import ModelDocument
@@ -118,6 +119,7 @@ def export(
         )
         skip = 0 if max_drop is None else HELD_OUT_PHOTOS
         found = report_on(exported, calibration, limit=calibration_images, seed=seed, skip=skip, progress=progress)
+    document = read_model_file(data, name=str(path)).document or document
     write_atomically(path, data)
     if report is not None and found is not None:
         write_report(Path(report), found)

@@ -11,9 +11,9 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_effnet.classifier import Classifier
+from edge_effnet.classifier import PROBES, Classifier
 from edge_effnet.engines import ENGINES
-from edge_effnet.errors import SlowEngineWarning, UsageError
+from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning, UsageError
 from edge_effnet.labels import read_labels
 from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_crop_pct, triple
 
@@ -23,6 +23,15 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", choices=("auto", *ENGINES), default="auto", help="what runs the model (default: what fits the file and is installed)")
     parser.add_argument(
         "--threads", type=positive, metavar="N", help="engine threads (default: the cores there are, at most 4); numpy takes OPENBLAS_NUM_THREADS instead"
+    )
+
+
+def add_trust_options(parser: argparse.ArgumentParser) -> None:
+    """--sha256 and --probe."""
+    group = parser.add_argument_group("trust", "see SECURITY.md")
+    group.add_argument("--sha256", metavar="HEX", help="refuse a model file that has another SHA-256")
+    group.add_argument(
+        "--probe", choices=PROBES, default="auto", help="try the model in a process of its own first (default auto: where it carries no SHA-256 of its weights)"
     )
 
 
@@ -57,8 +66,17 @@ def open_classifier(arguments: argparse.Namespace, model: str | Path | None) -> 
     """A Classifier as the shared options want it."""
     labels = read_labels(arguments.labels) if getattr(arguments, "labels", None) else None
     with warnings.catch_warnings(record=True) as caught, without_engine_banner():
-        warnings.simplefilter("always", SlowEngineWarning)
-        classifier = Classifier(model, engine=arguments.engine, threads=arguments.threads, labels=labels, preprocessing=preprocessing_from(arguments))
+        for category in (SlowEngineWarning, UnverifiedModelWarning):
+            warnings.simplefilter("always", category)
+        classifier = Classifier(
+            model,
+            engine=arguments.engine,
+            threads=arguments.threads,
+            labels=labels,
+            preprocessing=preprocessing_from(arguments),
+            sha256=getattr(arguments, "sha256", None),
+            probe=getattr(arguments, "probe", "auto"),
+        )
     for warning in caught:
         remark(str(warning.message))
     return classifier

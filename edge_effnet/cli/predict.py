@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_effnet.classifier import Classifier
-from edge_effnet.cli.options import add_engine_options, add_preprocessing_options, names, open_classifier, positive
+from edge_effnet.cli.options import add_engine_options, add_preprocessing_options, add_trust_options, names, open_classifier, positive
 from edge_effnet.cli.output import FORMATS, Result, make_printer
 from edge_effnet.cli.progress import with_progress
 from edge_effnet.errors import ImageError, OutputError, UsageError
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the output (default text)")
     parser.add_argument("--save", metavar="DIR", help="write annotated copies of the photos there")
     add_engine_options(parser)
+    add_trust_options(parser)
     add_preprocessing_options(parser)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from edge_effnet.errors import ModelFileError
+from edge_effnet.formats.integrity import weights_are_verified
 from edge_effnet.formats.onnx import OnnxFile, looks_like_onnx, read_onnx
 from edge_effnet.formats.onnx import with_document as onnx_with_document
 from edge_effnet.formats.records import TensorFacts
@@ -14,7 +15,7 @@ from edge_effnet.formats.tflite import with_document as tflite_with_document
 from edge_effnet.formats.tflite_schema import IDENTIFIER
 from edge_effnet.metadata import ModelDocument
 
-__all__ = ["ModelFile", "OnnxFile", "TensorFacts", "TfliteFile", "read_model_file", "read_onnx", "read_tflite", "with_document"]
+__all__ = ["ModelFile", "OnnxFile", "TensorFacts", "TfliteFile", "read_model_file", "read_onnx", "read_tflite", "weights_are_verified", "with_document"]
 
 ModelFile: TypeAlias = TfliteFile | OnnxFile
 

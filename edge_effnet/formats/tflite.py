@@ -12,6 +12,7 @@ from typing import Any
 
 from edge_effnet.errors import ModelFileError
 from edge_effnet.formats.flatbuffer import INT8, INT32, UINT32, UINT64, FlatBuffer, Table
+from edge_effnet.formats.integrity import weights_are_verified
 from edge_effnet.formats.packed import PackedFiles, packed_files, read_packed
 from edge_effnet.formats.records import SHOWN, TensorFacts
 from edge_effnet.formats.source import ModelSource, open_source
@@ -44,7 +45,8 @@ class TfliteOperator:
 class TfliteFile:
     """A `.tflite` file's first subgraph. `inputs` and `outputs` are tensor indices; `metadata`: name → bytes.
 
-    labels: from the document, otherwise from the packed label file; None without either.
+    labels: from the document, otherwise from the packed label file; None without either. covered: the bytes that
+    `weights_sha256` of the document is about, all of those before the packed files.
     """
 
     name: str
@@ -58,6 +60,7 @@ class TfliteFile:
     metadata: Mapping[str, memoryview]
     document: ModelDocument | None
     labels: tuple[str, ...] | None
+    covered: tuple[memoryview, ...]
 
     @property
     def format(self) -> str:
@@ -101,10 +104,11 @@ def with_document(data: bytes, document: ModelDocument, *, name: str | None = No
     """The same file with the packed document and labels replaced; the model's bytes and other packed files stay.
 
     A document without labels leaves the label file as it is, since the model's own metadata refer to it.
-    Raises ModelFileError when `data` isn't a sound .tflite file.
+    Raises ModelFileError when `data` isn't a sound .tflite file, or not the one whose weights the document describes.
     """
     name, view = open_source(data, name=name)
-    packed = _read(name, view)[1]
+    file, packed = _read(name, view)
+    weights_are_verified(document, file.covered, name=name)
     return bytes(view[: packed.start]) + packed_files(document, packed.files)
 
 
@@ -127,7 +131,8 @@ def _read(name: str, data: memoryview) -> tuple[TfliteFile, PackedFiles]:
     packed = read_packed(data, name=name, flatbuffer_end=buffer.end)
     document = packed.document(name)
     labels = document.labels if document is not None and document.labels is not None else packed.labels()
-    file = TfliteFile(name, len(data), description, tensors, operators, inputs, outputs, len(subgraphs), metadata, document, labels)
+    covered = (data[: packed.start],)
+    file = TfliteFile(name, len(data), description, tensors, operators, inputs, outputs, len(subgraphs), metadata, document, labels, covered)
     return file, packed
 
 

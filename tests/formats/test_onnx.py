@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from edge_effnet.errors import ModelFileError
 from edge_effnet.formats.onnx import OnnxFile, looks_like_onnx, read_onnx, with_document
 from edge_effnet.formats.onnx_graph import DATA_TYPES, OnnxInitializer
 from edge_effnet.formats.protobuf import encoded_field
-from edge_effnet.metadata import ONNX_PROPERTY
+from edge_effnet.metadata import ONNX_CHECKSUM, ONNX_PROPERTY
 
 from .conftest import CLASSES, SIZE, make_document, make_onnx_model
 from .mutants import mutations, survives, truncations
@@ -227,7 +228,8 @@ def test_with_document_copies_all_else(onnx_bytes: bytes) -> None:
     document = replace(make_document(), accuracy={"top1": 0.5})
     data = with_document(onnx_bytes, document)
     before, after = onnx.load_from_string(onnx_bytes), onnx.load_from_string(data)
-    assert {item.key: item.value for item in after.metadata_props} == {"other": "kept", ONNX_PROPERTY: document.to_json()}
+    checksum = hashlib.sha256(document.to_json().encode()).hexdigest()
+    assert {item.key: item.value for item in after.metadata_props} == {"other": "kept", ONNX_PROPERTY: document.to_json(), ONNX_CHECKSUM: checksum}
     for model in (before, after):
         model.ClearField("metadata_props")
     assert before == after
