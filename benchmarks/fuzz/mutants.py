@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +39,8 @@ class Seed:
         """Finds out where the structure lies."""
         file = read_model_file(data)
         if isinstance(file, TfliteFile):
-            views = [tensor.data for tensor in file.tensors if tensor.data is not None and len(tensor.data) > _SMALL_BYTES]
+            own = [memoryview(part).cast("B") for tensor in file.tensors for part in (tensor.data or b"", *map(_raw, (tensor.scales, tensor.zero_points)))]
+            views = [view for view in own if len(view) > _SMALL_BYTES]
             return cls(name, data, _outside(data, [(_address(view) - _address(data), len(view)) for view in views]), np.empty(0, np.int64))
         places, values = _protobuf(memoryview(data), 0, len(data), depth=0)
         return cls(name, data, _outside(data, [(start, end - start) for start, end in values]), np.array(places))
@@ -50,6 +52,10 @@ def _outside(data: bytes, values: Sequence[tuple[int, int]]) -> npt.NDArray[np.i
     for start, size in values:
         structure[start : start + size] = False
     return np.flatnonzero(structure)
+
+
+def _raw(values: npt.NDArray[Any]) -> memoryview | bytes:
+    return values.data if values.size else b""
 
 
 def _address(data: bytes | memoryview) -> int:

@@ -82,7 +82,9 @@ def _lines(facts: dict[str, Any], document: ModelDocument | None) -> list[str]:
     rows.append(("engine", facts["engine"] or "none installed: see edge-effnet doctor"))
     for precision, counts in facts["operators"].items():
         rows.append((f"{precision} ops", ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))))
-    rows += [("verified", f"SHA-256 of the weights: {found['weights_sha256']}; {found['trial_run']} in a trial run")] if (found := facts.get("verified")) else []
+    rows += (
+        [("verified", f"SHA-256 of the weights: {found['weights_sha256']}; {found['trial_run']} in a trial run")] if (found := facts.get("verified")) else []
+    )
     return [f"{name:<14} {text}" for name, text in rows]
 
 

@@ -12,6 +12,7 @@ from edge_effnet.formats.records import TensorFacts
 from edge_effnet.formats.source import ModelSource, open_source
 from edge_effnet.formats.tflite import TfliteFile, read_tflite
 from edge_effnet.formats.tflite import with_document as tflite_with_document
+from edge_effnet.formats.tflite_rules import check_steps
 from edge_effnet.formats.tflite_schema import IDENTIFIER
 from edge_effnet.metadata import ModelDocument
 
@@ -34,14 +35,18 @@ _SHOWN_BYTES = 8
 
 
 def read_model_file(source: ModelSource, *, name: str | None = None) -> ModelFile:
-    """The records of a model file, its format told by its content, not by its ending.
+    """The records of a model file that an engine may see, its format told by its content, not by its ending.
 
     source: a path (memory-mapped) or the file's bytes; name: what messages call the file, by default its path.
     Both classes offer `format`, `input`, `output`, `operators_by_precision()`, `weight_bytes`, `document`, `labels`.
     Raises ModelFileError saying what was found, what was expected and what to do.
     """
     name, data = open_source(source, name=name)
-    return read_tflite(data, name=name) if _format(data, name) == "tflite" else read_onnx(data, name=name)
+    if _format(data, name) == "onnx":
+        return read_onnx(data, name=name)
+    file = read_tflite(data, name=name)
+    check_steps(file.tensors, file.operators, file.inputs, file.outputs, name)
+    return file
 
 
 def with_document(data: bytes, document: ModelDocument, *, name: str | None = None) -> bytes:
