@@ -15,7 +15,7 @@ from edge_effnet.cli.progress import with_progress
 from edge_effnet.datasets import read_dataset
 from edge_effnet.errors import OutputError
 from edge_effnet.evaluation import evaluate
-from edge_effnet.files import write_atomically
+from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import with_document
 
 _WORST_PAIRS = 5
@@ -56,6 +56,7 @@ def _record(classifier: Classifier, result: dict[str, Any], data: str) -> None:
     accuracy = {"data": data, **{key: result[key] for key in ("images", "top1", "top5", "engine")}}
     path = classifier.model_path
     try:
+        require_writable_folder(path)
         write_atomically(path, with_document(path.read_bytes(), replace(classifier.metadata, accuracy=accuracy)))
         remark(f"recorded the accuracy in {path} (--no-record leaves the file alone)")
     except OutputError as error:
