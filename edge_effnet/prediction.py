@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -39,5 +40,6 @@ def top_predictions(
     if not 0.0 <= threshold <= 1.0:
         raise UsageError(f"threshold is {threshold}; expected 0 to 1")
     order = np.argsort(-scores, kind="stable")
-    chosen = [int(index) for index in order if (among is None or int(index) in among) and scores[index] >= threshold]
-    return [Prediction(index, label_of(index, labels), float(scores[index])) for index in chosen[:top_k]]
+    best = takewhile(lambda index: scores[index] >= threshold, order.tolist())
+    chosen = islice((index for index in best if among is None or index in among), top_k)
+    return [Prediction(index, label_of(index, labels), float(scores[index])) for index in chosen]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import pickle
 import threading
@@ -72,6 +73,38 @@ def test_results_stay_after_the_next_run(bundled: Classifier) -> None:
     kept = first.copy()
     bundled.logits(PHOTOS / "rocket.jpg")
     np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.parametrize("kind", [("fp32", "tflite"), ("int8", "tflite"), ("fp32", "onnx"), ("int8", "onnx")])
+def test_results_never_lie_in_memory_that_is_used_again(exported: Exported, kind: tuple[str, str]) -> None:
+    with Classifier(exported[kind], threads=1) as classifier:
+        results = [(classifier.logits(synthetic_photo(seed)), classifier.scores(synthetic_photo(seed))) for seed in range(3)]
+        for seed, (logits, scores) in enumerate(results):
+            np.testing.assert_array_equal(logits, classifier.logits(synthetic_photo(seed)))
+            np.testing.assert_array_equal(scores, classifier.scores(synthetic_photo(seed)))
+
+
+def large_jpeg(name: str) -> bytes:
+    with Image.open(PHOTOS / f"{name}.jpg") as photo:
+        buffer = io.BytesIO()
+        photo.resize((photo.width * 3, photo.height * 3), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+        return buffer.getvalue()
+
+
+def test_large_jpegs_are_decoded_scaled_unless_told_otherwise(bundled: Classifier) -> None:
+    assert bundled.decoding == "scaled"
+    with Classifier(threads=1, decoding="full") as full:
+        data = large_jpeg("coffee")
+        assert bundled.predict(data, top_k=1)[0].label == full.predict(data, top_k=1)[0].label == "espresso"
+        assert 0 < np.abs(bundled.scores(data) - full.scores(data)).max() < 0.02
+        image = Image.open(io.BytesIO(data)).convert("RGB")
+        np.testing.assert_array_equal(full.logits(data), full.logits(image))
+        assert pickle.loads(pickle.dumps(full)).decoding == "full"
+
+
+def test_an_unknown_decoding() -> None:
+    with pytest.raises(UsageError, match="decoding is 'quick'; expected scaled or full"):
+        Classifier(decoding="quick")  # type: ignore[arg-type]
 
 
 def test_top_k_threshold_and_lists(bundled: Classifier) -> None:

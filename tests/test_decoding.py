@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from support.photos import synthetic_photo
 
-from edge_effnet.decoding import decode
+from edge_effnet import Preprocessing
+from edge_effnet.decoding import decode, read_photo
 from edge_effnet.errors import ImageError
 
 #: EXIF orientation → what undoes it (EXIF 2.3, tag 0x0112).
@@ -56,6 +57,60 @@ def test_broken_exif_is_ignored(exif: bytes) -> None:
     assert pixels(encoded(photo, "JPEG", exif=exif)).shape == (16, 24, 3)
 
 
+def slope(width: int, height: int) -> Image.Image:
+    """Red grows to the right, green downwards: a shifted or turned photo shows at once."""
+    across, down = np.linspace(0, 255, width), np.linspace(0, 255, height)
+    red, green = np.broadcast_to(across, (height, width)), np.broadcast_to(down[:, None], (height, width))
+    return Image.fromarray(np.stack([red, green, np.full((height, width), 90.0)], -1).round().astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("size", "shortest", "expected", "scale"),
+    [
+        ((400, 304), 150, (200, 152), 2),
+        ((400, 304), 153, (400, 304), 1),
+        ((400, 304), 76, (100, 76), 4),
+        ((400, 304), 38, (50, 38), 8),
+        ((401, 307), 38, (51, 39), 8),
+        ((304, 4000), 1, (38, 500), 8),
+        ((400, 304), None, (400, 304), 1),
+    ],
+)
+def test_a_jpeg_is_decoded_no_larger_than_needed(size: tuple[int, int], shortest: int | None, expected: tuple[int, int], scale: int) -> None:
+    photo = read_photo(encoded(slope(*size), "JPEG"), shortest=shortest)
+    assert (photo.size, photo.image.size, photo.image.mode) == (size, expected, "RGB")
+    assert photo.extent == (0, 0, size[0] / scale, size[1] / scale)
+
+
+def test_only_jpegs_are_reduced() -> None:
+    image = slope(400, 304)
+    for source in (encoded(image), encoded(image, "WEBP"), image, np.asarray(image)):
+        photo = read_photo(source, shortest=20)
+        assert (photo.size, photo.image.size, photo.extent) == ((400, 304), (400, 304), (0, 0, 400, 304))
+
+
+@pytest.mark.parametrize("size", [(401, 305), (305, 401), (391, 391)])
+@pytest.mark.parametrize("orientation", TRANSPOSED)
+def test_a_reduced_photo_is_upright_and_in_its_place(orientation: int, size: tuple[int, int]) -> None:
+    """At 1/8 a pixel of the reduced JPEG spans 5 levels of the slope, and up to 7/8 of the last one lies outside the photo."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(slope(*size), "JPEG", exif=exif, quality=95)
+    preprocessing = Preprocessing(19, 16)
+    photo = read_photo(data, shortest=38)
+    assert photo.image.size != photo.size == decode(data).size
+    expected, found = preprocessing.pixels(decode(data)), preprocessing.quick_pixels(photo)
+    assert np.abs(found.astype(int) - expected).max() <= 2
+
+
+def test_grey_and_cmyk_jpegs_are_reduced_too() -> None:
+    for mode in ("L", "CMYK"):
+        data = encoded(slope(400, 304).convert(mode), "JPEG", quality=95)
+        reduced, whole = read_photo(data, shortest=76).image, decode(data)
+        assert (reduced.size, reduced.mode) == ((100, 76), "RGB")
+        assert np.abs(np.asarray(reduced).astype(int) - np.asarray(whole.resize((100, 76), Image.Resampling.BOX))).max() <= 4
+
+
 def test_files_bytes_pil_and_arrays_are_one(tmp_path: Path) -> None:
     photo = synthetic_photo(0)
     expected = np.asarray(photo)
@@ -70,7 +125,32 @@ def test_bgr_frames() -> None:
     np.testing.assert_array_equal(pixels(frame[::2, ::-1]), frame[::2, ::-1])
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+VIEWS = {
+    "upside down": np.s_[::-1],
+    "mirrored": np.s_[:, ::-1],
+    "turned round": np.s_[::-1, ::-1, ::-1],
+    "cut out": np.s_[1:4, 2:],
+    "thinned": np.s_[::2, ::-2],
+}
+
+
+@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_frames_that_are_views(view: str, channels: str) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)[VIEWS[view]]
+    expected = frame if channels == "rgb" else frame[:, :, ::-1]
+    np.testing.assert_array_equal(pixels(frame, channels=channels), expected)
+    np.testing.assert_array_equal(pixels(np.asfortranarray(frame), channels=channels), expected)
+
+
+def test_a_frame_may_be_overwritten_afterwards() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (6, 4, 3), dtype=np.uint8)
+    kept, image = frame.copy(), decode(frame)
+    frame[:] = 0
+    np.testing.assert_array_equal(np.asarray(image), kept)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
 def test_formats(kind: str) -> None:
     assert np.abs(pixels(encoded(Image.new("RGB", (8, 8), (200, 100, 50)), kind)).astype(int) - (200, 100, 50)).max() <= 3
 
@@ -149,12 +229,14 @@ def test_the_callers_image_stays_as_it_is() -> None:
     before = image.tobytes()
     decode(image)
     assert (image.mode, image.tobytes()) == ("RGBA", before)
+    upright = synthetic_photo(0)
+    assert decode(upright) is not upright
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "image bytes: not a JPEG, PNG, WEBP, BMP, GIF, TIFF image"),
+        (b"", "image bytes: not a JPEG, PNG, WEBP, BMP, GIF image"),
         (b"hello", "image bytes: not a JPEG"),
         (b"%PDF-1.4", "image bytes: not a JPEG"),
         (encoded(synthetic_photo(0))[:200], "image bytes: broken image"),

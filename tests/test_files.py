@@ -151,7 +151,10 @@ def test_temporary_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             assert second != folder
     assert listed(tmp_path) == ["edge-effnet-file"]
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
-    with pytest.raises(OutputError, match=r"can't make a temporary folder in .*none: No such file or directory; set TMPDIR to another place"), temporary_folder():
+    with (
+        pytest.raises(OutputError, match=r"can't make a temporary folder in .*none: No such file or directory; set TMPDIR to another place"),
+        temporary_folder(),
+    ):
         pass
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from support.photos import synthetic_photo
 
 from edge_effnet import Preprocessing
+from edge_effnet.decoding import read_photo
 from edge_effnet.errors import UsageError
 from edge_effnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, resize_and_crop, resize_for_crop_pct
 
@@ -148,6 +149,30 @@ def test_resizing_only_the_crop_gives_the_same(size: tuple[int, int], monkeypatc
     whole = preprocessing.pixels(image)
     monkeypatch.setattr("edge_effnet.preprocessing.MAX_PIXELS", 1)
     assert np.abs(preprocessing.pixels(image).astype(int) - whole).max() <= 1
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@given(st.integers(20, 300), st.integers(20, 300), st.integers(12, 48), st.integers(0, 16), st.integers(0, 9))
+@settings(max_examples=60, deadline=None)
+def test_computing_the_crop_alone_is_at_most_one_level_off(interpolation: str, width: int, height: int, crop: int, more: int, seed: int) -> None:
+    """PIL's float32 box may tip a value that lies on the edge between two levels, never more."""
+    preprocessing, image = Preprocessing(crop + more, crop, interpolation), synthetic_photo(seed, width, height)  # type: ignore[arg-type]
+    off = np.abs(preprocessing.quick_pixels(read_photo(image)).astype(int) - preprocessing.pixels(image))
+    assert off.shape == (crop, crop, 3)
+    assert off.max() <= 1
+
+
+@pytest.mark.parametrize("size", [(640, 480), (480, 640), (511, 333), (300, 300)])
+def test_computing_the_crop_alone_hardly_changes_a_pixel(size: tuple[int, int]) -> None:
+    preprocessing, image = Preprocessing(256, 224), synthetic_photo(3, *size)
+    off = preprocessing.quick_pixels(read_photo(image)) != preprocessing.pixels(image)
+    assert off.mean() < 0.002
+
+
+@pytest.mark.parametrize("size", [(300, 100), (100, 300), (40, 44), (20, 30)])
+def test_long_and_small_photos_are_resized_whole(size: tuple[int, int]) -> None:
+    preprocessing, image = Preprocessing(37, 32), synthetic_photo(2, *size)
+    np.testing.assert_array_equal(preprocessing.quick_pixels(read_photo(image)), preprocessing.pixels(image))
 
 
 def test_to_and_from_the_document() -> None:

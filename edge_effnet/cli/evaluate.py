@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from edge_effnet.classifier import Classifier
-from edge_effnet.cli.options import add_engine_options, add_preprocessing_options, add_trust_options, open_classifier, positive, remark, wants_json
+from edge_effnet.cli.options import (
+    add_decoding_option,
+    add_engine_options,
+    add_image_options,
+    add_preprocessing_options,
+    add_trust_options,
+    open_classifier,
+    positive,
+    remark,
+    wants_json,
+)
 from edge_effnet.cli.progress import with_progress
 from edge_effnet.datasets import read_dataset
 from edge_effnet.errors import OutputError
@@ -31,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("text", "json"), help="of the output (default: text on a terminal, JSON otherwise)")
     add_engine_options(parser)
     add_trust_options(parser)
+    add_decoding_option(parser)
+    add_image_options(parser)
     add_preprocessing_options(parser)
 
 

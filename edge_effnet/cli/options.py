@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_effnet.classifier import PROBES, Classifier
+from edge_effnet.decoding import DEFAULT_RULES, IMAGE_FORMATS, MAX_BYTES, MAX_PIXELS, TIFF, ImageRules
 from edge_effnet.engines import ENGINES
 from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning, UsageError
 from edge_effnet.labels import read_labels
@@ -45,6 +46,34 @@ def add_preprocessing_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize (default bicubic)")
 
 
+def add_decoding_option(parser: argparse.ArgumentParser) -> None:
+    """--full-decode."""
+    parser.add_argument(
+        "--full-decode", dest="decoding", action="store_const", const="full", default="scaled", help="decode large JPEGs in full, and resize all of each photo"
+    )
+
+
+def add_image_options(parser: argparse.ArgumentParser) -> None:
+    """--max-pixels, --max-bytes, --allow-truncated and --allow-tiff."""
+    group = parser.add_argument_group("photos", "what is decoded; everything else is an error")
+    group.add_argument("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N", help=f"largest photo, width · height (default {MAX_PIXELS:,})")
+    group.add_argument("--max-bytes", type=positive, default=MAX_BYTES, metavar="N", help=f"largest image file (default {MAX_BYTES:,})")
+    group.add_argument("--allow-truncated", action="store_true", help="take what is there of files cut off early")
+    group.add_argument("--allow-tiff", action="store_true", help="read TIFF files, too")
+
+
+def image_rules_from(arguments: argparse.Namespace) -> ImageRules:
+    """What the options say. Raises UsageError."""
+    if not hasattr(arguments, "max_pixels"):
+        return DEFAULT_RULES
+    return ImageRules(
+        formats=(*IMAGE_FORMATS, TIFF) if arguments.allow_tiff else IMAGE_FORMATS,
+        max_pixels=arguments.max_pixels,
+        max_bytes=arguments.max_bytes,
+        truncated="accept" if arguments.allow_truncated else "refuse",
+    )
+
+
 def preprocessing_from(arguments: argparse.Namespace) -> Preprocessing | None:
     """What the options say, or None where they say nothing. Raises UsageError when the size is missing."""
     said = (arguments.mean, arguments.std, arguments.crop_pct, arguments.interpolation)
@@ -76,6 +105,8 @@ def open_classifier(arguments: argparse.Namespace, model: str | Path | None) -> 
             preprocessing=preprocessing_from(arguments),
             sha256=getattr(arguments, "sha256", None),
             probe=getattr(arguments, "probe", "auto"),
+            decoding=getattr(arguments, "decoding", "scaled"),
+            image_rules=image_rules_from(arguments),
         )
     for warning in caught:
         remark(str(warning.message))

@@ -31,6 +31,29 @@ _MAX_OPSETS = 1 << 6
 _MODEL_TAGS = frozenset({tag(1, VARINT), tag(5, VARINT), *(tag(number) for number in (2, 3, 4, 6, 7, 8, 14, 20, 25, 26))})
 
 
+#: Operators that this project's exporter writes.
+UNDERSTOOD = frozenset(
+    [
+        "Add",
+        "Cast",
+        "Clip",
+        "Conv",
+        "DequantizeLinear",
+        "Flatten",
+        "Gemm",
+        "GlobalAveragePool",
+        "Identity",
+        "Max",
+        "Mul",
+        "Pad",
+        "QuantizeLinear",
+        "Relu",
+        "Sigmoid",
+        "Softmax",
+    ]
+)
+
+
 @dataclass(frozen=True, eq=False)
 class OnnxFile:
     """An `.onnx` file. opset: operator-set domain → version ("" is ONNX's own); metadata_props: key → value.
@@ -73,6 +96,11 @@ class OnnxFile:
     def labels(self) -> tuple[str, ...] | None:
         """The document's labels; None without."""
         return None if self.document is None else self.document.labels
+
+    @property
+    def understood(self) -> bool:
+        """Whether every operator is one that ONNX Runtime was seen to stand damaged files of (see benchmarks/fuzz)."""
+        return all(node.op_type in UNDERSTOOD and node.domain in ("", "ai.onnx") for node in self.nodes)
 
     @cached_property
     def weight_bytes(self) -> int:

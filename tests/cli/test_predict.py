@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 from support import foreign
 
+from edge_effnet.decoding import read_photo
+
 from .conftest import PHOTOS, Run, is_one_error
 
 pytestmark = pytest.mark.litert
@@ -59,9 +61,17 @@ def test_a_broken_file_among_good_ones_is_reported_in_its_place(run: Run, tmp_pa
     assert positions == sorted(positions)
     if output == "json":
         assert [sorted(result) for result in json.loads(outcome.out)][1:3] == [["error", "source"]] * 2
-        assert json.loads(outcome.out)[1]["error"] == f"{broken}: not a JPEG, PNG, WEBP, BMP, GIF, TIFF image"
+        assert json.loads(outcome.out)[1]["error"] == f"{broken}: not a JPEG, PNG, WEBP, BMP, GIF image"
     if output == "csv":
         assert [row["error"] != "" for row in csv.DictReader(io.StringIO(outcome.out))] == [False, True, True, False]
+
+
+def test_decoding_in_full(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("edge_effnet.classifier.read_photo", lambda source, **options: asked.append(options["shortest"]) or read_photo(source, **options))
+    for words in ((), ("--full-decode",)):
+        assert run("predict", CAT, *words).status == 0
+    assert asked == [512, None]
 
 
 def test_folders_and_globs(run: Run) -> None:
