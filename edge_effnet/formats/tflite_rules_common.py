@@ -17,6 +17,7 @@ QUANTIZED = ("int8", "uint8", "int16")
 #: A factor between scales: from here on XNNPACK refuses it, and the kernels' fixed point ends in abort().
 LARGEST_FACTOR = 256.0
 HIGHEST_RANK = 5
+_SMALLEST_SCALE = 2.0**-126  # float32's smallest normal number
 _MAX_NUMBERS_BYTES = 1 << 10
 
 
@@ -38,10 +39,11 @@ def numbers(tensor: TfliteTensor | None) -> list[int] | None:
 
 
 def scaled(*tensors: TfliteTensor) -> str | None:
-    """Integers of 8 and 16 bits need one scale above 0; other types none."""
+    """Integers of 8 and 16 bits need one scale above 0, and no subnormal one, on which LiteRT crashes; other types none."""
     for tensor in tensors:
-        if tensor.dtype in QUANTIZED and (len(tensor.scales) != 1 or not tensor.scales[0] > 0):
-            return f"has the {tensor.dtype} tensor {tensor.name!r:.{SHOWN}} with {len(tensor.scales)} scales; expected one above 0"
+        if tensor.dtype in QUANTIZED and (len(tensor.scales) != 1 or not tensor.scales[0] >= _SMALLEST_SCALE):
+            scales = [float(value) for value in tensor.scales[:2]]
+            return f"has the {tensor.dtype} tensor {tensor.name!r:.{SHOWN}} with {len(tensor.scales)} scales {scales}; expected one of at least {_SMALLEST_SCALE:.3g}"
     return None
 
 

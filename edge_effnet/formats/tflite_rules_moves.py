@@ -38,6 +38,14 @@ def unary(inputs: Operands, output: TfliteTensor, _options: Mapping[str, Any]) -
     return alike(source, output) or is_shape(output, source.shape)
 
 
+def logistic(inputs: Operands, output: TfliteTensor, _options: Mapping[str, Any]) -> str | None:
+    """A table of answers in 8 bits: any two scales will do."""
+    source = one(inputs)
+    if source.dtype != output.dtype:
+        return f"takes {source.dtype} and gives {output.dtype}; expected one type"
+    return scaled(source, output) or is_shape(output, source.shape)
+
+
 def softmax(inputs: Operands, output: TfliteTensor, options: Mapping[str, Any]) -> str | None:
     """Over the last side; beta and scale fit the kernel's fixed point."""
     source, beta = one(inputs), options["beta"]
