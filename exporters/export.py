@@ -23,6 +23,7 @@ from edge_effnet.labels import check_label_count, read_labels
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.preprocessing import Interpolation, Preprocessing, Triple
 from edge_effnet.quantization.calibration import CalibrationSet, CalibrationSource, draw_calibration_set, draw_further
+from edge_effnet.quantization.headroom import check_headroom
 from edge_effnet.quantization.pipeline import Progress, QuantizationTrace, quantize, quantize_weights_only
 from edge_effnet.quantization.records import QuantizedGraph
 from edge_effnet.version import __version__
@@ -104,6 +105,7 @@ def export(
         quantized, reached = keep_within(candidate, max_drop, photos=photos, held_out=held_out, labels=document.labels, progress=progress)
         document = replace(document, quantization=_quantization_summary(quantized, photos, seed))
         remarks = (*remarks, reached)
+    check_headroom(quantized)
     data = _emit(quantized, document, file_format, precision)
     found = None
     if report is not None and trace is not None and photos is not None and calibration is not None:

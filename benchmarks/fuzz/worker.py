@@ -11,7 +11,6 @@ import os
 import resource
 import select
 import signal
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -64,6 +63,8 @@ def judge(data: bytes, path: Path, image: npt.NDArray[np.uint8], engine: str, ex
         found, remarks = answer(path, image, engine)
     except EdgeEffnetError as error:
         return "refused", type(error).__name__
+    except MemoryError as error:  # a child of its own would have had it
+        return "refused", f"MemoryError: {error!s:.200}"
     except Exception as error:
         return "unexpected", f"{type(error).__name__}: {error!s:.300}"
     if found == expected:
@@ -152,7 +153,6 @@ def _child(task: Task, numbers: Sequence[int], writer: int) -> None:
         limit = _address_space() + MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         path = task.folder / "mutant"
-        os.write(writer, b"")
         for number in numbers:
             seed, kind, data = mutant(task.seeds, number, campaign=task.campaign)
             result, detail = judge(data, path, task.image, task.engine, expected[seed.name])
@@ -166,8 +166,3 @@ def _child(task: Task, numbers: Sequence[int], writer: int) -> None:
 def _address_space() -> int:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def elapsed(since: float) -> float:
-    """Seconds since a time.monotonic()."""
-    return time.monotonic() - since

@@ -42,8 +42,8 @@ def scaled(*tensors: TfliteTensor) -> str | None:
     """Integers of 8 and 16 bits need one scale above 0, and no subnormal one, on which LiteRT crashes; other types none."""
     for tensor in tensors:
         if tensor.dtype in QUANTIZED and (len(tensor.scales) != 1 or not tensor.scales[0] >= _SMALLEST_SCALE):
-            scales = [float(value) for value in tensor.scales[:2]]
-            return f"has the {tensor.dtype} tensor {tensor.name!r:.{SHOWN}} with {len(tensor.scales)} scales {scales}; expected one of at least {_SMALLEST_SCALE:.3g}"
+            found = [float(value) for value in tensor.scales[:2]]
+            return f"has the {tensor.dtype} tensor {tensor.name!r:.{SHOWN}} with the scales {found}; expected one of at least {_SMALLEST_SCALE:.3g}"
     return None
 
 
