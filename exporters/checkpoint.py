@@ -219,8 +219,11 @@ def _to_numpy(key: str, value: Any, origin: str) -> npt.NDArray[Any]:
     if math.prod(value.shape) > _MAX_ELEMENTS:
         raise CheckpointError(f"{origin}: tensor {key} declares {math.prod(value.shape):,} values; expected at most {_MAX_ELEMENTS:,}")
     if not isinstance(value, np.ndarray):
-        value = value.detach().cpu()
-        value = (value.float() if value.is_floating_point() else value).numpy()
+        try:
+            value = value.detach().cpu()
+            value = (value.float() if value.is_floating_point() else value).numpy()
+        except (TypeError, RuntimeError) as error:  # quantized, sparse and meta tensors
+            raise CheckpointError(f"{origin}: tensor {key} can't be read ({first_line(error)}); expected plain floating-point weights") from error
     if value.dtype.kind == "f" or value.dtype.name == "bfloat16":
         return np.asarray(value, np.float32)
     if value.dtype.kind in "iub":

@@ -16,7 +16,7 @@ from PIL import Image
 
 from edge_effnet.classifier import BUNDLED_MODEL
 from edge_effnet.exporters.build import build_graph
-from edge_effnet.exporters.dialects import DIALECTS
+from edge_effnet.exporters.dialects import BATCH_NORM, DIALECTS
 from edge_effnet.exporters.identify import Identified
 from edge_effnet.formats import read_model_file, with_document
 from edge_effnet.graph import Graph
@@ -67,9 +67,25 @@ def _emit(made: QuantizedGraph, document: ModelDocument, file_format: str) -> by
     return emit_onnx(made, document)
 
 
+def trained_like(family: str) -> dict[str, npt.NDArray[np.float32]]:
+    """A state dict of a small network in timm's names, as a checkpoint holds it."""
+    variant = replace(VARIANTS[family], width=_WIDTH)
+    values = dict(_weights(variant))
+    state = {}
+    for layer in DIALECTS["timm-tf"].layers(variant):
+        state[f"{layer.conv}.weight"] = values[f"{layer.name}.weight"]
+        owner, items = (f"{layer.name}.bn", BATCH_NORM) if layer.norm else (layer.name, ("bias",))
+        state |= {f"{layer.norm or layer.conv}.{item}": values[f"{owner}.{item}"] for item in items}
+    return {**state, **{f"classifier.{item}": values[f"classifier.{item}"] for item in ("weight", "bias")}}
+
+
+def picture_of(seed: int) -> Image.Image:
+    """A photo of noise."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8))
+
+
 def _photos() -> list[Image.Image]:
-    random = np.random.default_rng(_RANDOM_SEED)
-    return [Image.fromarray(random.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)) for _ in range(8)]
+    return [picture_of(seed) for seed in range(8)]
 
 
 def _small_graph(family: str) -> Graph:
