@@ -121,7 +121,7 @@ def attempt(path: Path, **options: Any) -> None:
 
 def test_a_sound_file_and_one_the_engine_refuses(tmp_path: Path) -> None:
     attempt(BUNDLED_MODEL)
-    (tmp_path / "m.tflite").write_bytes(BUNDLED_MODEL.read_bytes()[:3000])
+    (tmp_path / "m.tflite").write_bytes(b"\0" * 100)
     attempt(tmp_path / "m.tflite")  # an error in good order is no crash: the one who opens it afterwards gets it
 
 

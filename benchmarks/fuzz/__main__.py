@@ -29,7 +29,6 @@ from PIL import Image
 from edge_effnet.benchmarks.fuzz.mutants import Seed, mutant
 from edge_effnet.benchmarks.fuzz.seeds import FORMATS, seed_files, unsealed
 from edge_effnet.benchmarks.fuzz.worker import HANG_S, MEMORY_BYTES, Outcome, Task, run_task
-from edge_effnet.cli.options import positive
 from edge_effnet.errors import EdgeEffnetError, UsageError
 from edge_effnet.files import require_writable_folder, temporary_folder, write_atomically
 from edge_effnet.machine import machine_facts
@@ -124,7 +123,7 @@ def remake(name: str, target: Path, *, campaign: int) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a campaign or makes one mutant again; 1 when something crashed, hung or went wrong silently."""
     parser = argparse.ArgumentParser(prog="python -m edge_effnet.benchmarks.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mutants", type=positive, default=20_000, metavar="N", help="of each part (default 20,000)")
+    parser.add_argument("--mutants", type=int, default=20_000, metavar="N", help="of each part (default 20,000)")
     parser.add_argument("--campaign", type=int, default=0, metavar="N", help="another number gives other mutants")
     parser.add_argument("--only", metavar="WORD", help="parts whose format, sealing or engine is this word")
     parser.add_argument("--results", type=Path, metavar="FILE", help="JSON to write")

@@ -28,7 +28,6 @@ import numpy as np
 
 from edge_effnet.benchmarks.fuzz.seeds import picture_of, trained_like
 from edge_effnet.classifier import BUNDLED_MODEL
-from edge_effnet.cli.options import positive
 from edge_effnet.exporters import export, identify
 from edge_effnet.files import remove_stale, require_writable_folder, temporary_folder, write_atomically
 from edge_effnet.formats import read_model_file, with_document
@@ -222,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m edge_effnet.benchmarks.fuzz.kills", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--kills", type=positive, default=100, metavar="N", help="of each scene (default 100)")
+    parser.add_argument("--kills", type=int, default=100, metavar="N", help="of each scene (default 100)")
     parser.add_argument("--only", choices=SCENES, help="one scene")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--results", type=Path, metavar="FILE", help="JSON to write")
