@@ -55,7 +55,9 @@ if python3 -c 'import sys; raise SystemExit(sys.version_info >= (3, 12))'; then
 fi
 
 # The commands python3.10 … and those that pyenv keeps.
-find_python() { command -v "python$1" || ls "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python"$1" 2>/dev/null | head -1; }
+find_python() {
+  if "python$1" -c '' 2>/dev/null; then command -v "python$1"; else ls "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/"python$1" 2>/dev/null | head -1; fi
+}
 
 for version in 3.10 3.11 3.12 3.13 3.14; do
   if [ "python$version" = "$(python3 -c 'import sys; print("python%d.%d" % sys.version_info[:2])')" ]; then continue; fi

@@ -6,7 +6,7 @@ Source of the field numbers: onnx.proto (https://github.com/onnx/onnx, ModelProt
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,6 +27,8 @@ _REFUSED = {20: "training information", 25: "functions of its own"}
 _MAX_FILE_BYTES = (1 << 31) - 1
 _MAX_PROPERTIES = 1 << 10
 _MAX_OPSETS = 1 << 6
+#: Far above the newest (27 in 2026); what a damaged number looks like.
+_LARGEST_OPSET = 1000
 #: What may open a ModelProto, whatever the order of its fields: see `looks_like_onnx`.
 _MODEL_TAGS = frozenset({tag(1, VARINT), tag(5, VARINT), *(tag(number) for number in (2, 3, 4, 6, 7, 8, 14, 20, 25, 26))})
 
@@ -135,14 +137,16 @@ def read_onnx(source: ModelSource, *, name: str | None = None) -> OnnxFile:
     outputs = read_values(graph, 12)
     if not inputs or not outputs:
         raise ModelFileError(f"{name}: {len(inputs)} inputs and {len(outputs)} outputs; expected at least one of each")
+    nodes, opset = read_nodes(graph), _opsets(model)
+    _check_opset(nodes, opset, name)
     properties = _properties(model, name)
     return OnnxFile(
         name=name,
         size_bytes=len(data),
         ir_version=model.integer(_IR_VERSION),
         producer=f"{model.text(2)} {model.text(3)}".strip(),
-        opset=_opsets(model),
-        nodes=read_nodes(graph),
+        opset=opset,
+        nodes=nodes,
         initializers=initializers,
         inputs=inputs,
         outputs=outputs,
@@ -193,6 +197,16 @@ def _opsets(model: Message) -> dict[str, int]:
     """Domain → version; "ai.onnx" is the long name of ""."""
     found = ((item.text(1), item.integer(2)) for item in model.messages(_OPSETS, limit=_MAX_OPSETS))
     return {"" if domain == "ai.onnx" else domain: version for domain, version in found}
+
+
+def _check_opset(nodes: Sequence[OnnxNode], opset: Mapping[str, int], name: str) -> None:
+    """Each domain that is used must be declared with a version that can be meant."""
+    for domain in {"" if node.domain == "ai.onnx" else node.domain for node in nodes}:
+        if not 1 <= opset.get(domain, 0) <= _LARGEST_OPSET:
+            found = f"version {opset[domain]}" if domain in opset else "nothing"
+            raise ModelFileError(
+                f"{name}: declares {found} for the operators of the domain {domain or 'ai.onnx'!r}; expected an operator set from 1 to {_LARGEST_OPSET}"
+            )
 
 
 def _properties(model: Message, name: str) -> dict[str, str]:

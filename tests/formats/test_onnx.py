@@ -280,3 +280,24 @@ def test_mutants_read_or_are_refused() -> None:
         structure[at : at + len(item.raw_data)] = at < 0
     refused = [not survives(_everything, damaged) for damaged in mutations(data, 600, seed=5, places=np.flatnonzero(structure).tolist())]
     assert 100 < sum(refused) < 600
+
+
+@pytest.mark.parametrize(
+    ("opsets", "message"),
+    [
+        ([("com.microsoft", 1)], "declares nothing for the operators of the domain 'ai.onnx'; expected an operator set from 1 to 1000"),
+        ([("", 0)], "declares version 0 for the operators of the domain 'ai.onnx'"),
+        ([("", 1 << 40)], "declares version 1099511627776"),
+        ([("ai.onnx", 17)], None),
+    ],
+)
+def test_the_operator_set_must_be_declared(opsets: list[tuple[str, int]], message: str | None) -> None:
+    model = make_onnx_model()
+    del model.opset_import[:]
+    for domain, version in opsets:
+        model.opset_import.add(domain=domain, version=version)
+    if message is None:
+        assert read_onnx(model.SerializeToString()).opset == {"": 17}
+        return
+    with pytest.raises(ModelFileError, match=message):
+        read_onnx(model.SerializeToString())
