@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -33,14 +34,14 @@ from edge_effnet.errors import EdgeEffnetError, UsageError
 from edge_effnet.files import require_writable_folder, temporary_folder, write_atomically
 from edge_effnet.machine import machine_facts
 
-#: (format, sealed or not, engine) of each part of a campaign.
-PARTS = (
-    ("tflite", "sealed", "litert"),
-    ("tflite", "unsealed", "litert"),
-    ("tflite", "unsealed", "numpy"),
-    ("onnx", "sealed", "onnxruntime"),
-    ("onnx", "unsealed", "onnxruntime"),
-)
+#: (format, sealed or not, engine) of each part of a campaign → its share of the mutants: numpy can't crash, and is slow.
+PARTS = {
+    ("tflite", "sealed", "litert"): 1.0,
+    ("tflite", "unsealed", "litert"): 1.0,
+    ("onnx", "sealed", "onnxruntime"): 1.0,
+    ("onnx", "unsealed", "onnxruntime"): 1.0,
+    ("tflite", "unsealed", "numpy"): 0.1,
+}
 FINDINGS = ("crash", "hang", "unexpected", "silent")
 _IMAGE_SEED = 1
 
@@ -145,9 +146,9 @@ def _run(arguments: argparse.Namespace) -> int:
         require_writable_folder(arguments.results)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     rows = []
-    for part in PARTS:
+    for part, share in PARTS.items():
         if arguments.only in (None, *part):
-            rows.append(run_part(*part, numbers=range(arguments.mutants), campaign=arguments.campaign))
+            rows.append(run_part(*part, numbers=range(math.ceil(arguments.mutants * share)), campaign=arguments.campaign))
             print(json.dumps(rows[-1]), flush=True)
     if arguments.results:
         facts = {"hang_seconds": HANG_S, "memory_bytes": MEMORY_BYTES, "machine": machine_facts(), "parts": rows}

@@ -138,6 +138,35 @@ def test_remaking_a_mutant(tmp_path: Path, capsys: pytest.CaptureFixture[str], f
     assert "mutant 'tflite/5'; expected tflite or onnx, sealed or unsealed and a number" in capsys.readouterr().err
 
 
+def test_the_commands_write_their_results(tmp_path: Path) -> None:
+    """Both as they are run by hand, for a few mutants and kills."""
+    for module, words in (("fuzz", ["--mutants", "30", "--only", "numpy"]), ("fuzz.kills", ["--kills", "3", "--only", "write"])):
+        command = [sys.executable, "-m", f"edge_effnet.benchmarks.{module}", *words, "--results", str(tmp_path / f"{module}.json")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+    part = json.loads((tmp_path / "fuzz.json").read_text())["parts"][0]
+    assert (part["format"], part["weights"], part["engine"], part["mutants"], part["findings"]) == ("tflite", "unsealed", "numpy", 3, [])
+    assert json.loads((tmp_path / "fuzz.kills.json").read_text())["write"]["kills"] == 3
+
+
+def test_a_finding_is_tried_as_a_user_would_and_named(tmp_path: Path, files: dict[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = task(tmp_path, files)
+    outcomes = iter([Outcome(0, "b0-int8", "flip", "crash", "SIGSEGV"), Outcome(1, "b0-int8", "flip", "same")])
+    monkeypatch.setattr(campaign, "seeds_of", lambda *_: found.seeds)
+    monkeypatch.setattr(campaign, "run_task", lambda *_: outcomes)
+    row = campaign.run_part("tflite", "unsealed", "litert", numbers=range(2), campaign=0)
+    assert row["outcomes"] == {"crash": 1, "same": 1}
+    assert row["findings"][0] == {
+        "number": 0,
+        "seed": "b0-int8",
+        "damage": "flip",
+        "result": "crash",
+        "detail": "SIGSEGV",
+        "fenced": row["findings"][0]["fenced"],
+    }
+    assert row["findings"][0]["fenced"] in ("exit status 0", "exit status 2")
+
+
 @pytest.mark.parametrize("name", ["write", "record", "export"])
 def test_a_slice_of_the_kills(name: str) -> None:
     code = f"from edge_effnet.benchmarks.fuzz.kills import SCENES, run_scene; import json; print(json.dumps(run_scene(SCENES[{name!r}], 8).__dict__))"
