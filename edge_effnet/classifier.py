@@ -83,7 +83,7 @@ class Classifier:
         sha256: str | None = None,
         probe: Probe = "auto",
     ) -> None:
-        self._arguments = {"engine": engine, "threads": threads, "labels": labels, "preprocessing": preprocessing, "decoding": decoding}
+        self._arguments: dict[str, Any] = {"engine": engine, "threads": threads, "labels": labels, "preprocessing": preprocessing, "decoding": decoding}
         self._arguments |= {"image_rules": image_rules}
         self._arguments |= {"sha256": sha256, "probe": probe}
         self.model_path = Path(BUNDLED_MODEL if model is None else model)

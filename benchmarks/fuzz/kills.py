@@ -28,7 +28,7 @@ import numpy as np
 
 from edge_effnet.benchmarks.fuzz.seeds import picture_of, trained_like
 from edge_effnet.classifier import BUNDLED_MODEL
-from edge_effnet.exporters import export, identify
+from edge_effnet.exporters import export
 from edge_effnet.files import remove_stale, require_writable_folder, temporary_folder, write_atomically
 from edge_effnet.formats import read_model_file, with_document
 from edge_effnet.variants import VARIANTS
@@ -161,12 +161,9 @@ SCENES = {
 @contextmanager
 def _narrow() -> Iterator[None]:
     """Networks of an eighth of the width, so that an export takes a fraction of a second."""
-    before = identify.VARIANTS
-    identify.VARIANTS = MappingProxyType({name: replace(variant, width=0.125) for name, variant in VARIANTS.items()})  # type: ignore[misc]
-    try:
+    small = {name: replace(variant, width=0.125) for name, variant in VARIANTS.items()}
+    with patch("edge_effnet.exporters.identify.VARIANTS", MappingProxyType(small)):
         yield
-    finally:
-        identify.VARIANTS = before  # type: ignore[misc]
 
 
 def run_scene(scene: Scene, kills: int, *, seed: int = 0) -> Tally:

@@ -39,7 +39,7 @@ class Seed:
         """Finds out where the structure lies."""
         file = read_model_file(data)
         if isinstance(file, TfliteFile):
-            own = [memoryview(part).cast("B") for tensor in file.tensors for part in (tensor.data or b"", *map(_raw, (tensor.scales, tensor.zero_points)))]
+            own = [memoryview(part).cast("B") for tensor in file.tensors for part in (tensor.data or b"", _raw(tensor.scales), _raw(tensor.zero_points))]
             views = [view for view in own if len(view) > _SMALL_BYTES]
             return cls(name, data, _outside(data, [(_address(view) - _address(data), len(view)) for view in views]), np.empty(0, np.int64))
         places, values = _protobuf(memoryview(data), 0, len(data), depth=0)

@@ -6,6 +6,7 @@ hits fall on structure rather than on megabytes of weights.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -32,21 +33,29 @@ LABELS = ("one", "two", "three", "four", "five")
 FORMATS = ("tflite", "onnx")
 _WIDTH = 0.125
 _RANDOM_SEED = 6
+_PREPROCESSING = Preprocessing(SIZE, SIZE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
 def seed_files(file_format: str) -> dict[str, bytes]:
     """Name → a sound file, whose document carries the SHA-256 of its weights."""
     files = {}
-    for family in ("b0", "lite0"):
-        graph = _small_graph(family)
-        preprocessing = Preprocessing(SIZE, SIZE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-        photos = draw_calibration_set(_photos(), preprocessing, limit=8, seed=0)
-        for precision, made in (("fp32", QuantizedGraph(graph)), ("int8", quantize(graph, photos, seed=0)[0])):
-            document = ModelDocument(family, SIZE, len(LABELS), LABELS, preprocessing, precision, {"dialect": "timm-tf"}, created_by="fuzz")
-            files[f"{family}-{precision}"] = _emit(made, document, file_format)
+    for (family, precision), made in _networks().items():
+        document = ModelDocument(family, SIZE, len(LABELS), LABELS, _PREPROCESSING, precision, {"dialect": "timm-tf"}, created_by="fuzz")
+        files[f"{family}-{precision}"] = _emit(made, document, file_format)
     if file_format == "tflite":
         files["bundled"] = BUNDLED_MODEL.read_bytes()
     return files
+
+
+@functools.cache
+def _networks() -> Mapping[tuple[str, str], QuantizedGraph]:
+    """(family, precision) → network; both formats are written from the same."""
+    photos = draw_calibration_set(_photos(), _PREPROCESSING, limit=8, seed=0)
+    made: dict[tuple[str, str], QuantizedGraph] = {}
+    for family in ("b0", "lite0"):
+        graph = _small_graph(family)
+        made |= {(family, "fp32"): QuantizedGraph(graph), (family, "int8"): quantize(graph, photos, seed=0)[0]}
+    return made
 
 
 def unsealed(data: bytes) -> bytes:
