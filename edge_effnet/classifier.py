@@ -19,7 +19,6 @@ import numpy.typing as npt
 from edge_effnet.decoding import DEFAULT_RULES, ChannelOrder, Decoding, ImageRules, ImageSource, Photo, read_photo
 from edge_effnet.engines import Session, TensorInfo, open_session
 from edge_effnet.errors import EngineError, ModelFileError, UnverifiedModelWarning, UsageError
-from edge_effnet.files import sha256_of
 from edge_effnet.formats import ModelFile, read_model_file, weights_are_verified
 from edge_effnet.labels import check_label_count, find_label_indices
 from edge_effnet.metadata import ModelDocument
@@ -237,8 +236,11 @@ def _since(start: float) -> float:
 
 def _is_vouched_for(contents: ModelFile, path: Path, sha256: str | None) -> bool:
     """Whether a SHA-256 vouches for the file; warns where none does, raises ModelFileError where one doesn't fit."""
-    if sha256 is not None and (found := sha256_of(path)) != sha256.strip().lower():
-        raise ModelFileError(f"{path}: has the SHA-256 {found}; expected {sha256}")
+    if sha256 is not None:
+        from edge_effnet.files import sha256_of
+
+        if (found := sha256_of(path)) != sha256.strip().lower():
+            raise ModelFileError(f"{path}: has the SHA-256 {found}; expected {sha256}")
     if weights_are_verified(contents.document, contents.covered, name=str(path)) or sha256 is not None:
         return True
     warnings.warn(
