@@ -7,10 +7,7 @@ that ends with the process; whoever writes there next removes what nobody holds.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,6 +38,8 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 @contextlib.contextmanager
 def _temporary_beside(path: Path) -> Iterator[tuple[int, str]]:
     """(descriptor, name) of a locked file that is removed in the end, if it's still there."""
+    import tempfile  # here and below: `predict` never comes here, and must start quickly
+
     file, name = _locked(lambda: tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=path.parent))
     try:
         yield file, name
@@ -82,6 +81,9 @@ def temporary_folder() -> Iterator[Path]:
 
     Raises OutputError when it can't be made.
     """
+    import shutil
+    import tempfile
+
     parent = Path(tempfile.gettempdir())
     try:
         _remove_stale_folders(parent)
@@ -96,6 +98,8 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def _new_folder() -> tuple[int, str]:
+    import tempfile
+
     folder = tempfile.mkdtemp(prefix=_FOLDER_PREFIX)
     return os.open(folder, os.O_RDONLY), folder
 
@@ -112,6 +116,8 @@ def remove_stale(folder: str | Path) -> None:
 
 def _remove_stale_folders(parent: Path) -> None:
     """Only folders of this user: in a shared /tmp anybody may choose such a name."""
+    import shutil
+
     with os.scandir(parent) as entries:
         for entry in entries:
             if not entry.name.startswith(_FOLDER_PREFIX) or not entry.is_dir(follow_symlinks=False):
@@ -176,6 +182,8 @@ def require_writable_folder(path: str | Path) -> None:
 
 def sha256_of(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file, read in pieces."""
+    import hashlib
+
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while piece := file.read(1 << 20):

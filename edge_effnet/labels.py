@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -46,6 +45,8 @@ def find_label_indices(names: Iterable[str], labels: Sequence[str]) -> frozenset
         if not matches and name.strip().isdecimal() and int(name) < len(labels):
             matches = [int(name)]
         if not matches:
+            import difflib
+
             near = difflib.get_close_matches(name.strip().casefold(), folded, n=3)
             hint = f"; did you mean {', '.join(repr(labels[folded.index(label)]) for label in near)}?" if near else ""
             raise UsageError(f"label {name!r} is not among the model's {len(labels)}{hint}")

@@ -6,10 +6,10 @@ import argparse
 import contextlib
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from edge_effnet.classifier import PROBES, Classifier
 from edge_effnet.decoding import DEFAULT_RULES, IMAGE_FORMATS, MAX_BYTES, MAX_PIXELS, TIFF, ImageRules
@@ -121,7 +121,7 @@ def without_engine_banner() -> Iterator[None]:
     """
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as caught:
+    with _unnamed_file() as caught:
         os.dup2(caught.fileno(), 2)
         try:
             yield
@@ -130,6 +130,15 @@ def without_engine_banner() -> Iterator[None]:
             os.close(kept)
             caught.seek(0)
             os.write(2, b"".join(line for line in caught if not line.startswith(b"INFO:")))
+
+
+def _unnamed_file() -> BinaryIO:
+    """In memory where the system has such files: importing tempfile would cost more than all that is written here."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("stderr"), "w+b")
+    import tempfile
+
+    return cast("BinaryIO", tempfile.TemporaryFile())
 
 
 def positive(text: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections.abc import Callable
@@ -66,6 +65,8 @@ class _Json:
 
 class _Csv:
     def __init__(self) -> None:
+        import csv
+
         self._writer = csv.writer(sys.stdout, lineterminator="\n")
         self._writer.writerow(_CSV_COLUMNS)
 

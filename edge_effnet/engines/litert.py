@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ class LitertSession:
 
     def __init__(self, path: Path, threads: int) -> None:
         package, module = _import()
-        self.version = f"{package} {importlib.metadata.version(package)}"
+        self._package = package
         try:
             self._interpreter: Any = module.Interpreter(model_path=str(path), num_threads=threads)
             self._interpreter.allocate_tensors()
@@ -36,6 +35,11 @@ class LitertSession:
             raise EngineError(f"{path}: {package} refuses the file ({first_line(error)})") from error
         self.input, self._input_index = _info(inputs, path, "input")
         self.output, self._output_index = _info(outputs, path, "output")
+
+    @property
+    def version(self) -> str:
+        """Package and version; looked up when asked for, since the look-up takes longer than an inference."""
+        return f"{self._package} {_version(self._package)}"
 
     def run(self, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The raw output for one input tensor."""
@@ -57,7 +61,13 @@ def status() -> EngineStatus:
         package, _ = _import()
     except MissingDependencyError as error:
         return EngineStatus("litert", "ai-edge-litert", None, str(error))
-    return EngineStatus("litert", package, importlib.metadata.version(package), None)
+    return EngineStatus("litert", package, _version(package), None)
+
+
+def _version(package: str) -> str:
+    from importlib import metadata
+
+    return metadata.version(package)
 
 
 def _import() -> tuple[str, Any]:

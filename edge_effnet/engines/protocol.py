@@ -38,10 +38,14 @@ class Session(Protocol):
     """An opened model. `run` may be called from one thread at a time; `close` may be called twice."""
 
     engine: str
-    version: str
     layout: Layout
     input: TensorInfo
     output: TensorInfo
+
+    @property
+    def version(self) -> str:
+        """Package and version."""
+        ...
 
     def run(self, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The raw output, of `output.shape` and dtype, for a tensor of `input.shape` and dtype. Raises EngineError."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edge_effnet.errors import ModelFileError
 from edge_effnet.formats.integrity import weights_are_verified
-from edge_effnet.formats.onnx import OnnxFile, looks_like_onnx, read_onnx
-from edge_effnet.formats.onnx import with_document as onnx_with_document
 from edge_effnet.formats.records import TensorFacts
 from edge_effnet.formats.source import ModelSource, open_source
 from edge_effnet.formats.tflite import TfliteFile, read_tflite
@@ -16,9 +14,12 @@ from edge_effnet.formats.tflite_rules import check_steps
 from edge_effnet.formats.tflite_schema import IDENTIFIER
 from edge_effnet.metadata import ModelDocument
 
+if TYPE_CHECKING:
+    from edge_effnet.formats.onnx import OnnxFile, read_onnx
+
 __all__ = ["ModelFile", "OnnxFile", "TensorFacts", "TfliteFile", "read_model_file", "read_onnx", "read_tflite", "weights_are_verified", "with_document"]
 
-ModelFile: TypeAlias = TfliteFile | OnnxFile
+ModelFile: TypeAlias = "TfliteFile | OnnxFile"
 
 #: (position, bytes found there, what such a file is and what to do): files that are often taken for a model.
 _FOREIGN = (
@@ -34,6 +35,15 @@ _FOREIGN = (
 _SHOWN_BYTES = 8
 
 
+def __getattr__(name: str) -> Any:
+    """The names of the ONNX half, whose modules are loaded when first used: a .tflite file is opened without them."""
+    if name in ("OnnxFile", "read_onnx"):
+        from edge_effnet.formats import onnx
+
+        return getattr(onnx, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def read_model_file(source: ModelSource, *, name: str | None = None) -> ModelFile:
     """The records of a model file that an engine may see, its format told by its content, not by its ending.
 
@@ -42,18 +52,23 @@ def read_model_file(source: ModelSource, *, name: str | None = None) -> ModelFil
     Raises ModelFileError saying what was found, what was expected and what to do.
     """
     name, data = open_source(source, name=name)
-    if _format(data, name) == "onnx":
-        return read_onnx(data, name=name)
-    file = read_tflite(data, name=name)
-    check_steps(file.tensors, file.operators, file.inputs, file.outputs, name)
-    return file
+    if _format(data, name) == "tflite":
+        file = read_tflite(data, name=name)
+        check_steps(file.tensors, file.operators, file.inputs, file.outputs, name)
+        return file
+    from edge_effnet.formats.onnx import read_onnx
+
+    return read_onnx(data, name=name)
 
 
 def with_document(data: bytes, document: ModelDocument, *, name: str | None = None) -> bytes:
     """The same model file with its document replaced; raises ModelFileError when `data` isn't a sound model file."""
     name, view = open_source(data, name=name)
-    change = tflite_with_document if _format(view, name) == "tflite" else onnx_with_document
-    return change(data, document, name=name)
+    if _format(view, name) == "tflite":
+        return tflite_with_document(data, document, name=name)
+    from edge_effnet.formats.onnx import with_document as onnx_with_document
+
+    return onnx_with_document(data, document, name=name)
 
 
 def _format(data: memoryview, name: str) -> str:
@@ -62,6 +77,8 @@ def _format(data: memoryview, name: str) -> str:
     for position, mark, what in _FOREIGN:
         if data[position : position + len(mark)] == mark:
             raise ModelFileError(f"{name}: is {what}")
+    from edge_effnet.formats.onnx import looks_like_onnx
+
     if looks_like_onnx(data):
         return "onnx"
     raise ModelFileError(
