@@ -220,3 +220,19 @@ def test_every_error_is_one_of_ours(tmp_path: Path) -> None:
         (tmp_path / "m").chmod(0)
         with pytest.raises(EdgeEffnetError):
             Classifier(tmp_path / "m", sha256="00")
+
+
+def test_a_vouched_file_with_parts_that_no_rule_checks_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SHA-256 tells damage, not intent: what a hostile file brings besides known operators is tried first."""
+    tried: list[Any] = []
+    monkeypatch.setattr(trial, "try_in_child", lambda path, **_: tried.append(path))
+    monkeypatch.setattr("edge_effnet.formats.tflite.RULES", {"CONV_2D": ()})
+    Classifier(threads=1).close()
+    assert tried == [BUNDLED_MODEL]
+
+
+@pytest.mark.onnx
+def test_onnx_files_of_other_operators_are_tried(tmp_path: Path) -> None:
+    from edge_effnet.formats import read_model_file
+
+    assert not read_model_file(foreign.onnx(tmp_path / "m.onnx")).understood

@@ -209,6 +209,7 @@ def test_a_campaigns_seeds_are_sound(files: dict[str, dict[str, bytes]]) -> None
             document = read_model_file(data).document
             assert document is not None, name
             assert document.weights_sha256 is not None
+            assert read_model_file(data).understood, "a file of this project needs no trial run"
             assert read_model_file(unsealed(data)).document is not None
     with pytest.raises(ModelFileError):
         unsealed(b"x")
