@@ -6,13 +6,28 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test lint types wheel bundled clean
+.PHONY: demo test lint types wheel bundled versions coverage fuzz clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/edge-effnet predict examples/photos/chelsea.jpg
 
 test: $(VENV)/.all
 	$(BIN)/pytest
+
+# The gates of .ci/run: 95 % of the runtime, 90 % of everything, branches counted.
+coverage:
+	PYTEST_ADDOPTS="--cov --cov-report=" $(MAKE) test
+	$(BIN)/coverage report --skip-covered --include='edge_effnet/*' --fail-under=95
+	$(BIN)/coverage report --skip-covered --fail-under=90
+
+# Lowest and newest packages, tflite-runtime, and every Python there is; needs no .venv.
+versions:
+	scripts/test_versions.sh
+
+# Both take an hour; their results are committed.
+fuzz: $(VENV)/.all
+	$(BIN)/python -m edge_effnet.benchmarks.fuzz --results benchmarks/results/fuzz.json
+	$(BIN)/python -m edge_effnet.benchmarks.fuzz.kills --results benchmarks/results/kills.json
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .

@@ -6,19 +6,20 @@ import math
 import os
 import threading
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.decoding import ChannelOrder, Decoding, ImageSource, Photo, read_photo
+from edge_effnet.decoding import DEFAULT_RULES, ChannelOrder, Decoding, ImageRules, ImageSource, Photo, read_photo
 from edge_effnet.engines import Session, TensorInfo, open_session
-from edge_effnet.errors import EngineError, ModelFileError, UsageError
-from edge_effnet.formats import read_model_file
+from edge_effnet.errors import EngineError, ModelFileError, UnverifiedModelWarning, UsageError
+from edge_effnet.formats import ModelFile, read_model_file, weights_are_verified
 from edge_effnet.labels import check_label_count, find_label_indices
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.numerics import dequantize, softmax
@@ -32,6 +33,11 @@ BUNDLED_MODEL = Path(__file__).with_name("models") / "lite0-int8.tflite"
 _MOST_THREADS = 4
 #: A JPEG is decoded to no less than this many times the side it is resized to.
 _SPARE = 2
+
+
+#: When a file is first opened in a process of its own: where nothing vouches for its weights, each time, or not at all.
+Probe: TypeAlias = Literal["auto", "always", "never"]
+PROBES: tuple[Probe, ...] = get_args(Probe)
 
 
 def default_threads() -> int:
@@ -49,6 +55,12 @@ class Classifier:
     instead of the file's, and needed for files of other makers. decoding: "scaled" decodes large JPEGs at 1/2, 1/4 or 1/8,
     to no less than twice the side they are resized to, and computes the crop alone; "full" computes every pixel as training
     did. Large JPEGs come out 0.2 of 255 levels apart on average (at most 4 in the photos measured), others at most 1.
+    image_rules: which formats and sizes of photos are decoded. sha256: what `sha256sum` prints for the model file; another
+    file is refused. probe: whether the file is first run in a process of its own, which a file that crashes the engine
+    takes along instead of this one (0.2 s): "auto" does so for files whose weights no SHA-256 vouches for, and for those
+    with parts that no rule checks.
+
+    A file's own SHA-256 of its weights is checked each time. One that carries none gives an UnverifiedModelWarning.
 
     A Classifier may be used from one thread at a time (a second one gets EngineError at once, not a wrong answer), because
     it uses its memory again for every photo; what it returns stays. Any number may live side by side. Inside a call, the
@@ -66,8 +78,13 @@ class Classifier:
         labels: Sequence[str] | None = None,
         preprocessing: Preprocessing | None = None,
         decoding: Decoding = "scaled",
+        image_rules: ImageRules = DEFAULT_RULES,
+        sha256: str | None = None,
+        probe: Probe = "auto",
     ) -> None:
-        self._arguments = {"engine": engine, "threads": threads, "labels": labels, "preprocessing": preprocessing, "decoding": decoding}
+        self._arguments: dict[str, Any] = {"engine": engine, "threads": threads, "labels": labels, "preprocessing": preprocessing, "decoding": decoding}
+        self._arguments |= {"image_rules": image_rules}
+        self._arguments |= {"sha256": sha256, "probe": probe}
         self.model_path = Path(BUNDLED_MODEL if model is None else model)
         self.threads = default_threads() if threads is None else threads
         if self.threads < 1:
@@ -75,11 +92,19 @@ class Classifier:
         if decoding not in ("scaled", "full"):
             raise UsageError(f"decoding is {decoding!r}; expected scaled or full")
         self.decoding: Decoding = decoding
+        self.image_rules = image_rules
         self._busy = threading.Lock()
         self._timing: dict[str, float] = {}
+        if probe not in PROBES:
+            raise UsageError(f"probe {probe!r} is unknown; expected {', '.join(PROBES)}")
         contents = read_model_file(self.model_path)
+        vouched = _is_vouched_for(contents, self.model_path, sha256)
         self.metadata: ModelDocument | None = contents.document
         self.preprocessing = _preprocessing(contents.document, preprocessing, self.model_path)
+        if probe == "always" or (probe == "auto" and not (vouched and contents.understood)):
+            from edge_effnet.trial import try_in_child
+
+            try_in_child(self.model_path, file_format=contents.format, engine=engine, threads=self.threads)
         self._session: Session | None = open_session(self.model_path, file_format=contents.format, engine=engine, threads=self.threads)
         self.num_classes = _check_shapes(self._session, self.preprocessing, self.model_path)
         self._input = InputTensor(self.preprocessing, self._session, known=self.metadata is not None)
@@ -154,7 +179,7 @@ class Classifier:
         """float32[C]: the network's output. Raises EngineError for a result that is not finite."""
         with self._exclusive() as session:
             started = time.perf_counter()
-            photo = read_photo(image, shortest=self._shortest, channels=channels)
+            photo = read_photo(image, shortest=self._shortest, channels=channels, rules=self.image_rules)
             decoded = time.perf_counter()
             tensor = self._input.fill(self._pixels(photo))
             prepared = time.perf_counter()
@@ -207,6 +232,23 @@ def _reopen(path: Path, arguments: dict[str, Any]) -> Classifier:
 
 def _since(start: float) -> float:
     return 1000 * (time.perf_counter() - start)
+
+
+def _is_vouched_for(contents: ModelFile, path: Path, sha256: str | None) -> bool:
+    """Whether a SHA-256 vouches for the file; warns where none does, raises ModelFileError where one doesn't fit."""
+    if sha256 is not None:
+        from edge_effnet.files import sha256_of
+
+        if (found := sha256_of(path)) != sha256.strip().lower():
+            raise ModelFileError(f"{path}: has the SHA-256 {found}; expected {sha256}")
+    if weights_are_verified(contents.document, contents.covered, name=str(path)) or sha256 is not None:
+        return True
+    warnings.warn(
+        f"{path} carries no SHA-256 of its weights, so damage to them would go unnoticed; give the file's own with --sha256 or Classifier(…, sha256=…)",
+        UnverifiedModelWarning,
+        stacklevel=3,
+    )
+    return False
 
 
 def _preprocessing(document: ModelDocument | None, given: Preprocessing | None, path: Path) -> Preprocessing:

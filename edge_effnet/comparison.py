@@ -104,7 +104,7 @@ def compare(a: Classifier, b: Classifier, photos: Iterable[LabelledImage]) -> di
     agreement, sides, unreadable, labelled = Agreement(), (_Side(), _Side()), [], True
     for item in photos:
         try:
-            photo = decode(item.path)
+            photo = decode(item.path, rules=a.image_rules)
         except ImageError as error:
             unreadable.append(str(error))
             continue

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Mapping
+import struct
+import threading
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.errors import ImageError
+from edge_effnet.errors import ImageError, UsageError, first_line
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,9 +27,18 @@ ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
 Decoding: TypeAlias = Literal["scaled", "full"]
 
 #: Formats PIL may try; anything else is refused before a decoder sees it.
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+#: Read on request alone: a container of many codecs, with many more ways to be broken.
+TIFF = "TIFF"
+_TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 #: Largest image that is decoded, in pixels; about 150 MB as RGB.
 MAX_PIXELS = 50_000_000
+#: Above this PIL itself refuses.
+MOST_PIXELS = 178_956_970
+#: Largest file that is read; the largest honest photo of 50 Mpx, an uncompressed BMP, has 150 MB.
+MAX_BYTES = 200_000_000
+#: PIL's switch for truncated files is one for the whole process.
+_TRUNCATED_LOCK = threading.Lock()
 #: EXIF orientation → (what PIL calls the turn that undoes it, whether it swaps the axes, and then mirrors x, y).
 _TURNS: Mapping[int, tuple[str, bool, bool, bool]] = MappingProxyType(
     {
@@ -40,6 +52,35 @@ _TURNS: Mapping[int, tuple[str, bool, bool, bool]] = MappingProxyType(
     }
 )
 _ORIENTATION = 0x0112  # EXIF 2.3
+#: What PIL's decoders raise on broken files.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error, zlib.error, MemoryError)
+
+
+@dataclass(frozen=True)
+class ImageRules:
+    """What may be decoded. formats: PIL's names, tried in this order; truncated: what becomes of a file cut off early.
+
+    max_pixels: width · height of the file, 1 to 178,956,970; max_bytes: of the file. "accept" fills what is missing of a
+    truncated photo with grey, as decoders do; meanwhile other threads that use PIL accept truncated files, too.
+    Raises UsageError for limits that can't be meant.
+    """
+
+    formats: tuple[str, ...] = IMAGE_FORMATS
+    max_pixels: int = MAX_PIXELS
+    max_bytes: int = MAX_BYTES
+    truncated: Literal["refuse", "accept"] = "refuse"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_pixels <= MOST_PIXELS or self.max_bytes < 1:
+            raise UsageError(f"image limits {self.max_pixels} pixels, {self.max_bytes} bytes; expected 1 to {MOST_PIXELS:,} pixels and at least 1 byte")
+        unknown = set(self.formats) - {*IMAGE_FORMATS, TIFF}
+        if unknown or not self.formats:
+            raise UsageError(f"image formats {sorted(unknown)}; expected some of {', '.join((*IMAGE_FORMATS, TIFF))}")
+        if self.truncated not in ("refuse", "accept"):
+            raise UsageError(f"truncated is {self.truncated!r}; expected refuse or accept")
+
+
+DEFAULT_RULES = ImageRules()
 
 
 @dataclass(frozen=True)
@@ -56,18 +97,18 @@ class Photo:
     extent: tuple[float, float, float, float]
 
 
-def decode(source: ImageSource, *, channels: ChannelOrder = "rgb") -> Image.Image:
+def decode(source: ImageSource, *, channels: ChannelOrder = "rgb", rules: ImageRules = DEFAULT_RULES) -> Image.Image:
     """The photo as an upright RGB PIL image, in full size.
 
     source: a path, the bytes of an image file, a PIL image, or uint8[H, W, 3] in the order `channels` names.
     EXIF orientation is applied, transparency laid on white, 16-bit depth reduced to 8.
     Raises ImageError with the reason when it can't be decoded.
     """
-    image = read_photo(source, channels=channels).image
+    image = read_photo(source, channels=channels, rules=rules).image
     return image.copy() if image is source else image
 
 
-def read_photo(source: ImageSource, *, shortest: int | None = None, channels: ChannelOrder = "rgb") -> Photo:
+def read_photo(source: ImageSource, *, shortest: int | None = None, channels: ChannelOrder = "rgb", rules: ImageRules = DEFAULT_RULES) -> Photo:
     """The photo as `decode` has it, but a JPEG only as large as needed: `shortest` pixels or more on the shorter side.
 
     shortest: a larger JPEG is decoded at 1/2, 1/4 or 1/8, which takes less than half the time of a full decode (libjpeg's
@@ -77,11 +118,11 @@ def read_photo(source: ImageSource, *, shortest: int | None = None, channels: Ch
     if isinstance(source, np.ndarray):
         return _whole(_from_array(source, channels))
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _open(io.BytesIO(source), "image bytes", shortest)
+        return _open(_File(io.BytesIO(source), "image bytes", memoryview(source).nbytes), shortest, rules)
     if isinstance(source, (str, os.PathLike)):
-        return _from_path(Path(source), shortest)
+        return _from_path(Path(source), shortest, rules)
     if hasattr(source, "getexif"):
-        return _upright_rgb(source, _whole(source).extent)
+        return _from_pil(source)
     raise ImageError(f"can't read an image from {type(source).__name__}; expected a path, bytes, a PIL image or uint8[H, W, 3]")
 
 
@@ -103,34 +144,87 @@ def _from_array(array: npt.NDArray[Any], channels: ChannelOrder) -> Image.Image:
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else image
 
 
-def _from_path(path: Path, shortest: int | None) -> Photo:
-    if not path.exists():
-        raise ImageError(f"{path}: no such file")
-    if not path.is_file():
-        raise ImageError(f"{path}: not a regular file; expected an image file")
+def _from_pil(image: Image.Image) -> Photo:
+    if 0 in image.size:
+        raise ImageError(f"image is {image.width}×{image.height}; expected at least one pixel")
     try:
+        return _upright_rgb(image, _whole(image).extent)
+    except _BROKEN as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"image can't be made RGB ({first_line(error)})") from error
+
+
+def _from_path(path: Path, shortest: int | None, rules: ImageRules) -> Photo:
+    try:
+        if not path.exists():
+            raise ImageError(f"{path}: no such file")
+        if not path.is_file():
+            raise ImageError(f"{path}: not a regular file; expected an image file")
         with open(path, "rb") as file:
-            return _open(file, str(path), shortest)
-    except OSError as error:
-        raise ImageError(f"{path}: can't be read ({error.strerror or error})") from error
+            return _open(_File(file, str(path), os.fstat(file.fileno()).st_size), shortest, rules)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        if isinstance(error, ImageError):
+            raise
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ImageError(f"{path}: can't be read ({reason})") from error
 
 
-def _open(file: Any, name: str, shortest: int | None) -> Photo:
+@dataclass(frozen=True)
+class _File:
+    """An open image file: `name` for messages, `size` in bytes."""
+
+    file: Any
+    name: str
+    size: int
+
+
+def _open(source: _File, shortest: int | None, rules: ImageRules) -> Photo:
     from PIL import Image, UnidentifiedImageError
 
+    name = source.name
+    if source.size > rules.max_bytes:
+        raise ImageError(f"{name}: {source.size:,} bytes; at most {rules.max_bytes:,} are read")
     try:
-        with Image.open(file, formats=IMAGE_FORMATS) as image:
+        with _truncated_as_told(rules), Image.open(source.file, formats=rules.formats) as image:
             size = image.size
-            if size[0] * size[1] > MAX_PIXELS:
-                raise ImageError(f"{name}: {size[0]}×{size[1]} pixels; at most {MAX_PIXELS:,} are decoded")
+            if size[0] * size[1] > rules.max_pixels:
+                raise ImageError(f"{name}: {size[0]}×{size[1]} pixels; at most {rules.max_pixels:,} are decoded")
+            if 0 in size:
+                raise ImageError(f"{name}: {size[0]}×{size[1]} pixels; expected at least one")
             reduced = image.draft(None, (shortest, shortest)) if shortest else None  # None for what isn't a JPEG
             return _upright_rgb(image, reduced[1] if reduced else _whole(image).extent, size)
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not a {', '.join(IMAGE_FORMATS)} image") from error
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{name}: {_unidentified(source, rules)}") from error
+    except (*_BROKEN, Image.DecompressionBombError) as error:
         if isinstance(error, ImageError):
             raise
-        raise ImageError(f"{name}: broken image ({error})") from error
+        raise ImageError(f"{name}: broken image ({first_line(error)})") from error
+
+
+def _unidentified(source: _File, rules: ImageRules) -> str:
+    """What to say of a file that none of the allowed decoders takes."""
+    with contextlib.suppress(OSError, ValueError):
+        source.file.seek(0)
+        if TIFF not in rules.formats and source.file.read(4) in _TIFF_MARKS:
+            return "a TIFF, which is read on request alone: --allow-tiff, or ImageRules(formats=(*IMAGE_FORMATS, TIFF))"
+    return f"not a {', '.join(rules.formats)} image"
+
+
+@contextlib.contextmanager
+def _truncated_as_told(rules: ImageRules) -> Iterator[None]:
+    """Sets PIL's switch for truncated files, and back."""
+    if rules.truncated == "refuse":
+        yield
+        return
+    from PIL import ImageFile
+
+    with _TRUNCATED_LOCK:
+        before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _upright_rgb(image: Image.Image, extent: tuple[float, float, float, float], size: tuple[int, int] | None = None) -> Photo:
@@ -167,7 +261,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _from_deep(np.asarray(image, np.float64)).convert("RGB")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
 

@@ -12,6 +12,7 @@ EdgeEffnetError
 └── OutputError             OSError        a file that can't be written
 
 SlowEngineWarning           UserWarning    what was asked for works, but slowly
+UnverifiedModelWarning      UserWarning    a model file without a checksum: damage to its weights can't be told
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ class OutputError(EdgeEffnetError, OSError):
 
 class SlowEngineWarning(UserWarning):
     """No inference engine is installed, so numpy does the work; the message says how much faster an engine would be."""
+
+
+class UnverifiedModelWarning(UserWarning):
+    """A model file carries no SHA-256 of its weights and none was given, so a wrong label from damaged weights can't be told."""
 
 
 def first_line(error: BaseException) -> str:

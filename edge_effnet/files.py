@@ -1,13 +1,20 @@
-"""Writing files so that either the old or the whole new file is there, never a torn one."""
+"""Writing files so that either the old or the whole new file is there, never a torn one.
+
+What a killed process leaves behind carries a name of its own (`.edge-effnet-*.part`, folders `edge-effnet-*`) and a lock
+that ends with the process; whoever writes there next removes what nobody holds.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edge_effnet.errors import OutputError
+
+_PREFIX, _SUFFIX = ".edge-effnet-", ".part"
+_FOLDER_PREFIX = "edge-effnet-"
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
@@ -18,28 +25,140 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     """
     path = Path(path)
     try:
-        with _temporary_beside(path) as temporary:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        with _temporary_beside(path) as (file, temporary):
+            _write_all(file, data)
+            os.fsync(file)
             os.chmod(temporary, _mode(path))
             os.replace(temporary, path)
+            _sync_folder(path.parent)
     except OSError as error:
         raise OutputError(f"can't write {path}: {error.strerror or error}; nothing was changed") from error
 
 
 @contextlib.contextmanager
-def _temporary_beside(path: Path) -> Iterator[str]:
+def _temporary_beside(path: Path) -> Iterator[tuple[int, str]]:
+    """(descriptor, name) of a locked file that is removed in the end, if it's still there."""
     import tempfile  # here and below: `predict` never comes here, and must start quickly
 
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
+    file, name = _locked(lambda: tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=path.parent))
     try:
-        yield name
+        yield file, name
     finally:
+        os.close(file)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+
+
+def _locked(make: Callable[[], tuple[int, str]]) -> tuple[int, str]:
+    """A new file or folder with its lock; made anew where another process took it for litter before it was locked."""
+    while True:
+        handle, name = make()
+        _lock(handle)
+        if os.fstat(handle).st_nlink:
+            return handle, name
+        os.close(handle)
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while len(view):
+        view = view[os.write(file, view) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the rename last through a power cut, where the system lets a folder be synced."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for files that engines read by name; removed in the end, and those of killed processes at the beginning.
+
+    Raises OutputError when it can't be made.
+    """
+    import shutil
+    import tempfile
+
+    parent = Path(tempfile.gettempdir())
+    try:
+        _remove_stale_folders(parent)
+        handle, folder = _locked(_new_folder)
+    except OSError as error:
+        raise OutputError(f"can't make a temporary folder in {parent}: {error.strerror or error}; set TMPDIR to another place") from error
+    try:
+        yield Path(folder)
+    finally:
+        os.close(handle)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_folder() -> tuple[int, str]:
+    import tempfile
+
+    folder = tempfile.mkdtemp(prefix=_FOLDER_PREFIX)
+    return os.open(folder, os.O_RDONLY), folder
+
+
+def remove_stale(folder: str | Path) -> None:
+    """Removes temporary files of this program that no living process holds; what can't be removed stays."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX) and entry.is_file(follow_symlinks=False):
+                with _held(entry.path) as mine:
+                    if mine:
+                        os.unlink(entry.path)
+
+
+def _remove_stale_folders(parent: Path) -> None:
+    """Only folders of this user: in a shared /tmp anybody may choose such a name."""
+    import shutil
+
+    with os.scandir(parent) as entries:
+        for entry in entries:
+            if not entry.name.startswith(_FOLDER_PREFIX) or not entry.is_dir(follow_symlinks=False):
+                continue
+            if entry.stat(follow_symlinks=False).st_uid == os.getuid():
+                with _held(entry.path) as mine:
+                    if mine:
+                        shutil.rmtree(entry.path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(path: str) -> Iterator[bool]:
+    """Whether the lock of a file or folder was free, and is this process's as long as the context lasts."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        yield False
+        return
+    try:
+        yield _try_lock(handle)
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    """Takes the lock, which ends with the process, however that ends; nothing where the file system has none."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def _try_lock(handle: int) -> bool:
+    """Whether nobody else held the lock; False where there are no such locks, so that nothing is removed there."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def _mode(path: Path) -> int:
@@ -52,12 +171,13 @@ def _mode(path: Path) -> int:
 
 
 def require_writable_folder(path: str | Path) -> None:
-    """Raises OutputError early, before minutes of work, when `path` can't be created."""
+    """Raises OutputError early, before minutes of work, when `path` can't be created; removes what killed runs left beside it."""
     folder = Path(path).parent
     if not folder.is_dir():
         raise OutputError(f"can't write {path}: the folder {folder} does not exist; create it first")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"can't write {path}: no permission to write in {folder}")
+    remove_stale(folder)
 
 
 def sha256_of(path: str | Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -15,6 +16,9 @@ SCHEMA_VERSION = 1
 #: Name of the document inside the packed TFLite metadata, and (without ending) of ONNX's metadata property.
 DOCUMENT_NAME = "edge_effnet.json"
 ONNX_PROPERTY = "edge_effnet"
+#: The ONNX property with the SHA-256 of that one, since protobuf has no checksum of its own.
+ONNX_CHECKSUM = "edge_effnet_sha256"
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,14 @@ class ModelDocument:
     accuracy: Mapping[str, Any] | None = None
     created_by: str = ""
     schema_version: int = SCHEMA_VERSION
+    weights_sha256: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, unknown fields included."""
+        """Plain JSON values, unknown fields included; without `weights_sha256` where there is none."""
         own = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "extra"}
+        if self.weights_sha256 is None:
+            del own["weights_sha256"]
         own["labels"] = None if self.labels is None else list(self.labels)
         own["preprocessing"] = self.preprocessing.to_dict()
         return {**self.extra, **own}
@@ -74,6 +81,7 @@ def _from_dict(content: dict[str, Any], name: str) -> ModelDocument:
         quantization=_field(content, "quantization", (dict, type(None)), name),
         accuracy=_field(content, "accuracy", (dict, type(None)), name),
         created_by=_field(content, "created_by", str, name),
+        weights_sha256=_sha256(content, name),
         extra={key: value for key, value in content.items() if key not in known},
     )
 
@@ -92,6 +100,13 @@ def _positive(content: Mapping[str, Any], key: str, name: str) -> int:
     if not 1 <= value <= 1_000_000:
         raise ModelFileError(f"{name}: {DOCUMENT_NAME} has {key} = {value}; expected 1 to 1,000,000")
     return value
+
+
+def _sha256(content: Mapping[str, Any], name: str) -> str | None:
+    found: str | None = _field(content, "weights_sha256", (str, type(None)), name)
+    if found is not None and not _SHA256.fullmatch(found):
+        raise ModelFileError(f"{name}: {DOCUMENT_NAME} has weights_sha256 = {found!r:.80}; expected 64 hexadecimal digits")
+    return found
 
 
 def _labels(content: Mapping[str, Any], name: str) -> tuple[str, ...] | None:

@@ -40,6 +40,7 @@ def top_predictions(
     if not 0.0 <= threshold <= 1.0:
         raise UsageError(f"threshold is {threshold}; expected 0 to 1")
     order = np.argsort(-scores, kind="stable")
-    best = takewhile(lambda index: scores[index] >= threshold, order.tolist())
+    lowest = np.float32(threshold)  # numpy 1 and 2 compare a float32 with a Python number in different types
+    best = takewhile(lambda index: scores[index] >= lowest, order.tolist())
     chosen = islice((index for index in best if among is None or index in among), top_k)
     return [Prediction(index, label_of(index, labels), float(scores[index])) for index in chosen]

@@ -49,6 +49,8 @@ HALF: Triple = (0.5, 0.5, 0.5)
 #: File endings that folders and globs are searched for.
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
+#: No network is trained on larger ones; far below what overflows.
+_LARGEST_INPUT = 1e6
 #: Photos longer than this, or less than so many pixels larger than the resize, are resized whole (`resize_only_crop`).
 _LONGEST, _CLEARLY_SMALLER = 1.8, 16
 
@@ -78,6 +80,8 @@ class Preprocessing:
             raise UsageError(f"preprocessing: channels {self.channels!r}; expected rgb or bgr")
         if not all(math.isfinite(value) for value in (*self.mean, *self.std)) or min(self.std) <= 0:
             raise UsageError(f"preprocessing: mean {self.mean}, std {self.std}; expected finite numbers, std above 0")
+        if not max(max(abs(mean), abs(1 - mean)) / std for mean, std in zip(self.mean, self.std, strict=True)) <= _LARGEST_INPUT:
+            raise UsageError(f"preprocessing: mean {self.mean}, std {self.std} make inputs above {_LARGEST_INPUT:g}; expected those of pixels in 0..1")
 
     def pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         """uint8[crop, crop, 3] in the network's channel order, from an RGB image of any size: to the bit as in training."""

@@ -36,6 +36,7 @@ OUTPUT_NAME = "logits"
 #: Below this the last stage would have no pixels to pool.
 MINIMUM_IMAGE_SIZE = 32
 MAXIMUM_IMAGE_SIZE = 2048
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def build_graph(model: Identified, *, image_size: int, built_for: int) -> Graph:
@@ -123,6 +124,9 @@ class _Builder:
         prefix = f"{name}.bn."
         norm = {key.removeprefix(prefix): value for key, value in self.model.weights.items() if key.startswith(prefix)}
         weight, bias = fold_batch_norm(self.model.weights[f"{name}.weight"], norm, self.model.bn_eps)
+        largest = max(float(np.abs(values).max(initial=0.0)) for values in (weight, bias))
+        if not largest <= _LARGEST_FLOAT32:
+            raise CheckpointError(f"batch norm of {name} folded into its convolution gives {largest:.3g}, more than float32 holds; training diverged?")
         return weight.astype(np.float32), bias.astype(np.float32)
 
     def _padding(self, kernel: int, stride: int) -> Padding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
+import math
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,12 @@ WRAPPERS = ("state_dict_ema", "ema", "model_ema", "ema_state_dict", "state_dict"
 #: The first convolution's key in each dialect; what stands before it is a prefix some wrapper added.
 ANCHORS = ("conv_stem.weight", "_conv_stem.weight", "features.0.0.weight")
 _MINIMUM_TORCH = (2, 6)
+#: The largest network read here has 13 million parameters; optimizer state and averages beside it make a few times that.
+_MAX_FILE_BYTES = 8 << 30
+#: Elements of one tensor; a file of 2 kB can declare 2^40 that all are the same one.
+_MAX_ELEMENTS = 1 << 28
+#: Endings of tensors that must be floating-point.
+_FLOATING = ("weight", "bias", "running_mean", "running_var")
 #: Type names of the safetensors format → numpy's.
 _SAFETENSORS_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U8": "<u1", "BOOL": "?"}
 
@@ -66,9 +73,15 @@ def _from_file(path: Path) -> Checkpoint:
     from edge_effnet.files import sha256_of
 
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; expected a .safetensors, .pth or .pt checkpoint")
+        raise CheckpointError(f"{path}: {_missing(path)}; expected a .safetensors, .pth or .pt checkpoint")
+    if (size := path.stat().st_size) > _MAX_FILE_BYTES:
+        raise CheckpointError(f"{path}: {size:,} bytes; a checkpoint of at most {_MAX_FILE_BYTES:,} is read")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     return _from_content(content, origin=str(path), sha256=sha256_of(path), beside=path.with_name("config.json"))
+
+
+def _missing(path: Path) -> str:
+    return "a folder" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -93,6 +106,7 @@ def _from_bytes(dtype: str, shape: Sequence[int], data: bytes) -> npt.NDArray[An
 
 def _read_torch(path: Path) -> Any:
     torch = _torch()
+    _refuse_packed_zip(path)
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):  # timm stores its options beside the weights
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -100,6 +114,19 @@ def _read_torch(path: Path) -> Any:
         raise CheckpointError(_refusal(path, str(error))) from error
     except Exception as error:  # a broken stream makes torch's unpickler raise whatever comes: struct.error, IndexError, …
         raise CheckpointError(f"{path}: not a readable PyTorch checkpoint ({first_line(error)})") from error
+
+
+def _refuse_packed_zip(path: Path) -> None:
+    """torch.save stores tensors as they are; packed ones could unpack to a thousand times the file."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = next((member for member in archive.infolist() if member.compress_type != zipfile.ZIP_STORED), None)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # the older format, or broken: torch will say
+    if packed is not None:
+        raise CheckpointError(f"{path}: its part {packed.filename!r:.80} is compressed, which torch.save never does; save the weights again")
 
 
 def _torch() -> Any:
@@ -163,7 +190,19 @@ def _unwrap(content: Any, origin: str) -> tuple[Tensors, tuple[str, ...]]:
         raise CheckpointError(f"{origin}: holds a {type(content).__name__}; expected a state dict (model.state_dict())")
     tensors = {str(key): _to_numpy(str(key), value, origin) for key, value in content.items() if _is_tensor(value)}
     own, left_out = _strip_prefix(tensors)
+    for key, values in own.items():
+        _check_values(key, values, origin)
     return own, (*remarks, *left_out)
+
+
+def _check_values(key: str, values: npt.NDArray[Any], origin: str) -> None:
+    if values.dtype.kind != "f":
+        if key.rsplit(".", 1)[-1] in _FLOATING:
+            raise CheckpointError(f"{origin}: tensor {key} holds integers; expected floating-point weights, not those of a quantized network")
+        return
+    wrong = values.size - int(np.count_nonzero(np.isfinite(values)))
+    if wrong:
+        raise CheckpointError(f"{origin}: tensor {key} holds {wrong} NaN or infinite values of {values.size}; training diverged?")
 
 
 def _holds_network(content: Mapping[Any, Any]) -> bool:
@@ -177,9 +216,14 @@ def _is_tensor(value: Any) -> bool:
 
 def _to_numpy(key: str, value: Any, origin: str) -> npt.NDArray[Any]:
     """float32 for any floating type, int64 for counters."""
+    if math.prod(value.shape) > _MAX_ELEMENTS:
+        raise CheckpointError(f"{origin}: tensor {key} declares {math.prod(value.shape):,} values; expected at most {_MAX_ELEMENTS:,}")
     if not isinstance(value, np.ndarray):
-        value = value.detach().cpu()
-        value = (value.float() if value.is_floating_point() else value).numpy()
+        try:
+            value = value.detach().cpu()
+            value = (value.float() if value.is_floating_point() else value).numpy()
+        except (TypeError, RuntimeError) as error:  # quantized, sparse and meta tensors
+            raise CheckpointError(f"{origin}: tensor {key} can't be read ({first_line(error)}); expected plain floating-point weights") from error
     if value.dtype.kind == "f" or value.dtype.name == "bfloat16":
         return np.asarray(value, np.float32)
     if value.dtype.kind in "iub":

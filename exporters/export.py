@@ -17,11 +17,13 @@ from edge_effnet.exporters.order import order_channels
 from edge_effnet.exporters.report import Exported, check_report, report_on, write_report
 from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
 from edge_effnet.files import require_writable_folder, write_atomically
+from edge_effnet.formats import read_model_file
 from edge_effnet.graph import Graph
 from edge_effnet.labels import check_label_count, read_labels
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.preprocessing import Interpolation, Preprocessing, Triple
 from edge_effnet.quantization.calibration import CalibrationSet, CalibrationSource, draw_calibration_set, draw_further
+from edge_effnet.quantization.headroom import check_headroom
 from edge_effnet.quantization.pipeline import Progress, QuantizationTrace, quantize, quantize_weights_only
 from edge_effnet.quantization.records import QuantizedGraph
 from edge_effnet.version import __version__
@@ -103,6 +105,7 @@ def export(
         quantized, reached = keep_within(candidate, max_drop, photos=photos, held_out=held_out, labels=document.labels, progress=progress)
         document = replace(document, quantization=_quantization_summary(quantized, photos, seed))
         remarks = (*remarks, reached)
+    check_headroom(quantized)
     data = _emit(quantized, document, file_format, precision)
     found = None
     if report is not None and trace is not None and photos is not None and calibration is not None:
@@ -118,6 +121,7 @@ def export(
         )
         skip = 0 if max_drop is None else HELD_OUT_PHOTOS
         found = report_on(exported, calibration, limit=calibration_images, seed=seed, skip=skip, progress=progress)
+    document = read_model_file(data, name=str(path)).document or document
     write_atomically(path, data)
     if report is not None and found is not None:
         write_report(Path(report), found)

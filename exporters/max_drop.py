@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from edge_effnet.classifier import Classifier
 from edge_effnet.errors import SlowEngineWarning, UsageError
+from edge_effnet.files import temporary_folder, write_atomically
 from edge_effnet.graph import Graph
 from edge_effnet.quantization.calibration import CalibrationSet
 from edge_effnet.quantization.mixed import find_islands, until_target
@@ -95,10 +95,10 @@ class _DropMeter:
         return 100.0 * float(np.sum(lost) + 1) / (len(lost) + 1)
 
     def _best(self, quantized: QuantizedGraph) -> npt.NDArray[Any]:
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        with temporary_folder() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore", SlowEngineWarning)
-            path = Path(folder) / f"candidate{self._candidate.ending}"
-            path.write_bytes(self._candidate.emit(quantized))
+            path = folder / f"candidate{self._candidate.ending}"
+            write_atomically(path, self._candidate.emit(quantized))
             with Classifier(path) as classifier:
                 return np.array([int(logits.argmax()) for logits in self._logits(classifier)])
 

@@ -6,6 +6,7 @@ kernels on x86 and ARM take uint8 activations with int8 weights. Source of the o
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import numpy.typing as npt
 
 from edge_effnet.errors import MissingDependencyError
 from edge_effnet.exporters.half import SMALLEST_HALF, FloatStorage, to_half
+from edge_effnet.formats.integrity import digest
+from edge_effnet.formats.onnx import with_document
 from edge_effnet.graph import Add, Border, Conv2D, Dense, DepthwiseConv2D, Fused, GlobalMean, Mul, Node, Sigmoid, Swish, Weighted, frame_nhwc
-from edge_effnet.metadata import ONNX_PROPERTY, ModelDocument
+from edge_effnet.metadata import ModelDocument
 from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams, quantize
 from edge_effnet.quantization.records import QuantizedGraph, QuantizedWeight
 
@@ -40,9 +43,9 @@ def emit_onnx(quantized: QuantizedGraph, document: ModelDocument, *, float_stora
         producer_name="edge-effnet",
         doc_string=f"EfficientNet-{document.variant} {document.precision}",
     )
-    helper.set_model_props(model, {ONNX_PROPERTY: document.to_json()})
     onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
+    data = bytes(model.SerializeToString(deterministic=True))
+    return with_document(data, replace(document, weights_sha256=digest([data])))
 
 
 class _Emitter:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from edge_effnet.classifier import Classifier
 from edge_effnet.errors import MissingDependencyError, SlowEngineWarning, UsageError
-from edge_effnet.files import require_writable_folder, write_atomically
+from edge_effnet.files import require_writable_folder, temporary_folder, write_atomically
 from edge_effnet.graph import Graph
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.quantization.calibration import CalibrationSet, CalibrationSource, draw_further
@@ -130,7 +129,7 @@ def _logits(exported: Exported, quantized: QuantizedGraph) -> Iterator[tuple[Log
     """The two files in the engine that will run them, or the simulation where that isn't installed."""
     with ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore", SlowEngineWarning)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = stack.enter_context(temporary_folder())
         try:
             first, second = (
                 stack.enter_context(_open(folder / f"{name}{exported.ending}", exported.emit(graph)))
@@ -143,7 +142,7 @@ def _logits(exported: Exported, quantized: QuantizedGraph) -> Iterator[tuple[Log
 
 
 def _open(path: Path, data: bytes) -> Classifier:
-    path.write_bytes(data)
+    write_atomically(path, data)
     return Classifier(path, threads=1)
 
 

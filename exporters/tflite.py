@@ -7,6 +7,8 @@ the border.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
@@ -14,6 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edge_effnet.exporters.half import SMALLEST_HALF, FloatStorage, to_half
 from edge_effnet.exporters.tflite_metadata import BUFFER_NAME, metadata_flatbuffer, packed_files
 from edge_effnet.exporters.tflite_writer import TfliteWriter
+from edge_effnet.formats.integrity import digest
 from edge_effnet.graph import (
     NO_PADDING,
     Add,
@@ -59,7 +62,7 @@ def emit_tflite(quantized: QuantizedGraph, document: ModelDocument, *, float_sto
         description=f"EfficientNet-{document.variant} {document.precision}",
         metadata={BUFFER_NAME: metadata_flatbuffer(document, mean=mean, std=std)},
     )
-    return flatbuffer + packed_files(document)
+    return flatbuffer + packed_files(replace(document, weights_sha256=digest([flatbuffer])))
 
 
 def _in_pixels(values: tuple[float, float, float]) -> tuple[float, ...]:

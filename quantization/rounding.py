@@ -20,6 +20,10 @@ _SWEEPS = 6
 _COLUMNS = 64
 #: Added to the covariance's diagonal, as a share of its mean: keeps directions that calibration never showed in check.
 _DAMPING = 0.01
+#: At least this share of the inputs' mean square. It only counts where inputs hardly vary, as after a single photo or a
+#: constant one: there the weights would wander off for nothing, and what the mean then moves is more than a bias can mend.
+#: Measured on made-up networks and one photo: the logits' error on other photos falls from 11 times the signal to 0.4.
+_DAMPING_OF_SQUARE = 1e-4
 
 
 def weight_scales(node: Weighted, input_scale: float) -> FloatArray:
@@ -46,7 +50,7 @@ def round_for_output(node: Weighted, scales: FloatArray, moments: InputMoments) 
     Cyclic coordinate descent on the integer least-squares problem min (W − Ŵ) Cov (W − Ŵ)ᵀ, from nearest rounding
     (Behdin et al., "QuantEase", arXiv 2309.01885). Deterministic.
     """
-    covariance = _damped(moments.covariance)
+    covariance = _damped(moments)
     groups = len(covariance)
     weight = by_output(node).astype(np.float64).reshape(groups, -1, covariance.shape[-1])
     steps = scales.astype(np.float64).reshape(groups, -1, 1)
@@ -59,11 +63,12 @@ def round_for_output(node: Weighted, scales: FloatArray, moments: InputMoments) 
     return QuantizedWeight(_as_node(node, rounded.astype(np.int8)), scales)
 
 
-def _damped(covariance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    size = covariance.shape[-1]
-    mean = np.trace(covariance, axis1=1, axis2=2)[:, None] / size
-    diagonal = _DAMPING * np.where(mean > 0, mean, 1.0)
-    return covariance + diagonal[:, :, None] * np.eye(size)
+def _damped(moments: InputMoments) -> npt.NDArray[np.float64]:
+    covariance, size = moments.covariance, moments.covariance.shape[-1]
+    variance = np.trace(covariance, axis1=1, axis2=2)[:, None] / size
+    square = np.square(moments.mean).mean(axis=1)[:, None]
+    diagonal = np.maximum(_DAMPING * variance, _DAMPING_OF_SQUARE * square)
+    return covariance + np.where(diagonal > 0, diagonal, 1.0)[:, :, None] * np.eye(size)
 
 
 def _sweep(weight: npt.NDArray[np.float64], steps: npt.NDArray[np.float64], error: npt.NDArray[np.float64], covariance: npt.NDArray[np.float64]) -> bool:

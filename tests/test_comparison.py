@@ -12,6 +12,7 @@ from support.photos import synthetic_photo
 
 from edge_effnet.comparison import Agreement, compare, comparison_photos, sqnr_db
 from edge_effnet.datasets import LabelledImage
+from edge_effnet.decoding import ImageRules
 from edge_effnet.errors import UsageError
 from edge_effnet.numerics import softmax
 
@@ -20,6 +21,7 @@ class Answers:
     """Gives the same logits for any photo; `foreign`: as a file of another maker that ends in a softmax."""
 
     engine = "none"
+    image_rules = ImageRules()
 
     def __init__(self, *logits: float, name: str = "m.tflite", labels: tuple[str, ...] | None = None, foreign: bool = False) -> None:
         self._values = np.float32(logits)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_effnet.errors import OutputError
-from edge_effnet.files import require_writable_folder, sha256_of, write_atomically
+from edge_effnet.files import remove_stale, require_writable_folder, sha256_of, temporary_folder, write_atomically
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -72,3 +77,111 @@ def test_sha256(tmp_path: Path) -> None:
     content = bytes(range(256)) * 10_000
     (tmp_path / "f").write_bytes(content)
     assert sha256_of(tmp_path / "f") == hashlib.sha256(content).hexdigest()
+
+
+def listed(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_long_name(tmp_path: Path) -> None:
+    """The temporary file has a name of its own, so a target may use all 255 bytes."""
+    write_atomically(tmp_path / ("x" * 255), b"1")
+    assert len(listed(tmp_path)[0]) == 255
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_run(tmp_path: Path) -> None:
+    (tmp_path / ".edge-effnet-dead.part").write_bytes(b"torn")
+    kept = [".edge-effnet-notours", "edge-effnet-x.part", ".edge-effnet-folder.part", ".edge-effnet-link.part", "f"]
+    for name in kept[:2]:
+        (tmp_path / name).touch()
+    (tmp_path / kept[2]).mkdir()
+    (tmp_path / kept[3]).symlink_to(tmp_path / kept[0])
+    require_writable_folder(tmp_path / "f")
+    write_atomically(tmp_path / "f", b"1")
+    assert listed(tmp_path) == sorted(kept)
+
+
+def test_what_a_living_process_holds_stays(tmp_path: Path) -> None:
+    import fcntl
+
+    with open(tmp_path / ".edge-effnet-alive.part", "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        remove_stale(tmp_path)
+        assert listed(tmp_path) == [".edge-effnet-alive.part"]
+    remove_stale(tmp_path)
+    assert listed(tmp_path) == []
+    remove_stale(tmp_path / "none")
+
+
+def test_without_locks_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".edge-effnet-dead.part").touch()
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    remove_stale(tmp_path)
+    write_atomically(tmp_path / "f", b"1")
+    assert listed(tmp_path) == [".edge-effnet-dead.part", "f"]
+
+
+def test_a_temporary_file_that_another_run_took_for_litter_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between its making and its locking; a cleaning process that was quicker is played by the first call."""
+    made: list[str] = []
+    real = tempfile.mkstemp
+
+    def mkstemp(**options: Any) -> tuple[int, str]:
+        handle, name = real(**options)
+        made.append(name)
+        if len(made) == 1:
+            os.unlink(name)
+        return handle, name
+
+    monkeypatch.setattr(tempfile, "mkstemp", mkstemp)
+    write_atomically(tmp_path / "f", b"1")
+    assert len(made) == 2
+    assert listing(tmp_path) == {"f": b"1"}
+
+
+def test_temporary_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "edge-effnet-dead" / "inner").mkdir(parents=True)
+    (tmp_path / "edge-effnet-file").touch()
+    with temporary_folder() as folder:
+        assert listed(tmp_path) == sorted(["edge-effnet-file", folder.name])
+        (folder / "f").touch()
+        with temporary_folder() as second:
+            assert folder.exists()
+            assert second != folder
+    assert listed(tmp_path) == ["edge-effnet-file"]
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with (
+        pytest.raises(OutputError, match=r"can't make a temporary folder in .*none: No such file or directory; set TMPDIR to another place"),
+        temporary_folder(),
+    ):
+        pass
+
+
+def test_folders_of_other_users_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "edge-effnet-theirs").mkdir()
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    with temporary_folder():
+        pass
+    assert listed(tmp_path) == ["edge-effnet-theirs"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB; needs the right to mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_full_disk_keeps_the_old_file(small_disk: Path) -> None:
+    write_atomically(small_disk / "f", b"old")
+    with pytest.raises(OutputError, match=r"can't write .*: No space left on device; nothing was changed"):
+        write_atomically(small_disk / "f", bytes(2 << 20))
+    assert listing(small_disk) == {"f": b"old"}
+    write_atomically(small_disk / "f", bytes(1 << 18))
+    assert (small_disk / "f").stat().st_size == 1 << 18

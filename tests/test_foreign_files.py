@@ -13,7 +13,7 @@ from support import foreign
 from edge_effnet import Classifier, Preprocessing
 from edge_effnet.errors import EngineError, ModelFileError
 
-pytestmark = [pytest.mark.litert, pytest.mark.onnx]
+pytestmark = [pytest.mark.litert, pytest.mark.onnx, pytest.mark.filterwarnings("ignore::edge_effnet.errors.UnverifiedModelWarning")]
 
 HALF = Preprocessing(foreign.SIZE, foreign.SIZE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 COLOUR = (255, 51, 102)

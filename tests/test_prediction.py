@@ -56,5 +56,5 @@ def test_sorted_and_bounded(values: list[float], top_k: int, threshold: float) -
     found = top_predictions(np.array(values, np.float32), None, top_k=top_k, threshold=threshold)
     scores = [item.score for item in found]
     assert scores == sorted(scores, reverse=True)
-    assert len(found) == min(top_k, sum(value >= np.float32(threshold) or value >= threshold for value in values))
+    assert len(found) == min(top_k, sum(np.float32(value) >= np.float32(threshold) for value in values))
     assert all(values[item.index] == item.score for item in found)

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_effnet.decoding import ImageRules, decode
 from edge_effnet.files import write_atomically
 from edge_effnet.prediction import Prediction
-from edge_effnet.preprocessing import decode
 
 _LONGEST_SIDE = 1600
 _SMALLEST_TEXT = 14
 
 
-def save_annotated(source: Any, name: str, predictions: Sequence[Prediction], folder: Path) -> Path:
+def save_annotated(source: Any, name: str, predictions: Sequence[Prediction], folder: Path, *, rules: ImageRules) -> Path:
     """Writes a JPEG copy named after the photo into `folder`; one of the same name gets a number behind it."""
     from PIL import Image, ImageDraw, ImageFont
 
-    photo = decode(source)
+    photo = decode(source, rules=rules)
     photo.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     size = max(_SMALLEST_TEXT, photo.width // 40)
     line = round(size * 1.5)

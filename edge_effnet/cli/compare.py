@@ -7,7 +7,7 @@ import json
 from itertools import islice
 from typing import Any
 
-from edge_effnet.cli.options import add_engine_options, add_preprocessing_options, open_classifier, positive, remark, wants_json
+from edge_effnet.cli.options import add_engine_options, add_image_options, add_preprocessing_options, open_classifier, positive, remark, wants_json
 from edge_effnet.cli.progress import with_progress
 from edge_effnet.comparison import compare, comparison_photos
 
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, instead of the models'")
     parser.add_argument("--format", choices=("text", "json"), help="of the output (default: text on a terminal, JSON otherwise)")
     add_engine_options(parser)
+    add_image_options(parser)
     add_preprocessing_options(parser)
 
 

@@ -10,12 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from edge_effnet.classifier import Classifier
-from edge_effnet.cli.options import add_decoding_option, add_engine_options, add_preprocessing_options, open_classifier, positive, remark, wants_json
+from edge_effnet.cli.options import (
+    add_decoding_option,
+    add_engine_options,
+    add_image_options,
+    add_preprocessing_options,
+    add_trust_options,
+    open_classifier,
+    positive,
+    remark,
+    wants_json,
+)
 from edge_effnet.cli.progress import with_progress
 from edge_effnet.datasets import read_dataset
 from edge_effnet.errors import OutputError
 from edge_effnet.evaluation import evaluate
-from edge_effnet.files import write_atomically
+from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import with_document
 
 _WORST_PAIRS = 5
@@ -30,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-record", action="store_true", help="don't write the accuracy into the model file")
     parser.add_argument("--format", choices=("text", "json"), help="of the output (default: text on a terminal, JSON otherwise)")
     add_engine_options(parser)
+    add_trust_options(parser)
     add_decoding_option(parser)
+    add_image_options(parser)
     add_preprocessing_options(parser)
 
 
@@ -56,6 +68,7 @@ def _record(classifier: Classifier, result: dict[str, Any], data: str) -> None:
     accuracy = {"data": data, **{key: result[key] for key in ("images", "top1", "top5", "engine")}}
     path = classifier.model_path
     try:
+        require_writable_folder(path)
         write_atomically(path, with_document(path.read_bytes(), replace(classifier.metadata, accuracy=accuracy)))
         remark(f"recorded the accuracy in {path} (--no-record leaves the file alone)")
     except OutputError as error:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from edge_effnet.engines import ENGINES, engine_statuses
-from edge_effnet.formats import ModelFile, read_model_file
+from edge_effnet.formats import ModelFile, read_model_file, weights_are_verified
 from edge_effnet.metadata import ModelDocument
+from edge_effnet.trial import try_in_child
 
 _LABELS_SHOWN = 3
 
@@ -18,17 +19,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument("model", metavar="MODEL", help="a .tflite or .onnx file")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="of the output (default text)")
+    parser.add_argument("--verify", action="store_true", help="check the weights against their SHA-256, and try the file in a process of its own")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the file's facts."""
     contents = read_model_file(Path(arguments.model))
     facts = _facts(contents, Path(arguments.model))
+    if arguments.verify:
+        facts["verified"] = _verify(contents, Path(arguments.model))
     if arguments.format == "json":
         print(json.dumps(facts, ensure_ascii=False, indent=2))
     else:
         print("\n".join(_lines(facts, contents.document)))
     return 0
+
+
+def _verify(contents: ModelFile, path: Path) -> dict[str, Any]:
+    """What vouches for the file; raises ModelFileError for weights that don't fit their SHA-256, EngineError for a crash."""
+    fits = weights_are_verified(contents.document, contents.covered, name=str(path))
+    engine = _engine_for(contents.format)
+    if engine is not None:
+        try_in_child(path, file_format=contents.format, engine="auto", threads=1)
+    return {"weights_sha256": "fits" if fits else "not in the file", "trial_run": "no engine installed" if engine is None else "no crash"}
 
 
 def _facts(contents: ModelFile, path: Path) -> dict[str, Any]:
@@ -69,6 +82,9 @@ def _lines(facts: dict[str, Any], document: ModelDocument | None) -> list[str]:
     rows.append(("engine", facts["engine"] or "none installed: see edge-effnet doctor"))
     for precision, counts in facts["operators"].items():
         rows.append((f"{precision} ops", ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))))
+    rows += (
+        [("verified", f"SHA-256 of the weights: {found['weights_sha256']}; {found['trial_run']} in a trial run")] if (found := facts.get("verified")) else []
+    )
     return [f"{name:<14} {text}" for name, text in rows]
 
 
@@ -86,6 +102,7 @@ def _document_rows(document: ModelDocument) -> list[tuple[str, str]]:
         rows.append(("quantization", ", ".join(f"{key} {_short(value)}" for key, value in document.quantization.items())))
     rows.append(("accuracy", _accuracy(document.accuracy)))
     rows.append(("made by", document.created_by))
+    rows.append(("weights", f"sha256 {document.weights_sha256[:12]}…" if document.weights_sha256 else "no SHA-256 in the file"))
     return rows
 
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from edge_effnet.classifier import Classifier
+from edge_effnet.classifier import PROBES, Classifier
+from edge_effnet.decoding import DEFAULT_RULES, IMAGE_FORMATS, MAX_BYTES, MAX_PIXELS, TIFF, ImageRules
 from edge_effnet.engines import ENGINES
-from edge_effnet.errors import SlowEngineWarning, UsageError
+from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning, UsageError
 from edge_effnet.labels import read_labels
 from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_crop_pct, triple
 
@@ -23,6 +24,15 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", choices=("auto", *ENGINES), default="auto", help="what runs the model (default: what fits the file and is installed)")
     parser.add_argument(
         "--threads", type=positive, metavar="N", help="engine threads (default: the cores there are, at most 4); numpy takes OPENBLAS_NUM_THREADS instead"
+    )
+
+
+def add_trust_options(parser: argparse.ArgumentParser) -> None:
+    """--sha256 and --probe."""
+    group = parser.add_argument_group("trust", "see SECURITY.md")
+    group.add_argument("--sha256", metavar="HEX", help="refuse a model file that has another SHA-256")
+    group.add_argument(
+        "--probe", choices=PROBES, default="auto", help="try the model in a process of its own first (default auto: where it carries no SHA-256 of its weights)"
     )
 
 
@@ -40,6 +50,27 @@ def add_decoding_option(parser: argparse.ArgumentParser) -> None:
     """--full-decode."""
     parser.add_argument(
         "--full-decode", dest="decoding", action="store_const", const="full", default="scaled", help="decode large JPEGs in full, and resize all of each photo"
+    )
+
+
+def add_image_options(parser: argparse.ArgumentParser) -> None:
+    """--max-pixels, --max-bytes, --allow-truncated and --allow-tiff."""
+    group = parser.add_argument_group("photos", "what is decoded; everything else is an error")
+    group.add_argument("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N", help=f"largest photo, width · height (default {MAX_PIXELS:,})")
+    group.add_argument("--max-bytes", type=positive, default=MAX_BYTES, metavar="N", help=f"largest image file (default {MAX_BYTES:,})")
+    group.add_argument("--allow-truncated", action="store_true", help="take what is there of files cut off early")
+    group.add_argument("--allow-tiff", action="store_true", help="read TIFF files, too")
+
+
+def image_rules_from(arguments: argparse.Namespace) -> ImageRules:
+    """What the options say. Raises UsageError."""
+    if not hasattr(arguments, "max_pixels"):
+        return DEFAULT_RULES
+    return ImageRules(
+        formats=(*IMAGE_FORMATS, TIFF) if arguments.allow_tiff else IMAGE_FORMATS,
+        max_pixels=arguments.max_pixels,
+        max_bytes=arguments.max_bytes,
+        truncated="accept" if arguments.allow_truncated else "refuse",
     )
 
 
@@ -64,14 +95,18 @@ def open_classifier(arguments: argparse.Namespace, model: str | Path | None) -> 
     """A Classifier as the shared options want it."""
     labels = read_labels(arguments.labels) if getattr(arguments, "labels", None) else None
     with warnings.catch_warnings(record=True) as caught, without_engine_banner():
-        warnings.simplefilter("always", SlowEngineWarning)
+        for category in (SlowEngineWarning, UnverifiedModelWarning):
+            warnings.simplefilter("always", category)
         classifier = Classifier(
             model,
             engine=arguments.engine,
             threads=arguments.threads,
             labels=labels,
             preprocessing=preprocessing_from(arguments),
+            sha256=getattr(arguments, "sha256", None),
+            probe=getattr(arguments, "probe", "auto"),
             decoding=getattr(arguments, "decoding", "scaled"),
+            image_rules=image_rules_from(arguments),
         )
     for warning in caught:
         remark(str(warning.message))

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from edge_effnet.classifier import Classifier
-from edge_effnet.cli.options import add_decoding_option, add_engine_options, add_preprocessing_options, names, open_classifier, positive
+from edge_effnet.cli.options import (
+    add_decoding_option,
+    add_engine_options,
+    add_image_options,
+    add_preprocessing_options,
+    add_trust_options,
+    names,
+    open_classifier,
+    positive,
+)
 from edge_effnet.cli.output import FORMATS, Result, make_printer
 from edge_effnet.cli.progress import with_progress
 from edge_effnet.errors import ImageError, OutputError, UsageError
@@ -32,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the output (default text)")
     parser.add_argument("--save", metavar="DIR", help="write annotated copies of the photos there")
     add_engine_options(parser)
+    add_trust_options(parser)
     add_decoding_option(parser)
+    add_image_options(parser)
     add_preprocessing_options(parser)
 
 
@@ -40,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the predictions; 2 when a source couldn't be read."""
     if not 0 <= arguments.threshold <= 1:
         raise UsageError(f"--threshold {arguments.threshold} is not between 0 and 1")
-    sources = list(_sources(arguments.sources))
+    sources = list(_sources(arguments.sources, arguments.max_bytes))
     if arguments.save:
         _make_folder(Path(arguments.save))
     with open_classifier(arguments, arguments.model) as classifier:
@@ -63,13 +74,13 @@ def _make_folder(folder: Path) -> None:
     require_writable_folder(folder / "photo")
 
 
-def _sources(given: list[str]) -> Iterator[tuple[str, Any]]:
-    """(name, image) of every source; standard input is read once."""
+def _sources(given: list[str], max_bytes: int) -> Iterator[tuple[str, Any]]:
+    """(name, image) of every source; standard input is read once, and no further than the limit shows to be passed."""
     if given.count(_STANDARD_INPUT) > 1:
         raise UsageError("standard input (-) stands twice among the sources; it can be read once")
     for name in given:
         if name == _STANDARD_INPUT:
-            yield name, sys.stdin.buffer.read()
+            yield name, sys.stdin.buffer.read(max_bytes + 1)
         else:
             yield from ((str(path), path) for path in expand_sources([name]))
 
@@ -83,7 +94,7 @@ def _classify(classifier: Classifier, name: str, image: Any, arguments: argparse
     if arguments.save:
         from edge_effnet.cli.annotate import save_annotated
 
-        save_annotated(image, name, found, Path(arguments.save))
+        save_annotated(image, name, found, Path(arguments.save), rules=classifier.image_rules)
     return {
         "source": name,
         "model": str(classifier.model_path),

@@ -30,10 +30,11 @@ class LitertSession:
         try:
             self._interpreter: Any = module.Interpreter(model_path=str(path), num_threads=threads)
             self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError, OSError) as error:
+            inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        except (ValueError, RuntimeError, OSError) as error:  # ValueError: also for a tensor's name that isn't UTF-8
             raise EngineError(f"{path}: {package} refuses the file ({first_line(error)})") from error
-        self.input, self._input_index = _info(self._interpreter.get_input_details(), path, "input")
-        self.output, self._output_index = _info(self._interpreter.get_output_details(), path, "output")
+        self.input, self._input_index = _info(inputs, path, "input")
+        self.output, self._output_index = _info(outputs, path, "output")
 
     @property
     def version(self) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edge_effnet.errors import ModelFileError
+from edge_effnet.formats.integrity import weights_are_verified
 from edge_effnet.formats.records import TensorFacts
 from edge_effnet.formats.source import ModelSource, open_source
 from edge_effnet.formats.tflite import TfliteFile, read_tflite
 from edge_effnet.formats.tflite import with_document as tflite_with_document
+from edge_effnet.formats.tflite_rules import check_steps
 from edge_effnet.formats.tflite_schema import IDENTIFIER
 from edge_effnet.metadata import ModelDocument
 
 if TYPE_CHECKING:
     from edge_effnet.formats.onnx import OnnxFile, read_onnx
 
-__all__ = ["ModelFile", "OnnxFile", "TensorFacts", "TfliteFile", "read_model_file", "read_onnx", "read_tflite", "with_document"]
+__all__ = ["ModelFile", "OnnxFile", "TensorFacts", "TfliteFile", "read_model_file", "read_onnx", "read_tflite", "weights_are_verified", "with_document"]
 
 ModelFile: TypeAlias = "TfliteFile | OnnxFile"
 
@@ -43,7 +45,7 @@ def __getattr__(name: str) -> Any:
 
 
 def read_model_file(source: ModelSource, *, name: str | None = None) -> ModelFile:
-    """The records of a model file, its format told by its content, not by its ending.
+    """The records of a model file that an engine may see, its format told by its content, not by its ending.
 
     source: a path (memory-mapped) or the file's bytes; name: what messages call the file, by default its path.
     Both classes offer `format`, `input`, `output`, `operators_by_precision()`, `weight_bytes`, `document`, `labels`.
@@ -51,7 +53,9 @@ def read_model_file(source: ModelSource, *, name: str | None = None) -> ModelFil
     """
     name, data = open_source(source, name=name)
     if _format(data, name) == "tflite":
-        return read_tflite(data, name=name)
+        file = read_tflite(data, name=name)
+        check_steps(file.tensors, file.operators, file.inputs, file.outputs, name)
+        return file
     from edge_effnet.formats.onnx import read_onnx
 
     return read_onnx(data, name=name)

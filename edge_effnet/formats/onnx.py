@@ -6,18 +6,19 @@ Source of the field numbers: onnx.proto (https://github.com/onnx/onnx, ModelProt
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from edge_effnet.errors import ModelFileError
+from edge_effnet.formats.integrity import digest, weights_are_verified
 from edge_effnet.formats.onnx_graph import OnnxInitializer, OnnxNode, read_initializers, read_nodes, read_value_types, read_values
 from edge_effnet.formats.onnx_precision import node_precisions
 from edge_effnet.formats.packed import MAX_MEMBER_BYTES, parse_document
 from edge_effnet.formats.protobuf import DELIMITED, VARINT, Message, encoded_field, spans, tag
 from edge_effnet.formats.records import SHOWN, TensorFacts
 from edge_effnet.formats.source import ModelSource, open_source
-from edge_effnet.metadata import ONNX_PROPERTY, ModelDocument
+from edge_effnet.metadata import ONNX_CHECKSUM, ONNX_PROPERTY, ModelDocument
 
 _IR_VERSION, _GRAPH, _OPSETS, _PROPERTIES = 1, 7, 8, 14
 #: Parts that bring code or weights of their own, which no classifier needs and this reader doesn't check.
@@ -26,8 +27,33 @@ _REFUSED = {20: "training information", 25: "functions of its own"}
 _MAX_FILE_BYTES = (1 << 31) - 1
 _MAX_PROPERTIES = 1 << 10
 _MAX_OPSETS = 1 << 6
+#: Far above the newest (27 in 2026); what a damaged number looks like.
+_LARGEST_OPSET = 1000
 #: What may open a ModelProto, whatever the order of its fields: see `looks_like_onnx`.
 _MODEL_TAGS = frozenset({tag(1, VARINT), tag(5, VARINT), *(tag(number) for number in (2, 3, 4, 6, 7, 8, 14, 20, 25, 26))})
+
+
+#: Operators that this project's exporter writes.
+UNDERSTOOD = frozenset(
+    [
+        "Add",
+        "Cast",
+        "Clip",
+        "Conv",
+        "DequantizeLinear",
+        "Flatten",
+        "Gemm",
+        "GlobalAveragePool",
+        "Identity",
+        "Max",
+        "Mul",
+        "Pad",
+        "QuantizeLinear",
+        "Relu",
+        "Sigmoid",
+        "Softmax",
+    ]
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +61,8 @@ class OnnxFile:
     """An `.onnx` file. opset: operator-set domain → version ("" is ONNX's own); metadata_props: key → value.
 
     inputs: without those that are only another name for an initializer; value_types: tensor name → dtype, for the
-    tensors inside the graph that the file describes.
+    tensors inside the graph that the file describes. covered: the bytes that `weights_sha256` of the document is about,
+    every field of the file but the document and its checksum.
     """
 
     name: str
@@ -50,6 +77,7 @@ class OnnxFile:
     value_types: Mapping[str, str]
     metadata_props: Mapping[str, str]
     document: ModelDocument | None
+    covered: tuple[memoryview, ...]
 
     @property
     def format(self) -> str:
@@ -70,6 +98,11 @@ class OnnxFile:
     def labels(self) -> tuple[str, ...] | None:
         """The document's labels; None without."""
         return None if self.document is None else self.document.labels
+
+    @property
+    def understood(self) -> bool:
+        """Whether every operator is one that ONNX Runtime was seen to stand damaged files of (see benchmarks/fuzz)."""
+        return all(node.op_type in UNDERSTOOD and node.domain in ("", "ai.onnx") for node in self.nodes)
 
     @cached_property
     def weight_bytes(self) -> int:
@@ -104,33 +137,36 @@ def read_onnx(source: ModelSource, *, name: str | None = None) -> OnnxFile:
     outputs = read_values(graph, 12)
     if not inputs or not outputs:
         raise ModelFileError(f"{name}: {len(inputs)} inputs and {len(outputs)} outputs; expected at least one of each")
+    nodes, opset = read_nodes(graph), _opsets(model)
+    _check_opset(nodes, opset, name)
     properties = _properties(model, name)
     return OnnxFile(
         name=name,
         size_bytes=len(data),
         ir_version=model.integer(_IR_VERSION),
         producer=f"{model.text(2)} {model.text(3)}".strip(),
-        opset=_opsets(model),
-        nodes=read_nodes(graph),
+        opset=opset,
+        nodes=nodes,
         initializers=initializers,
         inputs=inputs,
         outputs=outputs,
         value_types=read_value_types(graph),
         metadata_props=properties,
-        document=parse_document(properties[ONNX_PROPERTY].encode("utf-8"), name=name) if ONNX_PROPERTY in properties else None,
+        document=_document(properties, name),
+        covered=tuple(_without_document(data, name)),
     )
 
 
 def with_document(data: bytes, document: ModelDocument, *, name: str | None = None) -> bytes:
-    """The same file with the document replaced: all other fields copied byte for byte, the new property at the end.
+    """The same file with the document replaced: all other fields copied byte for byte, document and checksum at the end.
 
-    Raises ModelFileError when `data` isn't a sound .onnx file or the result is more than protobuf allows.
+    Raises ModelFileError when `data` isn't a sound .onnx file, isn't the one whose weights the document describes, or the
+    result is more than protobuf allows.
     """
     name, view = open_source(data, name=name)
-    read_onnx(view, name=name)
-    kept = [view[start:end] for opening, start, content, end in spans(view, 0, len(view), name=name) if not _is_document(view, opening, content, end, name)]
-    entry = encoded_field(1, ONNX_PROPERTY.encode("utf-8")) + encoded_field(2, document.to_json().encode("utf-8"))
-    changed = b"".join([*kept, encoded_field(_PROPERTIES, entry)])
+    weights_are_verified(document, read_onnx(view, name=name).covered, name=name)
+    text = document.to_json().encode("utf-8")
+    changed = b"".join([*_without_document(view, name), _property(ONNX_PROPERTY, text), _property(ONNX_CHECKSUM, digest([text]).encode())])
     if len(changed) > _MAX_FILE_BYTES:
         raise ModelFileError(f"{name}: {len(changed)} bytes with the document; an .onnx file holds at most {_MAX_FILE_BYTES}")
     return changed
@@ -163,6 +199,16 @@ def _opsets(model: Message) -> dict[str, int]:
     return {"" if domain == "ai.onnx" else domain: version for domain, version in found}
 
 
+def _check_opset(nodes: Sequence[OnnxNode], opset: Mapping[str, int], name: str) -> None:
+    """Each domain that is used must be declared with a version that can be meant."""
+    for domain in {"" if node.domain == "ai.onnx" else node.domain for node in nodes}:
+        if not 1 <= opset.get(domain, 0) <= _LARGEST_OPSET:
+            found = f"version {opset[domain]}" if domain in opset else "nothing"
+            raise ModelFileError(
+                f"{name}: declares {found} for the operators of the domain {domain or 'ai.onnx'!r}; expected an operator set from 1 to {_LARGEST_OPSET}"
+            )
+
+
 def _properties(model: Message, name: str) -> dict[str, str]:
     properties: dict[str, str] = {}
     for item in model.messages(_PROPERTIES, limit=_MAX_PROPERTIES):
@@ -173,5 +219,23 @@ def _properties(model: Message, name: str) -> dict[str, str]:
     return properties
 
 
-def _is_document(data: memoryview, opening: int, content: int, end: int, name: str) -> bool:
-    return opening == tag(_PROPERTIES, DELIMITED) and Message(data, content, end, name=name).text(1) == ONNX_PROPERTY
+def _document(properties: Mapping[str, str], name: str) -> ModelDocument | None:
+    """The document, once its checksum, if there is one, is seen to fit."""
+    text, checksum = properties.get(ONNX_PROPERTY), properties.get(ONNX_CHECKSUM)
+    if checksum is not None and (text is None or digest([text.encode("utf-8")]) != checksum):
+        raise ModelFileError(f"{name}: its document {ONNX_PROPERTY!r} is {'missing' if text is None else 'damaged'}, as {ONNX_CHECKSUM!r} shows; get it again")
+    return None if text is None else parse_document(text.encode("utf-8"), name=name)
+
+
+def _property(key: str, value: bytes) -> bytes:
+    return encoded_field(_PROPERTIES, encoded_field(1, key.encode("utf-8")) + encoded_field(2, value))
+
+
+def _without_document(data: memoryview, name: str) -> list[memoryview]:
+    """The file's fields but for document and checksum; neighbours in one piece."""
+    kept, begin = [], 0
+    for opening, start, content, end in spans(data, 0, len(data), name=name):
+        if opening == tag(_PROPERTIES, DELIMITED) and Message(data, content, end, name=name).text(1) in (ONNX_PROPERTY, ONNX_CHECKSUM):
+            kept.append(data[begin:start])
+            begin = end
+    return [*kept, data[begin:]]

@@ -6,15 +6,17 @@ Source of the slot numbers: schema.fbs of TensorFlow Lite / LiteRT, version 3 (a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from edge_effnet.errors import ModelFileError
 from edge_effnet.formats.flatbuffer import INT8, INT32, UINT32, UINT64, FlatBuffer, Table
+from edge_effnet.formats.integrity import weights_are_verified
 from edge_effnet.formats.packed import PackedFiles, packed_files, read_packed
 from edge_effnet.formats.records import SHOWN, TensorFacts
 from edge_effnet.formats.source import ModelSource, open_source
+from edge_effnet.formats.tflite_rules import RULES
 from edge_effnet.formats.tflite_schema import CUSTOM, IDENTIFIER, OPERATORS, OPTIONS, SCHEMA_VERSION, Option
 from edge_effnet.formats.tflite_tensors import TfliteTensor, read_tensor
 from edge_effnet.metadata import ModelDocument
@@ -44,7 +46,8 @@ class TfliteOperator:
 class TfliteFile:
     """A `.tflite` file's first subgraph. `inputs` and `outputs` are tensor indices; `metadata`: name → bytes.
 
-    labels: from the document, otherwise from the packed label file; None without either.
+    labels: from the document, otherwise from the packed label file; None without either. covered: the bytes that
+    `weights_sha256` of the document is about, all of those before the packed files.
     """
 
     name: str
@@ -58,6 +61,7 @@ class TfliteFile:
     metadata: Mapping[str, memoryview]
     document: ModelDocument | None
     labels: tuple[str, ...] | None
+    covered: tuple[memoryview, ...]
 
     @property
     def format(self) -> str:
@@ -73,6 +77,11 @@ class TfliteFile:
     def output(self) -> TensorFacts:
         """The first output."""
         return self.tensors[self.outputs[0]].facts()
+
+    @property
+    def understood(self) -> bool:
+        """Whether rules check every operator and tensor; otherwise an engine sees what this reader can't judge."""
+        return self.subgraphs == 1 and all(step.code in RULES for step in self.operators) and not any(tensor.sparse for tensor in self.tensors)
 
     @property
     def weight_bytes(self) -> int:
@@ -101,10 +110,11 @@ def with_document(data: bytes, document: ModelDocument, *, name: str | None = No
     """The same file with the packed document and labels replaced; the model's bytes and other packed files stay.
 
     A document without labels leaves the label file as it is, since the model's own metadata refer to it.
-    Raises ModelFileError when `data` isn't a sound .tflite file.
+    Raises ModelFileError when `data` isn't a sound .tflite file, or not the one whose weights the document describes.
     """
     name, view = open_source(data, name=name)
-    packed = _read(name, view)[1]
+    file, packed = _read(name, view)
+    weights_are_verified(document, file.covered, name=name)
     return bytes(view[: packed.start]) + packed_files(document, packed.files)
 
 
@@ -115,20 +125,31 @@ def _read(name: str, data: memoryview) -> tuple[TfliteFile, PackedFiles]:
     subgraphs = model.tables(2, limit=_MAX_SUBGRAPHS)
     if not subgraphs:
         raise ModelFileError(f"{name}: holds no subgraph; expected a model with at least one")
-    graph = subgraphs[0]
-    tensors = tuple(read_tensor(table, index, views, name) for index, table in enumerate(graph.tables(0, limit=_MAX_TENSORS)))
-    inputs, outputs = (_indices(graph, slot, len(tensors), f"{name}: the model's {what}") for slot, what in ((1, "inputs"), (2, "outputs")))
+    codes = [_code(table) for table in model.tables(1, limit=_MAX_CODES)]
+    first, *_ = [_subgraph(graph, codes, views, buffer) for graph in subgraphs]
+    tensors, operators, inputs, outputs = first
     if not inputs or not outputs:
         raise ModelFileError(f"{name}: {len(inputs)} inputs and {len(outputs)} outputs; expected at least one of each")
-    operators = _operators(model, graph, len(tensors), buffer)
     _check_signatures(model, len(tensors), len(subgraphs), name)
     metadata = _metadata(model, views, name)
     description = model.string(3)
     packed = read_packed(data, name=name, flatbuffer_end=buffer.end)
     document = packed.document(name)
     labels = document.labels if document is not None and document.labels is not None else packed.labels()
-    file = TfliteFile(name, len(data), description, tensors, operators, inputs, outputs, len(subgraphs), metadata, document, labels)
+    covered = (data[: packed.start],)
+    file = TfliteFile(name, len(data), description, tensors, operators, inputs, outputs, len(subgraphs), metadata, document, labels, covered)
     return file, packed
+
+
+_Subgraph: TypeAlias = "tuple[tuple[TfliteTensor, ...], tuple[TfliteOperator, ...], tuple[int, ...], tuple[int, ...]]"
+
+
+def _subgraph(graph: Table, codes: Sequence[tuple[str, int]], views: Sequence[memoryview | None], buffer: FlatBuffer) -> _Subgraph:
+    """Tensors, operators, inputs and outputs."""
+    tensors = tuple(read_tensor(table, index, views, buffer.name) for index, table in enumerate(graph.tables(0, limit=_MAX_TENSORS)))
+    inputs, outputs = (_indices(graph, slot, len(tensors), f"{buffer.name}: the model's {what}") for slot, what in ((1, "inputs"), (2, "outputs")))
+    operators = _operators(codes, graph, len(tensors), buffer)
+    return tensors, operators, inputs, outputs
 
 
 def _model(buffer: FlatBuffer) -> Table:
@@ -169,8 +190,7 @@ def _indices(table: Table, slot: int, count: int, what: str, *, lowest: int = 0)
     return indices
 
 
-def _operators(model: Table, graph: Table, tensors: int, buffer: FlatBuffer) -> tuple[TfliteOperator, ...]:
-    codes = [_code(table) for table in model.tables(1, limit=_MAX_CODES)]
+def _operators(codes: Sequence[tuple[str, int]], graph: Table, tensors: int, buffer: FlatBuffer) -> tuple[TfliteOperator, ...]:
     operators = []
     for index, table in enumerate(graph.tables(3, limit=_MAX_OPERATORS)):
         where = f"{buffer.name}: operator {index}"
@@ -181,10 +201,23 @@ def _operators(model: Table, graph: Table, tensors: int, buffer: FlatBuffer) -> 
         where = f"{where} ({code:.{SHOWN}})"
         inputs = _indices(table, 1, tensors, f"{where}: its inputs", lowest=_NO_TENSOR)
         outputs = _indices(table, 2, tensors, f"{where}: its outputs")
+        _check_rarely_used(table, tensors, where)
         if table.has(9):
             _outside(table.scalar(9, UINT64), table.scalar(10, UINT64), buffer, f"options of operator {index}")
         operators.append(TfliteOperator(code, version, inputs, outputs, _options(table, code, where)))
     return tuple(operators)
+
+
+def _check_rarely_used(table: Table, tensors: int, where: str) -> None:
+    """Fields that no classifier needs but an engine reads: options of a custom operator, variables, intermediate tensors."""
+    if table.has(5):
+        table.raw(5)
+    if table.has(7):
+        table.raw(7)
+    if table.has(8):
+        _indices(table, 8, tensors, f"{where}: its intermediates")
+    if table.has(11):
+        table.union(11)
 
 
 def _code(table: Table) -> tuple[str, int]:
@@ -195,10 +228,10 @@ def _code(table: Table) -> tuple[str, int]:
 
 
 def _options(table: Table, code: str, where: str) -> dict[str, Any]:
+    kind, options = table.union(3)
     expected = OPTIONS.get(code)
     if expected is None or not expected.options:
         return {}
-    kind, options = table.union(3)
     if options is not None and kind != expected.kind:
         raise ModelFileError(f"{where} has options of kind {kind}; expected {expected.kind}")
     return {option.name: _option(options, option, where) for option in expected.options}

@@ -81,6 +81,8 @@ def read_tensor(table: Table, index: int, buffers: Sequence[memoryview | None], 
     scales, zero_points, axis = _quantization(table.table(4), shape, dtype, where)
     if table.scalar(10, UINT32):
         raise ModelFileError(f"{where} has its values in another file; expected a self-contained file")
+    if table.has(9):
+        raise ModelFileError(f"{where} holds tensors of its own; expected a plain one")
     buffer = table.scalar(2, UINT32)
     sparse = table.has(6)
     data = _data(buffer, buffers, where)
@@ -125,6 +127,11 @@ def _quantization(table: Table | None, shape: tuple[int, ...], dtype: str, where
     """(scales, zero points, axis); without both scales and zero points a tensor isn't quantized, as LiteRT sees it."""
     if table is None:
         return _NO_SCALES, _NO_ZERO_POINTS, 0
+    for slot in (0, 1):  # smallest and largest value seen: not used here, but read by engines
+        if table.has(slot):
+            table.numbers(slot, _FLOAT32)
+    if table.has(5):
+        raise ModelFileError(f"{where} is quantized in a way of its own (kind {table.union(4)[0]}); expected scales and zero points")
     scales, zero_points = table.numbers(2, _FLOAT32), table.numbers(3, _INT64)
     if not len(scales) or not len(zero_points):
         return _NO_SCALES, _NO_ZERO_POINTS, 0

@@ -131,7 +131,7 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from edge_effnet.cli import main
 class Telling:
-    def read(self):
+    def read(self, _size):
         print("ready", flush=True)
         return sys.__stdin__.buffer.read()
 class Stdin:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from edge_effnet.errors import ModelFileError
 from edge_effnet.formats.onnx import OnnxFile, looks_like_onnx, read_onnx, with_document
 from edge_effnet.formats.onnx_graph import DATA_TYPES, OnnxInitializer
 from edge_effnet.formats.protobuf import encoded_field
-from edge_effnet.metadata import ONNX_PROPERTY
+from edge_effnet.metadata import ONNX_CHECKSUM, ONNX_PROPERTY
 
 from .conftest import CLASSES, SIZE, make_document, make_onnx_model
 from .mutants import mutations, survives, truncations
@@ -227,7 +228,8 @@ def test_with_document_copies_all_else(onnx_bytes: bytes) -> None:
     document = replace(make_document(), accuracy={"top1": 0.5})
     data = with_document(onnx_bytes, document)
     before, after = onnx.load_from_string(onnx_bytes), onnx.load_from_string(data)
-    assert {item.key: item.value for item in after.metadata_props} == {"other": "kept", ONNX_PROPERTY: document.to_json()}
+    checksum = hashlib.sha256(document.to_json().encode()).hexdigest()
+    assert {item.key: item.value for item in after.metadata_props} == {"other": "kept", ONNX_PROPERTY: document.to_json(), ONNX_CHECKSUM: checksum}
     for model in (before, after):
         model.ClearField("metadata_props")
     assert before == after
@@ -278,3 +280,24 @@ def test_mutants_read_or_are_refused() -> None:
         structure[at : at + len(item.raw_data)] = at < 0
     refused = [not survives(_everything, damaged) for damaged in mutations(data, 600, seed=5, places=np.flatnonzero(structure).tolist())]
     assert 100 < sum(refused) < 600
+
+
+@pytest.mark.parametrize(
+    ("opsets", "message"),
+    [
+        ([("com.microsoft", 1)], "declares nothing for the operators of the domain 'ai.onnx'; expected an operator set from 1 to 1000"),
+        ([("", 0)], "declares version 0 for the operators of the domain 'ai.onnx'"),
+        ([("", 1 << 40)], "declares version 1099511627776"),
+        ([("ai.onnx", 17)], None),
+    ],
+)
+def test_the_operator_set_must_be_declared(opsets: list[tuple[str, int]], message: str | None) -> None:
+    model = make_onnx_model()
+    del model.opset_import[:]
+    for domain, version in opsets:
+        model.opset_import.add(domain=domain, version=version)
+    if message is None:
+        assert read_onnx(model.SerializeToString()).opset == {"": 17}
+        return
+    with pytest.raises(ModelFileError, match=message):
+        read_onnx(model.SerializeToString())
