@@ -98,3 +98,12 @@ def test_softmax(logits: list[float]) -> None:
 def test_softmax_of_known_values() -> None:
     np.testing.assert_allclose(softmax(np.log(np.array([1, 2, 7], np.float32))), [0.1, 0.2, 0.7], rtol=1e-6)
     assert softmax(np.array([3e38, -3e38], np.float32)).tolist() == [1.0, 0.0]
+
+
+def test_the_ends_of_int8_and_the_default_zero_point() -> None:
+    """Written out, since other tests would shift with them."""
+    params = QuantParams(0.5, 3)
+    assert (params.low, params.high) == (0.5 * (-128 - 3), 0.5 * (127 - 3))
+    assert dequantize(np.array([5], np.int8), 2.0).tolist() == [10.0]
+    assert quantize([5.0], 2.5).tolist() == [2]
+    assert (params_for_range(-255.0, 0.0).zero_point, params_for_range(0.0, 255.0).zero_point) == (127, -128)

@@ -13,6 +13,7 @@ from PIL import Image
 from support.photos import synthetic_photo
 
 from edge_effnet import Preprocessing
+from edge_effnet import preprocessing as preprocessing_module
 from edge_effnet.decoding import read_photo
 from edge_effnet.errors import UsageError
 from edge_effnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, resize_and_crop, resize_for_crop_pct
@@ -192,3 +193,21 @@ def test_a_document_with_wrong_values(change: dict[str, Any]) -> None:
         Preprocessing.from_dict({**Preprocessing(32, 32).to_dict(), **change})
     with pytest.raises(UsageError, match="preprocessing: 'mean' in "):
         Preprocessing.from_dict({"resize": 32, "crop": 32, "interpolation": "bicubic"})
+
+
+def test_the_published_statistics() -> None:
+    """torchvision's and timm's; a checkpoint's training depends on every digit."""
+    assert IMAGENET_MEAN == (0.485, 0.456, 0.406)
+    assert IMAGENET_STD == (0.229, 0.224, 0.225)
+    assert preprocessing_module.HALF == (0.5, 0.5, 0.5)
+
+
+def test_the_largest_input_that_statistics_may_make() -> None:
+    Preprocessing(8, 8, std=(1e-6, 1.0, 1.0), mean=(0.0, 0.0, 0.0))
+    with pytest.raises(UsageError, match="make inputs above"):
+        Preprocessing(8, 8, std=(0.99e-6, 1.0, 1.0), mean=(0.0, 0.0, 0.0))
+
+
+def test_preprocessing_can_not_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        Preprocessing(8, 8).crop = 4  # type: ignore[misc]

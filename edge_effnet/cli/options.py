@@ -129,7 +129,12 @@ def without_engine_banner() -> Iterator[None]:
             os.dup2(kept, 2)
             os.close(kept)
             caught.seek(0)
-            os.write(2, b"".join(line for line in caught if not line.startswith(b"INFO:")))
+            os.write(2, b"".join(line for line in caught if not _is_chatter(line)))
+
+
+def _is_chatter(line: bytes) -> bool:
+    """LiteRT's banner, and what 2.0 logs while it starts ("I0000 00:00:17… port.cc:153] …")."""
+    return line.startswith((b"INFO:", b"WARNING: All log messages before absl")) or (line[:1] == b"I" and line[1:5].isdigit() and b".cc:" in line)
 
 
 def _unnamed_file() -> BinaryIO:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 from support import foreign
 
+from edge_effnet.cli.options import without_engine_banner
 from edge_effnet.decoding import read_photo
 
 from .conftest import PHOTOS, Run, is_one_error
@@ -167,3 +169,20 @@ def test_names_that_are_no_text_are_printed_all_the_same(tmp_path: Path) -> None
         done = subprocess.run(command, capture_output=True, timeout=60, check=False, env=environment)
         assert done.returncode == 0, done.stderr
         assert b"cat" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        (b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n", False),
+        (b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n", False),
+        (b"I0000 00:00:1795305074.315220   15684 port.cc:153] oneDNN custom operations are on.\n", False),
+        (b"ERROR: something\n", True),
+        (b"E0000 00:00:1795305074.315220   15684 port.cc:153] an error\n", True),
+        (b"Image\n", True),
+    ],
+)
+def test_the_engines_chatter_is_kept_off_standard_error(capfd: pytest.CaptureFixture[str], line: bytes, kept: bool) -> None:
+    with without_engine_banner():
+        os.write(2, line)
+    assert capfd.readouterr().err == (line.decode() if kept else "")
