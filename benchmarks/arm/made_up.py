@@ -18,16 +18,19 @@ from edge_effnet.exporters.tflite import emit_tflite
 from edge_effnet.graph import FloatArray, Graph
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.quantization.calibration import draw_calibration_set
+from edge_effnet.quantization.gates import rescale_gate
 from edge_effnet.quantization.lanes import LaneChoice, split_lanes
 from edge_effnet.quantization.pipeline import quantize
 from edge_effnet.quantization.recipe import PLAIN
+from edge_effnet.quantization.swishes import rescale_swish
 from edge_effnet.variants import VARIANTS
 
 _CLASSES = 1000
-#: The default recipe's lanes follow the weights; here every second block has them, so that no rounding moves the count.
-_LANES_EVERY = 2
-#: Channels of the wide lane.
-_WIDE = 8
+#: What the default recipe did to a trained B0, fixed here so that no rounding moves the count: channels of the wide lane …
+_WIDE = {"blocks.0": 16, "blocks.3": 16, "blocks.8": 16, "blocks.15": 128}
+#: … equalised swishes, and products whose gates are rescaled.
+_SWISHES = ("blocks.0.depthwise.swish.lane1", "blocks.3.depthwise.swish.lane0", "blocks.15.depthwise.swish.lane0")
+_PRODUCTS = ("blocks.0.se.scale.lane0", "blocks.1.se.scale", "blocks.3.se.scale.lane1", "blocks.8.se.scale.lane1", "blocks.15.se.scale.lane1")
 
 
 def made_up_b0(photos: Sequence[Path]) -> bytes:
@@ -41,15 +44,18 @@ def made_up_b0(photos: Sequence[Path]) -> bytes:
 
 
 def made_up_graph() -> Graph:
-    """The float network, split."""
+    """The float network, split and rescaled."""
     size = DIALECTS["timm"].native_image_size(VARIANTS["b0"])
-    return _with_lanes(build_graph(identify(load_checkpoint(_state()), source="timm"), image_size=size, built_for=size))
-
-
-def _with_lanes(graph: Graph) -> Graph:
-    for block in find_blocks(graph)[::_LANES_EVERY]:
-        channels = np.arange(block.channels)
-        graph = split_lanes(graph, LaneChoice(block.name, channels[:_WIDE], channels[_WIDE:], gain=0.0))
+    graph = build_graph(identify(load_checkpoint(_state()), source="timm"), image_size=size, built_for=size)
+    for block in find_blocks(graph):
+        if block.name in _WIDE:
+            lanes = tuple(np.split(np.arange(block.channels), [_WIDE[block.name]]))
+            graph = split_lanes(graph, LaneChoice(block.name, lanes, gain=0.0))
+    shapes = graph.shapes()
+    for swish in _SWISHES:
+        graph = rescale_swish(graph, swish, np.full(shapes[swish][3], 2.0))
+    for product in _PRODUCTS:
+        graph = rescale_gate(graph, product, np.full(shapes[product][3], 0.5))
     return graph
 
 
