@@ -14,6 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edge_effnet.errors import ModelFileError
 from edge_effnet.formats import read_tflite, with_document
+from edge_effnet.formats.integrity import digest
 
 _NAME = b"integers"
 
@@ -31,7 +32,8 @@ def integer_part(content: bytes) -> bytes:
     model.metadata, model.signatureDefs = [], None
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), b"TFL3")
-    return with_document(bytes(builder.Output()), replace(document, num_classes=values, labels=None))
+    cut = bytes(builder.Output())
+    return with_document(cut, replace(document, num_classes=values, labels=None, weights_sha256=digest(read_tflite(cut).covered)))
 
 
 def _cut(model: Any) -> int:
