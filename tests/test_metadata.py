@@ -98,3 +98,18 @@ def test_broken_documents(text: str | bytes, message: str) -> None:
     with pytest.raises(ModelFileError, match=message) as caught:
         ModelDocument.from_json(text)
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(("value", "fits"), [(0, False), (1, True), (1_000_000, True), (1_000_001, False)])
+def test_the_ends_of_what_sizes_may_be(value: int, fits: bool) -> None:
+    content = ModelDocument("b0", 8, 2, None, Preprocessing(8, 8), "fp32", {}).to_dict() | {"image_size": value}
+    if fits:
+        assert ModelDocument.from_json(json.dumps(content)).image_size == value
+        return
+    with pytest.raises(ModelFileError, match=f"has image_size = {value}; expected 1 to 1,000,000"):
+        ModelDocument.from_json(json.dumps(content))
+
+
+def test_a_document_can_not_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        ModelDocument("b0", 8, 2, None, Preprocessing(8, 8), "fp32", {}).variant = "b1"  # type: ignore[misc]

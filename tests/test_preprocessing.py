@@ -14,7 +14,7 @@ from support.photos import synthetic_photo
 
 from edge_effnet import Preprocessing
 from edge_effnet import preprocessing as preprocessing_module
-from edge_effnet.decoding import read_photo
+from edge_effnet.decoding import Photo, read_photo
 from edge_effnet.errors import UsageError
 from edge_effnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, resize_and_crop, resize_for_crop_pct
 
@@ -211,3 +211,13 @@ def test_the_largest_input_that_statistics_may_make() -> None:
 def test_preprocessing_can_not_be_changed() -> None:
     with pytest.raises(AttributeError):
         Preprocessing(8, 8).crop = 4  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("extent", [(0, 0, 60, 48), (4, 0, 64, 48), (0, 3, 60, 51), (5, 2, 65, 50)])
+def test_a_photo_that_begins_inside_its_image(extent: tuple[int, int, int, int]) -> None:
+    """As a reduced JPEG that was turned: the same as the part of the image that is the photo, at most one level apart."""
+    image = synthetic_photo(4, 66, 52)
+    part = image.crop(extent)
+    found = Preprocessing(24, 20).quick_pixels(Photo(image, (120, 96), tuple(map(float, extent))))  # type: ignore[arg-type]
+    expected = Preprocessing(24, 20).quick_pixels(Photo(part, (120, 96), (0.0, 0.0, 60.0, 48.0)))
+    assert np.abs(found.astype(int) - expected).max() <= 1

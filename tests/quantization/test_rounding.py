@@ -150,3 +150,13 @@ def test_biases_fit_32_bits_and_scales_are_never_zero(weight: float, bias: float
     assert (scales > 0).all()
     assert np.isfinite(scales).all()
     assert (np.abs(node.bias) / (scales * input_scale) <= 2**29 * (1 + 1e-6)).all()
+
+
+def test_channels_without_weights_take_the_largest_scale() -> None:
+    """Exactly zero, and 1e-12 of the largest; a layer of zeros gets 1, so that nothing is divided by 0."""
+    weight = np.zeros((4, 1, 1, 2), np.float32)
+    weight[0], weight[1], weight[2] = 127.0, 127e-12, 127e-10
+    node = Conv2D("x", ("i",), weight, np.zeros(4, np.float32))
+    assert weight_scales(node, 1.0).tolist() == pytest.approx([1.0, 1.0, 1e-10, 1.0], rel=1e-6)
+    zeros = Conv2D("x", ("i",), np.zeros((2, 1, 1, 2), np.float32), np.zeros(2, np.float32))
+    assert weight_scales(zeros, 1.0).tolist() == [1.0, 1.0]
