@@ -160,3 +160,13 @@ def test_channels_without_weights_take_the_largest_scale() -> None:
     assert weight_scales(node, 1.0).tolist() == pytest.approx([1.0, 1.0, 1e-10, 1.0], rel=1e-6)
     zeros = Conv2D("x", ("i",), np.zeros((2, 1, 1, 2), np.float32), np.zeros(2, np.float32))
     assert weight_scales(zeros, 1.0).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_no_weight_is_moved_past_127(sign: int) -> None:
+    """Inputs that vary as one would have the first weight make up for the others, up to 128, which int8 turns into −128."""
+    weight = sign * np.array([[127.0, 0.49, 0.49]], np.float32)
+    node = Dense("n", ("x",), weight, np.zeros(1, np.float32))
+    found = round_for_output(node, np.ones(1, np.float32), InputMoments(np.zeros((1, 3)), np.ones((1, 3, 3)))).values
+    assert int(found[0, 0]) == sign * 127
+    assert int(found.astype(int).sum()) == sign * 128
