@@ -140,7 +140,7 @@ def measure_frames(classifier: Classifier, plain: PlainPath, photo: Path, *, run
     calls = [lambda: ours(classifier, frame, bgr=bgr), lambda: plain.classify(frame, bgr=bgr)]
     found = in_turn(calls, runs=runs, warm_up=_WARM_UP)
     times = [[total - inference for _, total, inference in outcomes] for outcomes in found]
-    return {**_row(f"{_FRAME[0]}×{_FRAME[1]} frame, {'BGR' if bgr else 'RGB'}, all but the network", times), "runs": runs}
+    return {**_row(f"{_FRAME[0]}×{_FRAME[1]} frame, {'BGR' if bgr else 'RGB'}, {classifier.decoding}, all but the network", times), "runs": runs}
 
 
 def measure_cold(classifier: Classifier, model: Path, photo: Path, *, runs: int, mediapipe_python: str | None) -> list[Row]:
@@ -203,11 +203,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """All rows, with the machine they were measured on."""
     photos = list(expand_sources(arguments.photos))
     model = Path(arguments.model)
-    with Classifier(model, threads=arguments.threads) as classifier:
+    with Classifier(model, threads=arguments.threads) as classifier, Classifier(model, threads=arguments.threads, decoding="quick") as quick:
         plain = PlainPath(model, classifier)
         rows = [
             measure_files(classifier, plain, photos, runs=arguments.runs),
-            *(measure_frames(classifier, plain, photos[0], runs=_FRAME_RUNS, bgr=bgr) for bgr in (False, True)),
+            *(measure_frames(chosen, plain, photos[0], runs=_FRAME_RUNS, bgr=bgr) for chosen in (classifier, quick) for bgr in (False, True)),
             *measure_cold(classifier, model, photos[0], runs=_COLD_RUNS, mediapipe_python=arguments.mediapipe_python),
         ]
         what = {"model": model.name, "engine": classifier.engine_version, "threads": classifier.threads, "edge_effnet": __version__}

@@ -53,8 +53,9 @@ class Classifier:
     "numpy".
     threads: of the engine; None takes the cores there are, at most 4. labels: instead of the file's. preprocessing:
     instead of the file's, and needed for files of other makers. decoding: "scaled" decodes large JPEGs at 1/2, 1/4 or 1/8,
-    to no less than twice the side they are resized to, and computes the crop alone; "full" computes every pixel as training
-    did. Large JPEGs come out 0.2 of 255 levels apart on average (at most 4 in the photos measured), others at most 1.
+    to no less than twice the side they are resized to; "full" decodes them whole, as training did; "quick" is "scaled" and
+    computes the crop alone, for frames that must keep up. Large JPEGs come out 0.2 of 255 levels apart on average (at most 4
+    in the photos measured), with "quick" others at most 1; without it they are the same as in training to the bit.
     image_rules: which formats and sizes of photos are decoded. sha256: what `sha256sum` prints for the model file; another
     file is refused. probe: whether the file is first run in a process of its own, which a file that crashes the engine
     takes along instead of this one (0.2 s): "auto" does so for files whose weights no SHA-256 vouches for, and for those
@@ -89,8 +90,8 @@ class Classifier:
         self.threads = default_threads() if threads is None else threads
         if self.threads < 1:
             raise UsageError(f"threads is {threads}; expected at least 1")
-        if decoding not in ("scaled", "full"):
-            raise UsageError(f"decoding is {decoding!r}; expected scaled or full")
+        if decoding not in get_args(Decoding):
+            raise UsageError(f"decoding is {decoding!r}; expected one of {', '.join(get_args(Decoding))}")
         self.decoding: Decoding = decoding
         self.image_rules = image_rules
         self._busy = threading.Lock()
@@ -202,10 +203,11 @@ class Classifier:
 
     @property
     def _shortest(self) -> int | None:
-        return _SPARE * self.preprocessing.resize if self.decoding == "scaled" else None
+        return None if self.decoding == "full" else _SPARE * self.preprocessing.resize
 
     def _pixels(self, photo: Photo) -> npt.NDArray[np.uint8]:
-        return self.preprocessing.quick_pixels(photo) if self.decoding == "scaled" else self.preprocessing.pixels(photo.image)
+        quick = self.decoding == "quick" or photo.image.size != photo.size
+        return self.preprocessing.quick_pixels(photo) if quick else self.preprocessing.pixels(photo.image)
 
     def _opened(self) -> Session:
         if self._session is None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8]"
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
-Decoding: TypeAlias = Literal["scaled", "full"]
+Decoding: TypeAlias = Literal["scaled", "full", "quick"]
 
 #: Formats PIL may try; anything else is refused before a decoder sees it.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")

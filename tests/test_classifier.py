@@ -17,6 +17,7 @@ from support.photos import synthetic_photo
 
 from edge_effnet import Classifier, Prediction, Preprocessing
 from edge_effnet.classifier import BUNDLED_MODEL, default_threads
+from edge_effnet.decoding import decode
 from edge_effnet.errors import EngineError, ImageError, ModelFileError, UsageError
 from edge_effnet.formats import with_document
 
@@ -102,9 +103,25 @@ def test_large_jpegs_are_decoded_scaled_unless_told_otherwise(bundled: Classifie
         assert pickle.loads(pickle.dumps(full)).decoding == "full"
 
 
+def test_photos_that_are_not_reduced_are_computed_as_in_training(bundled: Classifier) -> None:
+    with Classifier(threads=1, decoding="full") as full:
+        for name in ("astronaut", "chelsea"):
+            path = PHOTOS / f"{name}.jpg"
+            with Image.open(path) as image:
+                np.testing.assert_array_equal(bundled.preprocessing.pixels(image.convert("RGB")), full.preprocessing.pixels(decode(path)))
+            np.testing.assert_array_equal(bundled.logits(path), full.logits(path))
+
+
+def test_quick_is_almost_the_same() -> None:
+    frame = np.asarray(Image.open(PHOTOS / "coffee.jpg").convert("RGB"))
+    with Classifier(threads=1) as exact, Classifier(threads=1, decoding="quick") as quick:
+        assert np.abs(exact.scores(frame) - quick.scores(frame)).max() < 0.02
+        np.testing.assert_array_equal(quick.logits(frame), quick.logits(np.ascontiguousarray(frame[:, :, ::-1]), channels="bgr"))
+
+
 def test_an_unknown_decoding() -> None:
-    with pytest.raises(UsageError, match="decoding is 'quick'; expected scaled or full"):
-        Classifier(decoding="quick")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="decoding is 'fast'; expected one of scaled, full, quick"):
+        Classifier(decoding="fast")  # type: ignore[arg-type]
 
 
 def test_top_k_threshold_and_lists(bundled: Classifier) -> None:

@@ -83,6 +83,7 @@ def _add_web(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--web-open", action="store_true", help="let everyone who reaches the port watch, without a token")
     group.add_argument("--web-name", type=names, default=[], metavar="NAME,…", help="further host names under which the page is reached")
     group.add_argument("--web-fps", type=_rate_number, default=10.0, metavar="F", help="most pictures a second on the page (default 10)")
+    parser.set_defaults(decoding="quick")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -49,7 +49,7 @@ def add_preprocessing_options(parser: argparse.ArgumentParser) -> None:
 def add_decoding_option(parser: argparse.ArgumentParser) -> None:
     """--full-decode."""
     parser.add_argument(
-        "--full-decode", dest="decoding", action="store_const", const="full", default="scaled", help="decode large JPEGs in full, and resize all of each photo"
+        "--full-decode", dest="decoding", action="store_const", const="full", default="scaled", help="decode large JPEGs in full, as training did"
     )
 
 
