@@ -20,7 +20,7 @@ WAYS: Mapping[str, str] = MappingProxyType(
         "plain": "plain int8: mean of per-image min/max, nearest rounding",
         "ranges": "+ ranges of least mean squared error",
         "channel-weights": "+ channels weighed by their effect on the logits",
-        "equalisation": "+ bottleneck channels equalised",
+        "equalisation": "+ bottlenecks, gates and swishes equalised",
         "lanes": "+ two lanes where they pay",
         "rounding": "+ rounding for the layer's output",
         "bias-weights": "+ bias correction of the weights' error",
