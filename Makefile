@@ -12,7 +12,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/edge-effnet predict examples/photos/chelsea.jpg
 
 test: $(VENV)/.all
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 # The gates of .ci/run: 95 % of the runtime, 90 % of everything, branches counted.
 coverage:
