@@ -169,7 +169,7 @@ def test_softmax_of_any_finite_logits_sums_to_one(logits: Any) -> None:
     found = softmax(logits)
     assert np.isfinite(found).all()
     assert float(found.sum()) == pytest.approx(1.0, abs=1e-5)
-    assert int(found.argmax()) == int(logits.argmax())
+    assert found[int(logits.argmax())] == found.max()  # logits closer than float32 shows in the scores tie
 
 
 @quick
