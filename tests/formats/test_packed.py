@@ -20,7 +20,7 @@ def _zip(files: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name), content, compress_type=method)
     return buffer.getvalue()
 
 
@@ -75,7 +75,7 @@ def test_labels_of_other_makers(files: dict[str, bytes], labels: tuple[str, ...]
 def test_offsets_counted_from_the_files_beginning() -> None:
     buffer = io.BytesIO(_FRONT)
     with zipfile.ZipFile(buffer, "a") as archive:
-        archive.writestr("a.txt", "x")
+        archive.writestr(zipfile.ZipInfo("a.txt"), "x")
     packed = _read(buffer.getvalue()[len(_FRONT) :])
     assert (packed.start, packed.labels()) == (len(_FRONT), ("x",))
 
