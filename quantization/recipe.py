@@ -16,7 +16,8 @@ BiasCorrection: TypeAlias = Literal["none", "weights", "weights-and-activations"
 class Recipe:
     """One way to quantize. The defaults are the best known; `PLAIN` is what converters commonly do.
 
-    ranges: "mse" weighs each channel's errors by what they do to the logits. rounding: "output" changes each layer's
+    ranges: "mse" weighs each channel's errors by what they do to the logits. equalise: brings the channels of
+    bottlenecks, of gates and of the noisiest swishes to one range. rounding: "output" changes each layer's
     output least. lanes: share of the expected logit noise that splitting a block must save to be done; None splits
     none. statistics_images, moments_images, sensitivity_images: how many of the photos each stage looks at.
     """
