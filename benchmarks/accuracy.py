@@ -21,6 +21,7 @@ from edge_effnet.benchmarks.accuracy_measure import (
     figures,
     load_network,
     make_reference,
+    measure_max_drop,
     measure_recipe,
     peer_arrays,
     rescaled,
@@ -131,6 +132,8 @@ def measure_way(task: Task, way: str) -> dict[str, Any]:
     """The figures of one way, or why it couldn't be measured."""
     if way in PEERS:
         return _measure_peer(task, way)
+    if way == "max-drop":
+        return measure_max_drop(task.network, task.fold, task.reference, images=task.images, seed=task.seed)
     network, recipe = task.network, ablation()[_RESCALED.get(way, way)]
     if way in _RESCALED:
         network = replace(network, graph=rescaled(network.graph, seed=task.seed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,17 +14,19 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.datasets import LabelledImage
-from edge_effnet.engines import open_session
+from edge_effnet.engines import Session, open_session
+from edge_effnet.errors import UsageError
 from edge_effnet.exporters.build import build_graph
 from edge_effnet.exporters.checkpoint import load_checkpoint
 from edge_effnet.exporters.identify import identify
+from edge_effnet.exporters.max_drop import HELD_OUT_PHOTOS, Candidate, keep_within
 from edge_effnet.exporters.order import order_channels
 from edge_effnet.exporters.tflite import emit_tflite
 from edge_effnet.graph import Conv2D, FloatArray, Graph
 from edge_effnet.images import find_images
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.preprocessing import Preprocessing, decode
-from edge_effnet.quantization.calibration import draw_calibration_set
+from edge_effnet.quantization.calibration import draw_calibration_set, draw_further
 from edge_effnet.quantization.equalisation import find_chains, rescale
 from edge_effnet.quantization.pipeline import quantize
 from edge_effnet.quantization.recipe import PLAIN, Recipe
@@ -33,6 +36,8 @@ T = TypeVar("T")
 #: Exponents of two by which `rescaled` multiplies channels: 1/32 to 32.
 _MOST_DOUBLINGS = 5
 _DECIMALS = 2
+#: What `--max-drop` is measured with; turns of timing, and runs in each.
+_MAX_DROP, _TURNS, _RUNS_A_TURN = 0.3, 40, 5
 
 
 def ablation() -> dict[str, Recipe]:
@@ -168,6 +173,51 @@ def measure_recipe(network: Network, fold: Fold, reference: Reference, recipe: R
     content = emit_tflite(quantized, replace(network.document, precision="int8"))
     found = figures(run_tflite(content, reference.pixels), reference)
     return {**asdict(found), "quantize_seconds": round(seconds, 1), "size_bytes": len(content)}
+
+
+def measure_max_drop(network: Network, fold: Fold, reference: Reference, *, images: int, seed: int) -> dict[str, Any]:
+    """Figures of the file that `export --max-drop 0.3` makes, and how many times the all-integer file's time it takes."""
+    photos = draw_calibration_set(fold.calibration, network.preprocessing, limit=images, seed=seed)
+    held_out = draw_further(photos, fold.calibration, limit=images, seed=seed, more=HELD_OUT_PHOTOS)
+    document = replace(network.document, precision="int8")
+    started = time.perf_counter()
+    quantized, trace = quantize(network.graph, photos, seed=seed)
+    candidate = Candidate(network.graph, quantized, trace, emit=lambda made: emit_tflite(made, document), ending=".tflite")
+    try:
+        mixed, said = keep_within(candidate, _MAX_DROP, photos=photos, held_out=held_out, labels=document.labels, progress=None)
+    except UsageError as error:
+        return {"not_measured": str(error)}
+    seconds = time.perf_counter() - started
+    integer, content = emit_tflite(quantized, document), emit_tflite(mixed, document)
+    found = figures(run_tflite(content, reference.pixels), reference)
+    ratio = round(time_ratio(content, integer, reference.pixels[0]), _DECIMALS)
+    return {**asdict(found), "quantize_seconds": round(seconds, 1), "size_bytes": len(content), "time_ratio": ratio, "said": said}
+
+
+def time_ratio(content: bytes, other: bytes, photo: npt.NDArray[np.uint8]) -> float:
+    """Median time of a file's inference over the other's, on one thread, by turns in this process."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        sessions = []
+        for number, data in enumerate((content, other)):
+            path = Path(folder) / f"{number}.tflite"
+            path.write_bytes(data)
+            sessions.append(open_session(path, file_format="tflite", engine="litert", threads=1))
+            stack.callback(sessions[-1].close)
+        ratios = []
+        for _ in range(_TURNS):
+            first, second = (_milliseconds(session, photo) for session in sessions)
+            ratios.append(first / second)
+    return float(np.median(ratios))
+
+
+def _milliseconds(session: Session, photo: npt.NDArray[np.uint8]) -> float:
+    """Median of a few runs; the first of a turn doesn't count, the other file has had the caches."""
+    times = []
+    for _ in range(_RUNS_A_TURN + 1):
+        started = time.perf_counter()
+        session.run(photo[None])
+        times.append(1000 * (time.perf_counter() - started))
+    return float(np.median(times[1:]))
 
 
 def run_tflite(content: bytes, photos: npt.NDArray[np.uint8] | Iterator[FloatArray]) -> FloatArray:

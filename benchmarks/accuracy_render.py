@@ -97,7 +97,9 @@ def _title(way: str, title: str, ways: Mapping[str, Any]) -> str:
     """A peer's row names its versions; a stage is only an addition to the row above where that one was measured."""
     if way in PEERS:
         return f"{title} ({ways[way]['versions']})"
-    stages = [stage for stage in WAYS if stage not in PEERS and stage not in _RESCALED]
+    if way == "max-drop":
+        return f"{title} ({ways[way]['time_ratio']:.2f} × the default's time)"
+    stages = [stage for stage in WAYS if stage not in PEERS and stage not in _RESCALED and stage != "max-drop"]
     before = stages[: stages.index(way)]
     if all(stage in ways for stage in before):
         return title

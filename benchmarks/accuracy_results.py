@@ -28,6 +28,7 @@ WAYS: Mapping[str, str] = MappingProxyType(
         "litert": "litert-torch + ai-edge-quantizer, static int8",
         "onnxruntime": "onnxruntime `quantize_static`, QDQ, its defaults (weights per tensor)",
         "openvino": "nncf + openvino",
+        "max-drop": "edge-effnet's `--max-drop 0.3`",
         "rescaled-default": "edge-effnet's default, of the rescaled network",
         "rescaled-plain": "plain int8, of the rescaled network",
     }

@@ -24,8 +24,8 @@ from edge_effnet.metadata import ModelDocument
 from edge_effnet.preprocessing import Interpolation, Preprocessing, Triple
 from edge_effnet.quantization.calibration import CalibrationSet, CalibrationSource, draw_calibration_set, draw_further
 from edge_effnet.quantization.headroom import check_headroom
-from edge_effnet.quantization.pipeline import Progress, QuantizationTrace, quantize, quantize_weights_only
-from edge_effnet.quantization.records import QuantizedGraph
+from edge_effnet.quantization.pipeline import QuantizationTrace, quantize, quantize_weights_only
+from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.version import __version__
 
 Precision: TypeAlias = Literal["fp32", "fp16", "int8", "weight-int8"]
@@ -71,7 +71,7 @@ def export(
     network's input, the variant's by default. padding_size: the size an efficientnet-pytorch model was built for.
     labels: names or the path of a file with one a line. calibration: photos for int8, a folder or a sequence.
     max_drop: points of accuracy that int8 may lose (of agreement with float, where the photos' folders are no labels);
-    blocks go back to float32 until it holds. report: a `.html` or `.json` file to write beside it, on what int8 did;
+    parts of blocks go back to float32 until it holds. report: a `.html` or `.json` file to write beside it, on what int8 did;
     measured on photos not calibrated on, before either file is written.
     The same arguments give the same bytes. Raises EdgeEffnetError's leaves; nothing is written then.
     """

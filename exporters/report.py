@@ -20,8 +20,8 @@ from edge_effnet.quantization.execute import execute
 from edge_effnet.quantization.held_out import Contestants, HeldOut, Logits, measure_held_out
 from edge_effnet.quantization.layers import layer_sqnr
 from edge_effnet.quantization.normalisation import network_input
-from edge_effnet.quantization.pipeline import Progress, QuantizationTrace
-from edge_effnet.quantization.records import QuantizedGraph
+from edge_effnet.quantization.pipeline import QuantizationTrace
+from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.quantization.report import QuantizationReport, Subject, make_report
 from edge_effnet.quantization.simulate import simulate
 

@@ -1,100 +1,182 @@
-"""Mixed precision: returning the insides of blocks to float32, most harm per microsecond first, until a target holds."""
+"""Mixed precision: returning parts of blocks to float32, most harm per microsecond first, until a target holds."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
-from edge_effnet.graph import Conv2D, DepthwiseConv2D, Graph, weighted
+from edge_effnet.graph import Conv2D, DepthwiseConv2D, Graph, Node, Swish
 from edge_effnet.numerics import QuantParams
-from edge_effnet.quantization.execute import execute
-from edge_effnet.quantization.records import QuantizedGraph
-from edge_effnet.quantization.simulate import simulate
+from edge_effnet.quantization.records import Progress, QuantizedGraph
 
-Inputs = Iterable[npt.NDArray[np.float32]]
-
-#: What float32 costs over int8, fitted to LiteRT on one x86 core with AVX-512 (B0: 11.2 against 5.6 ms): microseconds
-#: for each multiplication, and for each value of a tensor. Only ratios between blocks matter.
-_US_PER_MAC = 1.0e-5
-_US_PER_VALUE = 1.5e-4
+#: What float32 costs over int8, fitted to LiteRT on one x86 core with AVX-512 (47 parts of B0, 46 µs RMS of 60 to 700):
+#: microseconds for each multiplication, for each value of a swish, and for each value that changes its type at a border.
+#: Only ratios matter.
+_US_PER_MAC, _US_PER_DEPTHWISE_MAC, _US_PER_SWISH, _US_PER_CONVERSION = 1.2e-5, 0.9e-5, 2.0e-4, 0.8e-4
+#: Two parts side by side may cost less than one; a ratio needs more than nothing below the line.
+_LEAST_COST_US = 5.0
 
 
 @dataclass(frozen=True)
 class Island:
-    """Tensors that go back to float32 together: the inside of a block, or stem or head.
-
-    harm: logit noise power that rounding these tensors alone causes; cost_us: what float32 costs more.
-    """
+    """Tensors that go back to float32 together: a block's expansion, its depthwise convolution with what follows up to the
+    projection, the stem or the head."""
 
     name: str
     tensors: tuple[str, ...]
-    harm: float
-    cost_us: float
 
 
-def find_islands(graph: Graph, activations: Mapping[str, QuantParams], inputs: Callable[[], Inputs]) -> tuple[Island, ...]:
-    """All candidates, most harm per microsecond first; harms are simulated on the photos that `inputs` gives."""
+def find_islands(graph: Graph, activations: Mapping[str, QuantParams]) -> tuple[Island, ...]:
+    """All there are, in the graph's order."""
     groups: dict[str, list[str]] = {}
     for node in graph.nodes:
         name = _island_name(node.name)
         if name and node.name in activations:
             groups.setdefault(name, []).append(node.name)
-    reference = [execute(graph, image) for image in inputs()]
-    found = [Island(name, tuple(tensors), _harm(graph, activations, tensors, inputs(), reference), _cost(graph, tensors)) for name, tensors in groups.items()]
-    return tuple(sorted(found, key=lambda island: -island.harm / island.cost_us))
+    return tuple(Island(name, tuple(tensors)) for name, tensors in groups.items())
 
 
 def _island_name(tensor: str) -> str | None:
-    """The part of the network a tensor is inside of; None for bottlenecks, which stay int8 between islands."""
+    """The part of the network a tensor is inside of; None for bottlenecks, which join parts."""
     parts = tensor.split(".")
     if parts[0] in ("stem", "head"):
         return parts[0]
-    inner = len(parts) > 2 and parts[0] == "blocks" and parts[2] not in ("project", "add")
-    return ".".join(parts[:2]) if inner else None
+    if parts[0] != "blocks" or _bottleneck(tensor):
+        return None
+    return f"{parts[0]}.{parts[1]}.{'expand' if parts[2] == 'expand' else 'depthwise'}"
 
 
-def _harm(graph: Graph, activations: Mapping[str, QuantParams], tensors: Iterable[str], inputs: Inputs, reference: list[npt.NDArray[np.float32]]) -> float:
-    alone = QuantizedGraph(graph, {name: activations[name] for name in tensors})
-    return float(np.mean([np.square(simulate(alone, image) - exact).sum() for image, exact in zip(inputs, reference, strict=True)]))
+def _bottleneck(tensor: str) -> str | None:
+    """The block whose output, or a part or lane of whose output, a tensor is."""
+    parts = tensor.split(".")
+    return ".".join(parts[:2]) if len(parts) > 2 and parts[2] in ("project", "add") else None
 
 
-def _cost(graph: Graph, tensors: Iterable[str]) -> float:
-    shapes, chosen = graph.shapes(), set(tensors)
-    values = sum(math.prod(shapes[name]) for name in chosen)
-    macs = 0
-    for node in weighted(graph.nodes):
-        if node.name in chosen and isinstance(node, Conv2D | DepthwiseConv2D):
-            macs += math.prod(shapes[node.name]) * (node.weight.size // len(node.bias))
-    return _US_PER_MAC * macs + _US_PER_VALUE * values
+def float_tensors(graph: Graph, islands: Iterable[Island]) -> frozenset[str]:
+    """The islands' tensors, and the bottlenecks that lie between: what is written and read in float32 alone stays it."""
+    inside = {tensor for island in islands for tensor in island.tensors}
+    bottlenecks: dict[str, set[str]] = {}
+    for node in graph.nodes:
+        if block := _bottleneck(node.name):
+            bottlenecks.setdefault(block, set()).add(node.name)
+    while True:
+        floats = inside.union(*bottlenecks.values())
+        at_border: set[str] = set()
+        for node in graph.nodes:
+            if node.name not in floats:
+                at_border.update(node.inputs)
+            elif not floats.issuperset(node.inputs):
+                at_border.add(node.name)
+        between = {block: tensors for block, tensors in bottlenecks.items() if not tensors & at_border}
+        if len(between) == len(bottlenecks):
+            return frozenset(floats)
+        bottlenecks = between
 
 
-def with_floats(quantized: QuantizedGraph, islands: Iterable[Island], correct: Callable[[Mapping[str, QuantParams]], Graph]) -> QuantizedGraph:
-    """The quantized graph with the islands' tensors in float32, its biases corrected for what is still rounded."""
-    floats = {name for island in islands for name in island.tensors}
+def cost_us(graph: Graph, activations: Mapping[str, QuantParams], floats: frozenset[str]) -> float:
+    """About how many microseconds more an inference takes with these tensors in float32."""
+    shapes = graph.shapes()
+    integers = activations.keys() - floats
+    total, converted = 0.0, set()
+    for node in graph.nodes:
+        if node.name in integers and all(name in integers for name in node.inputs):
+            continue
+        if not floats.intersection((node.name, *node.inputs)):
+            continue  # float32 in any case
+        total += _node_cost_us(node, math.prod(shapes[node.name]))
+        converted |= {name for name in (node.name, *node.inputs) if name in integers}
+    return total + _US_PER_CONVERSION * sum(math.prod(shapes[name]) for name in converted)
+
+
+def _node_cost_us(node: Node, values: int) -> float:
+    match node:
+        case DepthwiseConv2D():
+            return _US_PER_DEPTHWISE_MAC * values * math.prod(node.weight.shape[:2])
+        case Conv2D():
+            return _US_PER_MAC * values * math.prod(node.weight.shape[1:])
+        case Swish():
+            return _US_PER_SWISH * values
+    return 0.0
+
+
+def with_floats(quantized: QuantizedGraph, floats: frozenset[str], correct: Callable[[Mapping[str, QuantParams]], Graph]) -> QuantizedGraph:
+    """The quantized graph with these tensors in float32, its biases corrected for what is still rounded."""
     activations = {name: params for name, params in quantized.activations.items() if name not in floats}
-    summary = {**(quantized.summary or {}), "float_tensors": sorted(floats)}
+    summary = {**(quantized.summary or {}), "float_tensors": sorted(floats & quantized.activations.keys())}
     return replace(quantized, graph=correct(activations), activations=activations, summary=summary)
 
 
-def until_target(
-    quantized: QuantizedGraph,
-    islands: Iterable[Island],
-    correct: Callable[[Mapping[str, QuantParams]], Graph],
-    drop: Callable[[QuantizedGraph], float],
-    *,
-    max_drop: float,
-) -> Iterator[tuple[QuantizedGraph, tuple[Island, ...], float]]:
-    """(graph, islands in float, drop in points) from all-integer on, one island more each time, until `max_drop` holds."""
-    chosen: list[Island] = []
-    for island in (None, *islands):
-        if island is not None:
-            chosen.append(island)
-        mixed = with_floats(quantized, chosen, correct)
-        found = drop(mixed)
-        yield mixed, tuple(chosen), found
-        if found <= max_drop:
-            return
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """A quantization with some islands in float32. drop: what it loses, in points."""
+
+    quantized: QuantizedGraph
+    islands: tuple[Island, ...]
+    drop: float
+
+
+@dataclass(eq=False)
+class Search:
+    """The islands to return to float32.
+
+    correct: the graph with biases for the activations given. harm: the logit noise power of a mixture. drop: what it loses, in points.
+    """
+
+    quantized: QuantizedGraph
+    correct: Callable[[Mapping[str, QuantParams]], Graph]
+    harm: Callable[[QuantizedGraph], float]
+    drop: Callable[[QuantizedGraph], float]
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        self._islands = find_islands(self.quantized.graph, self.quantized.activations)
+        self._worth = dict.fromkeys(self._islands, math.inf)
+
+    def _tell(self, stage: str, done: int) -> None:
+        if self.progress is not None:
+            self.progress(stage, done, len(self._islands))
+
+    def until(self, max_drop: float) -> Mixture:
+        """With few islands, the drop within `max_drop`; where all of them together don't do, the mixture with the least drop.
+
+        From all-integer on an island more each time until the target holds, and then without each that it holds without.
+        """
+        best = mixture = self._mix(())
+        while mixture.drop > max_drop and self._worth:
+            mixture = self._mix((*mixture.islands, self._next(mixture)))
+            best = min(best, mixture, key=lambda found: found.drop)
+            self._tell("max-drop", len(mixture.islands))
+        if mixture.drop > max_drop:
+            return best
+        for island in mixture.islands[-2::-1]:  # the last one was needed
+            fewer = self._mix(tuple(other for other in mixture.islands if other is not island))
+            mixture = fewer if fewer.drop <= max_drop else mixture
+        return mixture
+
+    def _next(self, mixture: Mixture) -> Island:
+        """The island that saves most noise per microsecond beside those in float32 already.
+
+        What an island was last found to save is taken for a limit of what it saves now, so that only those at the top
+        are tried again (lazy greedy search, M. Minoux, 1978).
+        """
+        noise, cost = self.harm(mixture.quantized), self._cost(mixture.islands)
+        known: set[Island] = set()
+        while (best := max(self._worth, key=self._worth.__getitem__)) not in known:
+            islands = (*mixture.islands, best)
+            self._worth[best] = (noise - self.harm(self._quantized(islands))) / max(self._cost(islands) - cost, _LEAST_COST_US)
+            known.add(best)
+            if not mixture.islands:
+                self._tell("islands", len(known))
+        del self._worth[best]
+        return best
+
+    def _mix(self, islands: tuple[Island, ...]) -> Mixture:
+        quantized = self._quantized(islands)
+        return Mixture(quantized, islands, self.drop(quantized))
+
+    def _quantized(self, islands: tuple[Island, ...]) -> QuantizedGraph:
+        return with_floats(self.quantized, float_tensors(self.quantized.graph, islands), self.correct)
+
+    def _cost(self, islands: tuple[Island, ...]) -> float:
+        return cost_us(self.quantized.graph, self.quantized.activations, float_tensors(self.quantized.graph, islands))

@@ -22,15 +22,13 @@ from edge_effnet.quantization.noise import tensor_noise
 from edge_effnet.quantization.normalisation import fold_normalisation, network_input
 from edge_effnet.quantization.ranges import activation_params
 from edge_effnet.quantization.recipe import Recipe
-from edge_effnet.quantization.records import QuantizedGraph, QuantizedWeight
+from edge_effnet.quantization.records import Progress, QuantizedGraph, QuantizedWeight
 from edge_effnet.quantization.rounding import round_for_output, round_to_nearest, weight_scales
 from edge_effnet.quantization.sensitivity import Sensitivity, channel_sensitivity
 from edge_effnet.quantization.simulate import local_mean_errors
 from edge_effnet.quantization.statistics import TensorStatistics, collect_statistics
 from edge_effnet.quantization.swishes import equalise_swishes
 
-#: Told the name of a stage, how much of it is done and how much there is; for progress bars.
-Progress: TypeAlias = Callable[[str, int, int], None]
 #: Share of the expected noise that rescaling a gate must save: it costs an operator on one pixel, and 30 bytes a channel.
 _LEAST_GATE_GAIN = 0.003
 Inputs: TypeAlias = Callable[[str, int], Iterator[npt.NDArray[np.float32]]]

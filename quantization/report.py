@@ -33,7 +33,7 @@ class TensorReport:
     before_swish: only a swish reads it, which flattens what is low, so low values may be cut.
     low, high: what int8 reaches; None where the tensor stays float32. clipped: share of values outside. reach: how
     far the widest channel goes over how far the median one does; outliers: channels beyond 4 of those, widest first.
-    sensitivity: logit noise power for noise of variance 1; noise_share: of the logit noise expected of all tensors.
+    sensitivity: logit noise power for noise of variance 1; noise_share: of the logit noise expected of all tensors; 0 in float32.
     bias_shift: quadratic mean of the corrections over the tensor's standard deviation; None without a bias.
     histogram: counts between observed_low and observed_high, in bars of equal width.
     """
@@ -70,7 +70,7 @@ class EqualisedTensor:
 
 @dataclass(frozen=True)
 class SplitBlock:
-    """A block in lanes. widths: channels of each. gain_share: the logit noise saved, as a share of all that is expected now."""
+    """A block in lanes. widths: channels of each. gain_share: the logit noise saved, as a share of what is expected of int8 throughout."""
 
     block: str
     widths: tuple[int, ...]
@@ -111,7 +111,8 @@ def make_report(
     subject: Subject, quantized: QuantizedGraph, trace: QuantizationTrace, sqnr: Mapping[str, LayerSqnr], held_out: HeldOut | None
 ) -> QuantizationReport:
     """The report, from what the stages found (`trace`) and what was measured since."""
-    expected = sum(trace.noise.values()) or 1.0
+    noise = {name: power for name, power in trace.noise.items() if name in quantized.activations}
+    expected = sum(noise.values()) or 1.0
     shifts = _bias_shifts(trace, quantized.graph)
     readers = trace.graph.consumers()
     tensors = tuple(
@@ -120,7 +121,7 @@ def make_report(
             kind=type(node).__name__,
             before_swish=[type(reader) for reader in readers[node.name]] == [Swish],
             sensitivity=_short(float(trace.sensitivity[node.name].sum())),
-            noise_share=_short(trace.noise.get(node.name, 0.0) / expected),
+            noise_share=_short(noise.get(node.name, 0.0) / expected),
             local_sqnr_db=_short_db(sqnr[node.name].local_db),
             total_sqnr_db=_short_db(sqnr[node.name].total_db),
             bias_shift=_short(shifts[node.name]) if node.name in shifts else None,
@@ -128,7 +129,8 @@ def make_report(
         )
         for node in trace.graph.nodes
     )
-    lanes = tuple(SplitBlock(choice.block, choice.widths, choice.gain / expected) for choice in trace.lanes)
+    throughout = sum(trace.noise.values()) or 1.0
+    lanes = tuple(SplitBlock(choice.block, choice.widths, choice.gain / throughout) for choice in trace.lanes)
     return QuantizationReport(subject, held_out, tensors, _equalised(trace), lanes)
 
 

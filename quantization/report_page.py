@@ -154,7 +154,7 @@ def _lanes(lanes: Sequence[SplitBlock]) -> str:
         return ""
     rows = "".join(f"<tr><td>{escape(lane.block)}</td><td>{_sum(lane.widths)}</td><td>{_percent(lane.gain_share, 0)}</td></tr>" for lane in lanes)
     head = "<tr><th>block</th><th>channels of each lane</th><th>noise saved*</th></tr>"
-    return f"<table>{head}{rows}</table><small>* as a share of all the noise that is expected now</small>"
+    return f"<table>{head}{rows}</table><small>* as a share of the noise expected of int8 throughout</small>"
 
 
 def _sum(widths: Sequence[int]) -> str:

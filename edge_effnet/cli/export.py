@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--calibration", metavar="DIR", help="photos like those the model will see; no labels needed")
     group.add_argument("--calibration-images", type=positive, default=256, metavar="N", help="how many to use (default 256)")
     group.add_argument("--seed", type=int, default=0, help="for drawing the photos (default 0)")
-    group.add_argument("--max-drop", type=float, metavar="X", help="points of accuracy int8 may lose; blocks go back to float32 until that holds")
+    group.add_argument("--max-drop", type=float, metavar="X", help="points of accuracy int8 may lose; parts of blocks go back to float32 until that holds")
     group.add_argument("--report", metavar="FILE", help="a page (.html), or the same as data (.json), on what int8 did; measured on photos not calibrated on")
 
 

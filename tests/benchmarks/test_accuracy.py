@@ -9,17 +9,34 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.photos import synthetic_photo
 
 pytest.importorskip("ai_edge_litert")  # writing .tflite files needs its schema
 pytest.importorskip("torch")
 
+from support.networks import CLASSES, NARROW, SIZE, float_graph, narrow_state
+
 from edge_effnet.benchmarks import accuracy
-from edge_effnet.benchmarks.accuracy_measure import Reference, ablation, figures, rescaled, split_halves, sqnr_db, swapped_halves
+from edge_effnet.benchmarks.accuracy_measure import (
+    Fold,
+    Network,
+    Reference,
+    ablation,
+    figures,
+    make_reference,
+    measure_max_drop,
+    rescaled,
+    split_halves,
+    sqnr_db,
+    swapped_halves,
+)
 from edge_effnet.benchmarks.accuracy_peers import PEERS
 from edge_effnet.benchmarks.accuracy_render import render
 from edge_effnet.benchmarks.accuracy_results import WAYS, add_figures, read_results
 from edge_effnet.datasets import LabelledImage
 from edge_effnet.errors import UsageError
+from edge_effnet.exporters.dialects import DIALECTS
+from edge_effnet.metadata import ModelDocument
 from edge_effnet.quantization.recipe import PLAIN, Recipe
 
 FIGURES = {"top1": 88.5, "agreement": 98.75, "sqnr_db": 24.04, "quantize_seconds": 41.2, "size_bytes": 5_000_000}
@@ -147,6 +164,40 @@ def test_a_stage_is_an_addition_only_to_a_row_that_is_there() -> None:
     page = render(results(**stages))
     assert f"| {WAYS['channel-weights']} |" in page
     assert "| all stages up to: two lanes where they pay | 88.50 |" in page
+
+
+def test_the_page_sets_the_time_beside_what_max_drop_reached() -> None:
+    page = render(results(default=FIGURES, max_drop={**FIGURES, "agreement": 99.5, "time_ratio": 1.234}))
+    assert "| edge-effnet's `--max-drop 0.3` (1.23 × the default's time) | 88.50 | -0.50 | 99.50 |" in page
+
+
+def test_max_drop_is_measured_on_photos_neither_calibrated_nor_held_out(tmp_path: Path) -> None:
+    network, photos = narrow_network(), [tmp_path / f"{index}.png" for index in range(44)]
+    for index, path in enumerate(photos):
+        synthetic_photo(index, 80, 72).save(path)
+    fold = Fold("calibration folder → all", tuple(photos[:40]), tuple(LabelledImage(path, frozenset({0})) for path in photos[40:]))
+    reference = make_reference(network, fold)
+    found = measure_max_drop(network, fold, reference, images=4, seed=0)
+    assert "36 held out" in found["said"]
+    assert found["time_ratio"] > 0
+    assert 0 <= found["agreement"] <= 100
+    too_few = measure_max_drop(network, fold, reference, images=20, seed=0)
+    assert "needs at least 32 photos beside the 20" in too_few["not_measured"]
+
+
+def narrow_network() -> Network:
+    graph = float_graph(narrow_state("b0"), "b0")
+    preprocessing = DIALECTS["timm"].preprocessing(NARROW["b0"], SIZE)
+    document = ModelDocument(
+        variant="b0",
+        image_size=SIZE,
+        num_classes=CLASSES,
+        labels=None,
+        preprocessing=preprocessing,
+        precision="fp32",
+        source={"dialect": "timm", "sha256": "0"},
+    )
+    return Network("narrow", graph, document)
 
 
 def test_the_page_says_what_is_missing_and_why() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.networks import Array, float_graph, graph_of, inputs_of, narrow_state, pointwise
 
 from edge_effnet.graph import Conv2D, Dense, DepthwiseConv2D, GlobalMean, Graph, Padding, Swish, weighted, with_nodes
 from edge_effnet.numerics import QuantParams, params_for_range
@@ -15,8 +16,6 @@ from edge_effnet.quantization.moments import collect_moments
 from edge_effnet.quantization.records import QuantizedWeight
 from edge_effnet.quantization.rounding import round_to_nearest, weight_scales
 from edge_effnet.quantization.simulate import fake_quantize, local_mean_errors
-
-from .networks import Array, float_graph, graph_of, inputs_of, narrow_state, pointwise
 
 
 def coarse_weights(graph: Graph, *, factor: int = 16) -> dict[str, QuantizedWeight]:

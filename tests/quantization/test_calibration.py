@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support.networks import graph_of, photos, pointwise
 from support.photos import synthetic_photo
 
 from edge_effnet.errors import CalibrationError
 from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.quantization.calibration import MINIMUM_AFTER_BROKEN, CalibrationSet, draw_calibration_set
 from edge_effnet.quantization.statistics import collect_statistics
-
-from .networks import graph_of, photos, pointwise
 
 PREPROCESSING = Preprocessing(36, 32)
 

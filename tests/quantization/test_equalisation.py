@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.networks import float_graph, graph_of, inputs_of, narrow_state, pointwise, relative_difference
 
 from edge_effnet.graph import Add, Conv2D, DepthwiseConv2D, Graph, Swish, weighted
 from edge_effnet.quantization.equalisation import equalise, find_chains, rescale
 from edge_effnet.quantization.execute import execute
 from edge_effnet.quantization.statistics import collect_statistics
-
-from .networks import float_graph, graph_of, inputs_of, narrow_state, pointwise, relative_difference
 
 VARIANTS = ("b0", "lite0")
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.networks import SIZE, float_graph, graph_of, inputs_of, narrow_state
 
 from edge_effnet.graph import Add, Border, Conv2D, Dense, DepthwiseConv2D, GlobalMean, Graph, Mul, Padding, Sigmoid, Swish
 from edge_effnet.quantization import execute as module
 from edge_effnet.quantization.execute import execute, run_node
-
-from .networks import SIZE, float_graph, graph_of, inputs_of, narrow_state
 
 pytestmark = pytest.mark.torch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.networks import float_graph, inputs_of, narrow_state, relative_difference
 
 from edge_effnet.graph import DepthwiseConv2D, Graph
 from edge_effnet.quantization.execute import execute
@@ -11,8 +12,6 @@ from edge_effnet.quantization.gates import equalise_gates, gate_factors, rescale
 from edge_effnet.quantization.noise import tensor_noise
 from edge_effnet.quantization.sensitivity import channel_sensitivity
 from edge_effnet.quantization.statistics import collect_statistics
-
-from .networks import float_graph, inputs_of, narrow_state, relative_difference
 
 
 @pytest.fixture(scope="module")

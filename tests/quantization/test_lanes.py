@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.networks import float_graph, inputs_of, narrow_state, relative_difference
 
 from edge_effnet.blocks import find_blocks
 from edge_effnet.graph import Add, Conv2D, DepthwiseConv2D, GlobalMean, Graph, with_nodes
@@ -17,8 +18,6 @@ from edge_effnet.quantization.lanes import LaneChoice, _swapped, choose_lanes, s
 from edge_effnet.quantization.noise import tensor_noise
 from edge_effnet.quantization.sensitivity import channel_sensitivity
 from edge_effnet.quantization.statistics import collect_statistics
-
-from .networks import float_graph, inputs_of, narrow_state, relative_difference
 
 VARIANTS = ("b0", "lite0")
 

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.networks import CLASSES, export_narrow, narrow_state, photos
 from support.photos import synthetic_photo
 
 from edge_effnet import Classifier
 from edge_effnet.errors import UsageError
 from edge_effnet.formats import read_tflite
-
-from .networks import CLASSES, export_narrow, narrow_state, photos
 
 pytestmark = [pytest.mark.torch, pytest.mark.litert]
 OPTIONS: dict[str, Any] = {"precision": "int8", "calibration_images": 4}
@@ -33,11 +33,23 @@ def test_a_strict_drop_returns_blocks_to_float_or_says_it_cannot(tmp_path: Path)
     floats = report.document.quantization["float_tensors"]
     sentence = report.remarks[-1]
     assert "is out of reach: at most about" in sentence  # no number of photos shows that nothing at all is lost
-    assert "by 36 held-out photos disagree with float" in sentence
+    assert "of photos like the 36 held out disagree with float" in sentence
     counts = read_tflite(tmp_path / "strict.tflite").operators_by_precision()
     assert bool(floats) == ("CONV_2D" in counts["float32"])
     with Classifier(tmp_path / "strict.tflite") as classifier:
         assert classifier.logits(synthetic_photo(99)).shape == (CLASSES,)
+
+
+def test_the_report_expects_no_noise_of_what_went_back_to_float(tmp_path: Path) -> None:
+    options = {**OPTIONS, "calibration": photos(40), "max_drop": 0.0, "report": tmp_path / "report.json"}
+    made = export_narrow(narrow_state("b0"), "b0", tmp_path / "m.tflite", **options)
+    floats = made.document.quantization["float_tensors"]
+    report = json.loads((tmp_path / "report.json").read_text())
+    tensors = {tensor["name"]: tensor for tensor in report["tensors"]}
+    assert floats
+    assert report["subject"]["float_tensors"] == floats
+    assert all((tensors[name]["noise_share"], tensors[name]["low"]) == (0, None) for name in floats)
+    assert sum(tensor["noise_share"] for tensor in tensors.values()) in (0, pytest.approx(1, abs=1e-3))
 
 
 def test_class_folders_named_after_labels_are_the_truth(tmp_path: Path) -> None:

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.networks import graph_of, inputs_of, pointwise
 
 from edge_effnet.graph import Conv2D, Dense, DepthwiseConv2D, GlobalMean, Padding
 from edge_effnet.quantization.moments import collect_moments
 from edge_effnet.quantization.rounding import by_output
-
-from .networks import graph_of, inputs_of, pointwise
 
 PADDING = Padding(1, 1, 1, 1)
 

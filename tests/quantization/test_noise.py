@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.networks import float_graph, graph_of, inputs_of, narrow_state, pointwise
 
 from edge_effnet.graph import Dense, GlobalMean, Graph, Swish
 from edge_effnet.numerics import params_for_range
@@ -15,8 +16,6 @@ from edge_effnet.quantization.ranges import activation_params
 from edge_effnet.quantization.sensitivity import channel_sensitivity
 from edge_effnet.quantization.simulate import fake_quantize
 from edge_effnet.quantization.statistics import collect_statistics
-
-from .networks import float_graph, graph_of, inputs_of, narrow_state, pointwise
 
 
 def smooth_network() -> Graph:

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.networks import graph_of
 
 from edge_effnet.errors import UsageError
 from edge_effnet.graph import Border, Conv2D, Graph, Padding, Swish
 from edge_effnet.preprocessing import HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from edge_effnet.quantization.execute import execute
 from edge_effnet.quantization.normalisation import fold_normalisation, network_input
-
-from .networks import graph_of
 
 SYMMETRIC, SAME, NONE = Padding(1, 1, 1, 1), Padding(0, 1, 0, 1), Padding(0, 0, 0, 0)
 STATISTICS = {

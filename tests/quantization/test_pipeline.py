@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.golden import State
+from support.networks import BATCH_NORM, CLASSES, NARROW, SIZE, SOURCES, Array, export_narrow, float_graph, narrow_state, photos, pixel_inputs, sqnr_db
 from support.running import run_file
 
 from edge_effnet.errors import UsageError
@@ -19,8 +20,6 @@ from edge_effnet.quantization.execute import execute
 from edge_effnet.quantization.pipeline import quantize, quantize_weights_only
 from edge_effnet.quantization.recipe import PLAIN, Recipe
 from edge_effnet.quantization.simulate import simulate
-
-from .networks import BATCH_NORM, CLASSES, NARROW, SIZE, SOURCES, Array, export_narrow, float_graph, narrow_state, photos, pixel_inputs, sqnr_db
 
 VARIANTS = ("b0", "lite0")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.networks import float_graph, graph_of, inputs_of, narrow_state
 
 from edge_effnet.graph import Swish
 from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams, params_for_range
@@ -15,8 +16,6 @@ from edge_effnet.quantization import ranges
 from edge_effnet.quantization.ranges import IDENTITY, SWISH, activation_params, least_error_range, percentile_range, range_error, tensor_params
 from edge_effnet.quantization.simulate import fake_quantize
 from edge_effnet.quantization.statistics import TensorStatistics, collect_statistics
-
-from .networks import float_graph, graph_of, inputs_of, narrow_state
 
 METHODS = ("mean-min-max", "percentile", "mse")
 

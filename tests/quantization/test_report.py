@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support.networks import CLASSES, export_narrow, float_graph, inputs_of, narrow_state, photos
 
 from edge_effnet.errors import MissingDependencyError, OutputError, UsageError
 from edge_effnet.exporters import report as module
@@ -22,8 +23,6 @@ from edge_effnet.quantization.held_out import wilson_interval
 from edge_effnet.quantization.layers import layer_sqnr
 from edge_effnet.quantization.records import QuantizedGraph
 from edge_effnet.quantization.report_page import render_page
-
-from .networks import CLASSES, export_narrow, float_graph, inputs_of, narrow_state, photos
 
 pytestmark = pytest.mark.litert
 LABELS = tuple("<abcde"[:CLASSES])

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.networks import float_graph, graph_of, inputs_of, narrow_state, pointwise
 
 from edge_effnet.graph import Add, Border, Conv2D, Dense, DepthwiseConv2D, GlobalMean, Graph, Mul, Padding, Sigmoid, Swish
 from edge_effnet.quantization.execute import execute
 from edge_effnet.quantization.sensitivity import channel_sensitivity
-
-from .networks import float_graph, graph_of, inputs_of, narrow_state, pointwise
 
 
 def tiny(stride: int) -> Graph:

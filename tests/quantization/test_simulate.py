@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.networks import CLASSES, SIZE, float_graph, narrow_state, photos, sqnr_db
 
 from edge_effnet.exporters.tflite import emit_tflite
 from edge_effnet.graph import Graph, Swish
@@ -22,8 +23,6 @@ from edge_effnet.quantization.pipeline import quantize as quantize_graph
 from edge_effnet.quantization.recipe import PLAIN
 from edge_effnet.quantization.records import QuantizedGraph
 from edge_effnet.quantization.simulate import fake_quantize, rounded_swish, run_rounded, simulate, with_rounded_weights
-
-from .networks import CLASSES, SIZE, float_graph, narrow_state, photos, sqnr_db
 
 PREPROCESSING = Preprocessing(SIZE, SIZE, mean=HALF, std=HALF)
 

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.networks import float_graph, graph_of, inputs_of, narrow_state
 
 from edge_effnet.errors import CalibrationError
 from edge_effnet.graph import Swish
 from edge_effnet.quantization.execute import execute
 from edge_effnet.quantization.statistics import BINS, collect_statistics
-
-from .networks import float_graph, graph_of, inputs_of, narrow_state
 
 ONE_NODE = graph_of([Swish("out", ("image",))], channels=3)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.networks import float_graph, inputs_of, narrow_state, relative_difference
 
 from edge_effnet.graph import DepthwiseConv2D, Graph, Mul, Sigmoid, Swish, with_nodes
 from edge_effnet.quantization.execute import execute
@@ -13,8 +14,6 @@ from edge_effnet.quantization.noise import tensor_noise
 from edge_effnet.quantization.sensitivity import channel_sensitivity
 from edge_effnet.quantization.statistics import collect_statistics
 from edge_effnet.quantization.swishes import equalise_swishes, rescale_swish
-
-from .networks import float_graph, inputs_of, narrow_state, relative_difference
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,6 @@ from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
-from support.golden import State, rebuild
-from support.photos import synthetic_photo
 
 from edge_effnet.exporters import ExportReport, export
 from edge_effnet.exporters.build import build_graph
@@ -26,6 +24,8 @@ from edge_effnet.preprocessing import decode
 from edge_effnet.quantization.execute import execute, run_node
 from edge_effnet.quantization.normalisation import network_input
 from edge_effnet.variants import Variant
+from support.golden import State, rebuild
+from support.photos import synthetic_photo
 
 Array = npt.NDArray[Any]
 SIZE = 64
