@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -110,23 +109,37 @@ def test_judging(tmp_path: Path, files: dict[str, dict[str, bytes]], monkeypatch
         assert judge(sealed, path, image, "litert", right)[0] == result
 
 
-@pytest.mark.parametrize(("end", "result", "detail"), [("kill", "crash", "SIGUSR1"), ("sleep", "hang", "SIGKILL"), ("leave", "crash", "exit 5")])
+@pytest.mark.parametrize(
+    ("end", "result", "detail"), [("signal", "crash", "SIGUSR1"), ("kill", "crash", "SIGKILL"), ("leave", "crash", "exit 5"), ("hang", "hang", "SIGKILL")]
+)
 def test_what_ends_a_worker_is_counted_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, result: str, detail: str) -> None:
-    """The watched process, with a judge that crashes or hangs on mutant 3."""
+    """The watched process, with a judge that crashes or hangs on mutant 3. No clock: time is up when the child says that it hangs."""
     made = Seed("s", bytes(100), np.arange(100), np.empty(0, np.int64))
+    hung, say_hung = os.pipe()
+
+    def hang() -> None:
+        os.write(say_hung, b"x")
+        signal.pause()
 
     def judged(*_: Any) -> tuple[str, str]:
         if next(numbers) == 3:
-            {"kill": lambda: os.kill(os.getpid(), signal.SIGUSR1), "sleep": lambda: time.sleep(60), "leave": lambda: os._exit(5)}[end]()
+            send = {"signal": signal.SIGUSR1, "kill": signal.SIGKILL}
+            {"leave": lambda: os._exit(5), "hang": hang}.get(end, lambda: os.kill(os.getpid(), send[end]))()
         return "same", ""
 
-    numbers = iter(range(4))
+    def waited(pipes: list[Any], *_: Any) -> tuple[list[Any], list[Any], list[Any]]:
+        ready = select([*pipes, hung], [], [])[0]
+        return [pipe for pipe in ready if pipe != hung], [], []
+
+    numbers, select = iter(range(4)), worker.select.select
     monkeypatch.setattr(worker, "judge", judged)
-    monkeypatch.setattr(worker, "HANG_S", 0.3)
+    monkeypatch.setattr(worker.select, "select", waited)
     monkeypatch.setattr(Task, "expected", lambda _self: {"s": (0, "a", 1.0)})
     found = list(run_task(Task([made], "litert", campaign.picture(), tmp_path), range(4)))
     assert [(outcome.number, outcome.result) for outcome in found] == [(0, "same"), (1, "same"), (2, "same"), (3, result)]
     assert found[-1].detail == detail
+    os.close(hung)
+    os.close(say_hung)
 
 
 def test_remaking_a_mutant(tmp_path: Path, capsys: pytest.CaptureFixture[str], files: dict[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch) -> None:
