@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +182,7 @@ def test_a_finding_is_tried_as_a_user_would_and_named(tmp_path: Path, files: dic
     assert row["findings"][0]["fenced"] in ("exit status 0", "exit status 2")
 
 
-@pytest.mark.parametrize("name", ["write", "record", "export"])
+@pytest.mark.parametrize("name", ["write", "record", "export", "events", "events-unsynced"])
 def test_a_slice_of_the_kills(name: str) -> None:
     code = f"from edge_effnet.benchmarks.fuzz.kills import SCENES, run_scene; import json; print(json.dumps(run_scene(SCENES[{name!r}], 8).__dict__))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
@@ -200,6 +202,44 @@ def test_a_torn_file_and_litter_would_be_seen(tmp_path: Path) -> None:
     assert not tally.sound
 
 
+@pytest.mark.parametrize(
+    ("left", "written", "next_event", "found"),
+    [
+        ([5, 6], range(5, 7), b'{"number": 0}\n', {}),
+        ([5, 6, 7], range(5, 7), b'{"number": 0}\n', {"during": 1}),
+        ([6], range(5, 7), b'{"number": 0}\n', {"lost": 1}),
+        ([], range(5, 7), b'{"number": 0}\n', {"lost": 2}),
+        ([5, 6], range(5, 7), b'{"number": 0', {"torn": 1}),
+        ([5, 6], range(5, 7), b'{"number\n', {"torn": 1}),
+    ],
+)
+def test_lost_and_torn_events_would_be_seen(tmp_path: Path, left: list[int], written: range, next_event: bytes, found: dict[str, int]) -> None:
+    def step(folder: Path, _: int) -> None:
+        with open(folder / "events.jsonl", "ab") as file:
+            file.write(next_event)
+
+    path, tally = tmp_path / "events.jsonl", kills.Tally()
+    path.write_bytes(b"".join(b'{"number": %d}\n' % number for number in left))
+    kills._look_at_lines(step, path, written, tally)
+    assert tally == kills.Tally(**found)
+    assert tally.sound == (found in ({}, {"during": 1}))
+
+
+def test_a_torn_event_is_mended_by_the_next(tmp_path: Path) -> None:
+    path, tally = tmp_path / "events.jsonl", kills.Tally()
+    path.write_bytes(b'{"number": 5}\n{"number": 6, "label": "x')
+    kills._look_at_lines(kills._events, path, range(5, 6), tally)
+    assert tally == kills.Tally(during=1, mended=1)
+    assert not path.exists(), "the next child begins a new one"
+
+
+def test_kills_wait_for_a_temporary_file(tmp_path: Path) -> None:
+    moment = kills._moment(replace(kills.SCENES["write"], near=1.0, longest_s=0.0), tmp_path, np.random.default_rng(0))
+    threading.Timer(0.2, (tmp_path / ".part").touch).start()
+    moment()
+    assert kills._hidden(tmp_path) == [".part"]
+
+
 def test_what_the_scenes_take_for_whole(tmp_path: Path, files: dict[str, dict[str, bytes]]) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(files["tflite"]["lite0-fp32"])
@@ -211,7 +251,7 @@ def test_what_the_scenes_take_for_whole(tmp_path: Path, files: dict[str, dict[st
         assert kills._is_exported(tmp_path / name)
         (tmp_path / name).write_text(torn)
         assert not kills._is_exported(tmp_path / name)
-    for lines, whole in ((b'{"a":1}\n{"b":2}\n', True), (b'{"a":1}\n{"b"', False), (b'{"a"\n', False)):
+    for lines, whole in ((b'{"a":1}\n{"b":2}\n', True), (b'{"a":1}\n{"b"', True), (b'{"a"\n', False), (b'{"a"\n{"b":2}\n', False), (b"\xff\n", False)):
         (tmp_path / "e.jsonl").write_bytes(lines)
         assert kills._are_lines(tmp_path / "e.jsonl") is whole
 
