@@ -39,7 +39,7 @@ from edge_effnet.variants import VARIANTS
 
 _SIZE = 32
 #: Share of the kills that wait for a temporary file, and how long after its appearance they come at the latest.
-_NEAR, _AFTER_S = 0.75, 0.003
+_NEAR, _AFTER_S = 0.75, 0.0015
 #: Between the versions of two children; odd, so that they begin with different ones.
 _STRIDE = 1_000_001
 _LABELS = (("a", "b", "c", "d", "e"), ("one", "two", "three", "four", "five"))
