@@ -190,6 +190,18 @@ def test_the_inputs_unit_does_not_matter(kind: str) -> None:
     assert (values != round_to_nearest(node, scales).values).any()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mean_of_the_inputs_does_not_hold_it_back(kind: str) -> None:
+    """Only where inputs hardly vary beside their mean, which is what the damping of the square is for."""
+    random = np.random.default_rng(4)
+    node = draw_node(kind, random)
+    moments, scales = draw_moments(node, random), weight_scales(node, 0.1) * 8
+    values = [round_for_output(node, scales, InputMoments(np.full_like(moments.mean, mean), moments.covariance)).values for mean in (0, 3, 3e4)]
+    np.testing.assert_array_equal(values[0], values[1])
+    np.testing.assert_array_equal(values[2], round_to_nearest(node, scales).values)
+    assert (values[0] != values[2]).any()
+
+
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.floats(1e-40, 1e6), st.floats(0, 1e6), st.floats(1e-9, 10))
 def test_biases_fit_32_bits_and_scales_are_never_zero(weight: float, bias: float, input_scale: float) -> None:
