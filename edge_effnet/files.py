@@ -30,7 +30,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
             os.fsync(file)
             os.chmod(temporary, _mode(path))
             os.replace(temporary, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     except OSError as error:
         raise OutputError(f"can't write {path}: {error.strerror or error}; nothing was changed") from error
 
@@ -53,7 +53,7 @@ def _locked(make: Callable[[], tuple[int, str]]) -> tuple[int, str]:
     """A new file or folder with its lock; made anew where another process took it for litter before it was locked."""
     while True:
         handle, name = make()
-        _lock(handle)
+        lock(handle)
         if os.fstat(handle).st_nlink:
             return handle, name
         os.close(handle)
@@ -65,7 +65,7 @@ def _write_all(file: int, data: bytes) -> None:
         view = view[os.write(file, view) :]
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Makes the rename last through a power cut, where the system lets a folder be synced."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
@@ -142,7 +142,7 @@ def _held(path: str) -> Iterator[bool]:
         os.close(handle)
 
 
-def _lock(handle: int) -> None:
+def lock(handle: int) -> None:
     """Takes the lock, which ends with the process, however that ends; nothing where the file system has none."""
     with contextlib.suppress(ImportError, OSError):
         import fcntl

@@ -218,18 +218,18 @@ def test_two_threads_at_once(exported: Exported, monkeypatch: pytest.MonkeyPatch
 
         def slow(tensor: Any) -> Any:
             inside.set()
-            leave.wait(10)
+            leave.wait(60)
             return run(tensor)
 
         monkeypatch.setattr(session, "run", slow)
         results: list[Any] = []
         first = threading.Thread(target=lambda: results.append(classifier.predict(synthetic_photo(0))))
         first.start()
-        assert inside.wait(10)
+        assert inside.wait(60)
         with pytest.raises(EngineError, match="in use in another thread; give each thread a Classifier of its own"):
             classifier.predict(synthetic_photo(1))
         leave.set()
-        first.join(10)
+        first.join(60)
         assert results == [classifier.predict(synthetic_photo(0))]
 
 

@@ -80,6 +80,11 @@ def test_impossible_parameters() -> None:
             QuantParams(1.0, zero_point)
 
 
+def test_parameters_can_not_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        SIGMOID_PARAMS.scale = 1.0  # type: ignore[misc]
+
+
 def test_the_sigmoid_has_what_the_kernels_demand() -> None:
     assert QuantParams(1 / 256, -128) == SIGMOID_PARAMS
 

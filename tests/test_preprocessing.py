@@ -176,6 +176,55 @@ def test_long_and_small_photos_are_resized_whole(size: tuple[int, int]) -> None:
     np.testing.assert_array_equal(preprocessing.quick_pixels(read_photo(image)), preprocessing.pixels(image))
 
 
+@pytest.mark.parametrize(
+    ("size", "whole"),
+    [((180, 100), False), ((100, 180), False), ((181, 100), True), ((100, 181), True), ((53, 53), False), ((52, 53), True), ((53, 52), True)],
+)
+def test_which_photos_are_resized_whole(size: tuple[int, int], whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than 1.8 times as long as wide, or less than 16 pixels larger than the resize."""
+    calls: list[str] = []
+    monkeypatch.setattr(preprocessing_module, "resize_and_crop", lambda image, **_: calls.append("whole") or image)
+    Preprocessing(37, 32).quick_pixels(read_photo(synthetic_photo(2, *size)))
+    assert calls == ["whole"] * whole
+
+
+@pytest.mark.parametrize(("size", "reduced", "columns_first"), [((90, 99), 1, True), ((99, 90), 1, False), ((90, 90), 1, False), ((90, 99), 2, False)])
+def test_only_tall_photos_of_full_size_need_their_columns_first(
+    size: tuple[int, int], reduced: int, columns_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(preprocessing_module, "_columns_first", lambda image, *_: calls.append("columns") or image)
+    extent = (0.0, 0.0, float(size[0]), float(size[1]))
+    Preprocessing(37, 32).quick_pixels(Photo(synthetic_photo(2, *size), (size[0] * reduced, size[1] * reduced), extent))
+    assert calls == ["columns"] * columns_first
+
+
+@pytest.mark.parametrize("method", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
+@pytest.mark.parametrize(("top", "bottom"), [(100, 132), (100, 148), (100, 164), (97, 193), (3, 99), (0, 64), (240, 300)])
+def test_the_rows_that_the_crop_needs_are_enough(method: Image.Resampling, top: int, bottom: int) -> None:
+    """Against all rows of noise, where a missing one would show."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 40, 3), np.uint8))
+    found = preprocessing_module._columns_first(image, (4.0, top, 36.0, bottom), 32, method)
+    narrow = image.resize((32, 300), method, box=(4.0, 0, 36.0, 300))
+    np.testing.assert_array_equal(found, narrow.resize((32, 32), method, box=(0, top, 32, bottom)))
+
+
+@pytest.mark.parametrize("size", [(300, 12), (12, 300), (40, 40)])
+def test_from_which_size_on_only_the_crop_is_resized(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes: list[Any] = []
+    real = Image.Image.resize
+    monkeypatch.setattr(Image.Image, "resize", lambda self, *words, box=None: boxes.append(box) or real(self, *words, box=box))
+    pixels = math.prod(preprocessing_module._resized(size, 37))
+    for limit, whole in ((pixels, True), (pixels - 1, False)):
+        monkeypatch.setattr(preprocessing_module, "MAX_PIXELS", limit)
+        resize_and_crop(synthetic_photo(2, *size), resize=37, crop=32, interpolation="bicubic")
+        assert (boxes.pop() is None) == whole
+
+
+def test_a_table_holds_every_pixel() -> None:
+    assert Preprocessing(8, 8).tables().shape == (3, 256)
+
+
 def test_to_and_from_the_document() -> None:
     original = Preprocessing(37, 32, "bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bgr")
     assert Preprocessing.from_dict(original.to_dict()) == original
@@ -204,8 +253,10 @@ def test_the_published_statistics() -> None:
 
 def test_the_largest_input_that_statistics_may_make() -> None:
     Preprocessing(8, 8, std=(1e-6, 1.0, 1.0), mean=(0.0, 0.0, 0.0))
-    with pytest.raises(UsageError, match="make inputs above"):
-        Preprocessing(8, 8, std=(0.99e-6, 1.0, 1.0), mean=(0.0, 0.0, 0.0))
+    Preprocessing(8, 8, std=(0.51e-6, 1.0, 1.0), mean=(0.5, 0.0, 0.0))
+    for std, mean in ((1 / 1_000_000.5, 0.0), (1 / 1_000_000.5, 1.0), (1.99e-6, -1.0)):
+        with pytest.raises(UsageError, match="make inputs above"):
+            Preprocessing(8, 8, std=(1.0, std, 1.0), mean=(0.0, mean, 0.0))
 
 
 def test_preprocessing_can_not_be_changed() -> None:

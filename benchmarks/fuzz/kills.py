@@ -1,16 +1,18 @@
 """Killing the program while it writes: `python -m edge_effnet.benchmarks.fuzz.kills` sends SIGKILL at random moments.
 
-Each scene writes in a loop in a child process that is killed after a random time. Afterwards every file must be one of
-those that were wholly written, and after the next run's first step nothing else may lie beside it. For Linux.
+Each scene writes in a loop in a child process that is killed: three of four times within a few milliseconds of a temporary
+file's appearance, otherwise after a random time. Afterwards every file must be one of those that were wholly written, and after
+the next run's first step nothing else may lie beside it. Of events no line but the last may be torn, the next event mends that,
+and none that the child had written is missing. For Linux.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 import json
+import logging
 import math
+import mmap
 import os
 import signal
 import sys
@@ -31,9 +33,15 @@ from edge_effnet.classifier import BUNDLED_MODEL
 from edge_effnet.exporters import export
 from edge_effnet.files import remove_stale, require_writable_folder, temporary_folder, write_atomically
 from edge_effnet.formats import read_model_file, with_document
+from edge_effnet.live.events import Event
+from edge_effnet.live.sinks import FileSink
 from edge_effnet.variants import VARIANTS
 
 _SIZE = 32
+#: Share of the kills that wait for a temporary file, and how long after its appearance they come at the latest.
+_NEAR, _AFTER_S = 0.75, 0.0015
+#: Between the versions of two children; odd, so that they begin with different ones.
+_STRIDE = 1_000_001
 _LABELS = (("a", "b", "c", "d", "e"), ("one", "two", "three", "four", "five"))
 
 
@@ -45,27 +53,35 @@ class Scene:
     """prepare: gives what writes the n-th version into the folder; is_whole: whether a file is one of the versions.
 
     longest_s: a kill comes after 0 to so many seconds. share: of the kills asked for, since some scenes take long.
+    near: of those kills, the share that wait for a temporary file. appends: the file grows instead of being replaced.
     """
 
     prepare: Callable[[], Step]
     is_whole: Callable[[Path], bool]
     longest_s: float
     share: float = 1.0
+    near: float = _NEAR
+    appends: bool = False
 
 
 @dataclass
 class Tally:
-    """What a scene's kills found. during: kills that left a temporary file, so came in the middle of writing."""
+    """What a scene's kills found. during: kills in the middle of writing, which left a temporary file or an event that the child
+
+    hadn't yet called written. mended: torn last lines that the next event cut off. lost: written events that are missing.
+    """
 
     kills: int = 0
     during: int = 0
     torn: int = 0
     litter: int = 0
+    mended: int = 0
+    lost: int = 0
 
     @property
     def sound(self) -> bool:
-        """Nothing torn and nothing left."""
-        return self.torn == self.litter == 0
+        """Nothing torn, nothing left and nothing lost."""
+        return self.torn == self.litter == self.lost == 0
 
 
 def _write(folder: Path, number: int) -> None:
@@ -78,7 +94,7 @@ def _record(folder: Path, number: int) -> None:
     data = BUNDLED_MODEL.read_bytes()
     document = read_model_file(data).document
     if document is not None:
-        write_atomically(path, with_document(data, replace(document, accuracy={"top1": number / 1000})))
+        write_atomically(path, with_document(data, replace(document, accuracy={"top1": number % 1000 / 1000})))
 
 
 def _export(folder: Path, number: int) -> None:
@@ -112,9 +128,15 @@ def _export_with_report(folder: Path, number: int) -> None:
 
 
 def _events(folder: Path, number: int) -> None:
-    """The camera's event file, a line each."""
-    sinks, events = (importlib.import_module(f"edge_effnet.live.{name}") for name in ("sinks.file", "events"))
-    sinks.FileSink(folder / "events.jsonl").send(events.Event(number + 1, "x" * 200, 1, 0.5, None, 0.0, 0.0, number + 1))
+    """The camera's event file: lines of up to ten pages, since a kill tears a line between two of them."""
+    label = "x" * (100 + number * 7919 % 40_000)
+    FileSink(folder / "events.jsonl").send(Event(number, label, 1, 0.5, None, 0.0, 0.0, number))
+
+
+def _events_unsynced(folder: Path, number: int) -> None:
+    """Nearly all of the time is then spent writing, not waiting for the disk; a kill, unlike a power cut, must lose nothing either."""
+    with patch("edge_effnet.live.sinks.file._sync", lambda _: None):
+        _events(folder, number)
 
 
 def _is_model(path: Path) -> bool:
@@ -142,8 +164,9 @@ def _is_exported(path: Path) -> bool:
 
 
 def _are_lines(path: Path) -> bool:
+    """Whether all lines are JSON objects; what stands behind the last line's end may be anything."""
     try:
-        return path.read_bytes()[-1:] == b"\n" and all(isinstance(json.loads(line), dict) for line in path.read_text(encoding="utf-8").splitlines())
+        return all(isinstance(json.loads(line), dict) for line in path.read_bytes().split(b"\n")[:-1])
     except ValueError:
         return False
 
@@ -154,7 +177,8 @@ SCENES = {
     "export": Scene(lambda: _export, _is_exported, 1.0),
     "report": Scene(_reported, _is_exported, 0.3),
     "int8": Scene(lambda: _export_with_report, _is_exported, 25.0, share=0.2),
-    "events": Scene(lambda: _events, _are_lines, 0.05),
+    "events": Scene(lambda: _events, _are_lines, 0.05, near=0.0, appends=True),
+    "events-unsynced": Scene(lambda: _events_unsynced, _are_lines, 0.02, near=0.0, appends=True),
 }
 
 
@@ -175,46 +199,88 @@ def run_scene(scene: Scene, kills: int, *, seed: int = 0) -> Tally:
         others.mkdir()
         step = scene.prepare()
         step(folder, 0)
-        for number in range(math.ceil(kills * scene.share)):
-            _killed(step, folder, others, number, after_s=float(random.uniform(0, scene.longest_s)))
+        for number in range(1, math.ceil(kills * scene.share) + 1):
+            first = number * _STRIDE
+            done = _killed(step, folder, others, first, wait=_moment(scene, folder, random))
+            if scene.appends:
+                _look_at_lines(step, folder / "events.jsonl", range(first, first + done), tally)
             _look(scene, folder, others, tally)
     return tally
 
 
-def _killed(step: Step, folder: Path, others: Path, number: int, *, after_s: float) -> None:
-    child = os.fork()
-    if child == 0:
-        try:
-            tempfile.tempdir = str(others)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-            for version in range(number, number + 1_000_000):
-                step(folder, version)
-        finally:
-            os._exit(1)
-    time.sleep(after_s)
-    os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if not os.WIFSIGNALED(status):
-        raise RuntimeError("the child ended before it was killed: its scene fails")
+def _moment(scene: Scene, folder: Path, random: np.random.Generator) -> Callable[[], None]:
+    """Waits until it is time to kill."""
+    begin_s, after_s = random.uniform(0, scene.longest_s), random.uniform(0, _AFTER_S)
+    if random.uniform() >= scene.near:
+        return lambda: time.sleep(begin_s)
+
+    def near() -> None:
+        time.sleep(min(begin_s, 1.0))
+        last = time.monotonic() + scene.longest_s + 10
+        while not _hidden(folder) and time.monotonic() < last:
+            time.sleep(0.0002)
+        time.sleep(after_s)
+
+    return near
+
+
+def _hidden(folder: Path) -> list[str]:
+    return [name for name in os.listdir(folder) if name.startswith(".")]
+
+
+def _killed(step: Step, folder: Path, others: Path, first: int, *, wait: Callable[[], None]) -> int:
+    """How many versions the child had written, from `first` on, when it was killed."""
+    with mmap.mmap(-1, mmap.PAGESIZE) as shared:
+        child = os.fork()
+        if child == 0:
+            try:
+                tempfile.tempdir = str(others)
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+                for count in range(1, _STRIDE):
+                    step(folder, first + count - 1)
+                    shared[:8] = count.to_bytes(8, "little")
+            finally:
+                os._exit(1)
+        wait()
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        if not os.WIFSIGNALED(status):
+            raise RuntimeError("the child ended before it was killed: its scene fails")
+        return int.from_bytes(shared[:8], "little")
+
+
+def _look_at_lines(step: Step, path: Path, written: range, tally: Tally) -> None:
+    """Counts what the next run's first event doesn't mend, and which of the written events are missing; then begins a new file."""
+    before = path.read_bytes() if path.exists() else b""
+    torn = before.rpartition(b"\n")[2]
+    step(path.parent, 0)
+    if not (_are_lines(path) and path.read_bytes().endswith(b"\n")):
+        tally.torn += 1
+        return
+    found = {json.loads(line)["number"] for line in path.read_bytes().splitlines()}
+    tally.during += bool(torn) or written.stop in found
+    tally.mended += bool(torn)
+    tally.lost += len(set(written) - found)
+    path.unlink()
 
 
 def _look(scene: Scene, folder: Path, others: Path, tally: Tally) -> None:
     """Counts what is torn, then begins the next run and counts what litter it leaves."""
     tally.kills += 1
-    hidden = [path for path in folder.iterdir() if path.name.startswith(".")]
+    hidden = _hidden(folder)
     tally.during += bool(hidden or any(others.iterdir()))
-    tally.torn += sum(not scene.is_whole(path) for path in folder.iterdir() if path not in hidden)
+    tally.torn += sum(not scene.is_whole(path) for path in folder.iterdir() if path.name not in hidden)
     require_writable_folder(folder / "model.tflite")
     remove_stale(others)
     before, tempfile.tempdir = tempfile.tempdir, str(others)
     with temporary_folder():
         pass
     tempfile.tempdir = before
-    tally.litter += sum(path.name.startswith(".") for path in folder.iterdir()) + sum(1 for _ in others.iterdir())
+    tally.litter += len(_hidden(folder)) + sum(1 for _ in others.iterdir())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the scenes; 1 when a file was torn or litter was left."""
+    """Runs the scenes; 1 when a file was torn, litter was left or an event was lost."""
     parser = argparse.ArgumentParser(
         prog="python -m edge_effnet.benchmarks.fuzz.kills", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -223,13 +289,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--results", type=Path, metavar="FILE", help="JSON to write")
     arguments = parser.parse_args(argv)
+    logging.getLogger("edge_effnet.live").setLevel(logging.ERROR)  # a mended line is what is looked for
     found = {}
     for name, scene in SCENES.items():
         if arguments.only in (None, name):
-            if name == "events" and importlib.util.find_spec("edge_effnet.live") is None:
-                continue
             found[name] = run_scene(scene, arguments.kills, seed=arguments.seed)
-            print(f"{name:<8} {found[name]}", flush=True)
+            print(f"{name:<15} {found[name]}", flush=True)
     if arguments.results:
         write_atomically(arguments.results, (json.dumps({name: tally.__dict__ for name, tally in found.items()}, indent=1) + "\n").encode())
     return 0 if all(tally.sound for tally in found.values()) else 1

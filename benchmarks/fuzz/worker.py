@@ -110,10 +110,11 @@ def _watched(task: Task, numbers: Sequence[int]) -> Iterator[Outcome]:
         os.close(reader)
         _child(task, numbers, writer)
     os.close(writer)
-    done = 0
+    done, waited_in_vain = 0, False
     with os.fdopen(reader, "rb", buffering=0) as pipe:
         for line in _lines(pipe, HANG_S):
             if line is None:
+                waited_in_vain = True
                 os.kill(child, signal.SIGKILL)
                 break
             yield Outcome(**json.loads(line))
@@ -123,7 +124,9 @@ def _watched(task: Task, numbers: Sequence[int]) -> Iterator[Outcome]:
         number = numbers[done]
         seed, kind, _ = mutant(task.seeds, number, campaign=task.campaign)
         code = os.waitstatus_to_exitcode(status)
-        yield Outcome(number, seed.name, kind, "hang" if code == -signal.SIGKILL else "crash", signal.Signals(-code).name if code < 0 else f"exit {code}")
+        # What had ended by itself before the kill keeps its own status, and a kill that isn't ours (no memory left) is no hang.
+        result = "hang" if waited_in_vain and code == -signal.SIGKILL else "crash"
+        yield Outcome(number, seed.name, kind, result, signal.Signals(-code).name if code < 0 else f"exit {code}")
 
 
 def _lines(pipe: Any, timeout_s: float) -> Iterator[bytes | None]:

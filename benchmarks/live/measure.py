@@ -116,9 +116,8 @@ def viewers(classifier: Classifier, frames: Frames, *, rounds: int, seconds: flo
         for _ in range(rounds):
             alone.append(rate())
             with _viewing(server.server_address[1], count) as bytes_of:
+                _wait_until(lambda: server.viewers == {"picture": count, "events": count}, f"{count} viewers of each kind")
                 time.sleep(_SETTLE_S)
-                if server.viewers != {"picture": count, "events": count}:
-                    raise RuntimeError(f"viewers are {server.viewers}; expected {count} of each")
                 watched.append(rate())
             received.append(bytes_of())
             time.sleep(_SETTLE_S)
@@ -184,15 +183,16 @@ def soak(video: Path, *, minutes: float, interval_s: float = 10.0, warm_up_minut
     words = ["camera", "--source", str(video), "--loop", "--fps", "max", "--threads", "1", "--web", f"127.0.0.1:{port}", "--format", "jsonl"]
     process = subprocess.Popen([sys.executable, "-m", "edge_effnet", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     samples: list[dict[str, float]] = []
-    began = time.monotonic()
     try:
+        _wait_until(lambda: _listens(port), "the page")
+        began = time.monotonic()
         while time.monotonic() - began < 60 * minutes:
             time.sleep(interval_s)
             samples.append({"minute": round((time.monotonic() - began) / 60, 2), **_process_facts(process.pid)})
         state = _state(port)
     finally:
         process.send_signal(signal.SIGTERM)
-        status = process.wait(20)
+        status = process.wait(60)
     return {**_growth(samples, warm_up_minutes), "frames": state["frames"]["classified"], "fps": state["fps"]["classified"], "exit_status": status}
 
 
@@ -220,9 +220,26 @@ def _process_facts(pid: int) -> dict[str, float]:
 
 
 def _state(port: int) -> dict[str, Any]:
-    with urlopen(f"http://127.0.0.1:{port}/api/state", timeout=10) as answer:
+    with urlopen(f"http://127.0.0.1:{port}/api/state", timeout=60) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
+
+
+def _wait_until(condition: Callable[[], bool], what: str) -> None:
+    """However busy the machine is; raises RuntimeError after two minutes."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"waited two minutes for {what}")
+        time.sleep(0.05)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _free_port() -> int:

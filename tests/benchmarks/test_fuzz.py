@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,23 +111,37 @@ def test_judging(tmp_path: Path, files: dict[str, dict[str, bytes]], monkeypatch
         assert judge(sealed, path, image, "litert", right)[0] == result
 
 
-@pytest.mark.parametrize(("end", "result", "detail"), [("kill", "crash", "SIGUSR1"), ("sleep", "hang", "SIGKILL"), ("leave", "crash", "exit 5")])
+@pytest.mark.parametrize(
+    ("end", "result", "detail"), [("signal", "crash", "SIGUSR1"), ("kill", "crash", "SIGKILL"), ("leave", "crash", "exit 5"), ("hang", "hang", "SIGKILL")]
+)
 def test_what_ends_a_worker_is_counted_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, result: str, detail: str) -> None:
-    """The watched process, with a judge that crashes or hangs on mutant 3."""
+    """The watched process, with a judge that crashes or hangs on mutant 3. No clock: time is up when the child says that it hangs."""
     made = Seed("s", bytes(100), np.arange(100), np.empty(0, np.int64))
+    hung, say_hung = os.pipe()
+
+    def hang() -> None:
+        os.write(say_hung, b"x")
+        signal.pause()
 
     def judged(*_: Any) -> tuple[str, str]:
         if next(numbers) == 3:
-            {"kill": lambda: os.kill(os.getpid(), signal.SIGUSR1), "sleep": lambda: time.sleep(60), "leave": lambda: os._exit(5)}[end]()
+            send = {"signal": signal.SIGUSR1, "kill": signal.SIGKILL}
+            {"leave": lambda: os._exit(5), "hang": hang}.get(end, lambda: os.kill(os.getpid(), send[end]))()
         return "same", ""
 
-    numbers = iter(range(4))
+    def waited(pipes: list[Any], *_: Any) -> tuple[list[Any], list[Any], list[Any]]:
+        ready = select([*pipes, hung], [], [])[0]
+        return [pipe for pipe in ready if pipe != hung], [], []
+
+    numbers, select = iter(range(4)), worker.select.select
     monkeypatch.setattr(worker, "judge", judged)
-    monkeypatch.setattr(worker, "HANG_S", 0.3)
+    monkeypatch.setattr(worker.select, "select", waited)
     monkeypatch.setattr(Task, "expected", lambda _self: {"s": (0, "a", 1.0)})
     found = list(run_task(Task([made], "litert", campaign.picture(), tmp_path), range(4)))
     assert [(outcome.number, outcome.result) for outcome in found] == [(0, "same"), (1, "same"), (2, "same"), (3, result)]
     assert found[-1].detail == detail
+    os.close(hung)
+    os.close(say_hung)
 
 
 def test_remaking_a_mutant(tmp_path: Path, capsys: pytest.CaptureFixture[str], files: dict[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +182,7 @@ def test_a_finding_is_tried_as_a_user_would_and_named(tmp_path: Path, files: dic
     assert row["findings"][0]["fenced"] in ("exit status 0", "exit status 2")
 
 
-@pytest.mark.parametrize("name", ["write", "record", "export"])
+@pytest.mark.parametrize("name", ["write", "record", "export", "events", "events-unsynced"])
 def test_a_slice_of_the_kills(name: str) -> None:
     code = f"from edge_effnet.benchmarks.fuzz.kills import SCENES, run_scene; import json; print(json.dumps(run_scene(SCENES[{name!r}], 8).__dict__))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
@@ -187,6 +202,44 @@ def test_a_torn_file_and_litter_would_be_seen(tmp_path: Path) -> None:
     assert not tally.sound
 
 
+@pytest.mark.parametrize(
+    ("left", "written", "next_event", "found"),
+    [
+        ([5, 6], range(5, 7), b'{"number": 0}\n', {}),
+        ([5, 6, 7], range(5, 7), b'{"number": 0}\n', {"during": 1}),
+        ([6], range(5, 7), b'{"number": 0}\n', {"lost": 1}),
+        ([], range(5, 7), b'{"number": 0}\n', {"lost": 2}),
+        ([5, 6], range(5, 7), b'{"number": 0', {"torn": 1}),
+        ([5, 6], range(5, 7), b'{"number\n', {"torn": 1}),
+    ],
+)
+def test_lost_and_torn_events_would_be_seen(tmp_path: Path, left: list[int], written: range, next_event: bytes, found: dict[str, int]) -> None:
+    def step(folder: Path, _: int) -> None:
+        with open(folder / "events.jsonl", "ab") as file:
+            file.write(next_event)
+
+    path, tally = tmp_path / "events.jsonl", kills.Tally()
+    path.write_bytes(b"".join(b'{"number": %d}\n' % number for number in left))
+    kills._look_at_lines(step, path, written, tally)
+    assert tally == kills.Tally(**found)
+    assert tally.sound == (found in ({}, {"during": 1}))
+
+
+def test_a_torn_event_is_mended_by_the_next(tmp_path: Path) -> None:
+    path, tally = tmp_path / "events.jsonl", kills.Tally()
+    path.write_bytes(b'{"number": 5}\n{"number": 6, "label": "x')
+    kills._look_at_lines(kills._events, path, range(5, 6), tally)
+    assert tally == kills.Tally(during=1, mended=1)
+    assert not path.exists(), "the next child begins a new one"
+
+
+def test_kills_wait_for_a_temporary_file(tmp_path: Path) -> None:
+    moment = kills._moment(replace(kills.SCENES["write"], near=1.0, longest_s=0.0), tmp_path, np.random.default_rng(0))
+    threading.Timer(0.2, (tmp_path / ".part").touch).start()
+    moment()
+    assert kills._hidden(tmp_path) == [".part"]
+
+
 def test_what_the_scenes_take_for_whole(tmp_path: Path, files: dict[str, dict[str, bytes]]) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(files["tflite"]["lite0-fp32"])
@@ -198,7 +251,7 @@ def test_what_the_scenes_take_for_whole(tmp_path: Path, files: dict[str, dict[st
         assert kills._is_exported(tmp_path / name)
         (tmp_path / name).write_text(torn)
         assert not kills._is_exported(tmp_path / name)
-    for lines, whole in ((b'{"a":1}\n{"b":2}\n', True), (b'{"a":1}\n{"b"', False), (b'{"a"\n', False)):
+    for lines, whole in ((b'{"a":1}\n{"b":2}\n', True), (b'{"a":1}\n{"b"', True), (b'{"a"\n', False), (b'{"a"\n{"b":2}\n', False), (b"\xff\n", False)):
         (tmp_path / "e.jsonl").write_bytes(lines)
         assert kills._are_lines(tmp_path / "e.jsonl") is whole
 

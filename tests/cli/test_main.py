@@ -122,7 +122,7 @@ def test_ctrl_c_in_a_real_process() -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, out, err) == (130, "", "edge-effnet: interrupted\n")
 
 
@@ -154,7 +154,7 @@ def test_a_reader_that_has_seen_enough() -> None:
     process.stdout.readline()
     process.stdout.close()
     assert process.stderr.read() == b""
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=120) == 1
 
 
 def test_a_verbs_module_is_imported_when_it_is_called() -> None:

@@ -84,7 +84,7 @@ def test_start_latest_events_stop(bundled: Classifier) -> None:
 def test_the_end_of_the_frames_ends_the_events(bundled: Classifier) -> None:
     with LiveClassifier(bundled, [view("coffee")] * 4 + [view("rocket")] * 8) as live:
         assert labels(live) == ["espresso", "missile"]
-        assert live.wait(10)
+        assert live.wait(60)
         assert live.progress.classified == 12
         assert labels(live) == ["espresso", "missile"]  # who comes late gets them, too
 

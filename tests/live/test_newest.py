@@ -44,7 +44,7 @@ def test_where_every_frame_counts_none_is_dropped() -> None:
     reader = reader_of(source)
     reader.start()
     values = []
-    while (frame := reader.take(10)) is not None:
+    while (frame := reader.take(60)) is not None:
         values.append(int(frame.image[0, 0, 0]))
     assert values == list(range(50))
     assert reader.state.ended
@@ -57,7 +57,7 @@ def test_each_nth_frame_is_classified_and_each_is_shown() -> None:
     reader = reader_of(Scripted(map(picture, range(10))), every=3)
     reader.start()
     values = []
-    while (frame := reader.take(10)) is not None:
+    while (frame := reader.take(60)) is not None:
         values.append(int(frame.image[0, 0, 0]))
     assert values == [0, 3, 6, 9]
     assert (reader.state.received, reader.state.skipped, reader.state.dropped) == (10, 6, 0)
@@ -70,7 +70,7 @@ def test_a_camera_that_vanishes_is_opened_again_until_it_returns(caplog: pytest.
     camera = Camera(period_s=0.001)
     reader = FrameReader(camera.opener("the camera"), back_off=QUICK)
     reader.start()
-    assert reader.take(10) is not None
+    assert reader.take(60) is not None
     camera.plugged = False
     eventually(lambda: reader.state.problem == "camera can't be opened")
     seen = reader.state.received
@@ -90,7 +90,7 @@ def test_any_exception_of_a_driver_is_survived() -> None:
     reader = FrameReader(SourceOpener("driver", lambda: next(sources)), back_off=QUICK)
     reader.start()
     values = []
-    while (frame := reader.take(10)) is not None:
+    while (frame := reader.take(60)) is not None:
         values.append(int(frame.image[0, 0, 0]))
     assert values == [1, 2]
 
@@ -107,7 +107,7 @@ def test_stop_ends_a_wait_for_the_next_frame_of_a_slow_replay() -> None:
     source.rate = 0.001
     reader = reader_of(source)
     reader.start()
-    assert reader.take(10) is not None
+    assert reader.take(60) is not None
     reader.stop()
     assert source.closed == 1
     assert reader.take() is None
@@ -117,13 +117,13 @@ def test_waiting_for_a_picture_is_not_the_classifiers_waiting() -> None:
     camera = Camera(period_s=0.001)
     reader = FrameReader(camera.opener())
     reader.start()
-    first = reader.wait_newer(None, 10)
-    second = reader.wait_newer(first, 10)
+    first = reader.wait_newer(None, 60)
+    second = reader.wait_newer(first, 60)
     assert first is not None
     assert second is not None
     assert second is not first
     reader.stop()
-    assert reader.wait_newer(reader.newest(), 10) is None
+    assert reader.wait_newer(reader.newest(), 60) is None
 
 
 def test_a_driver_that_hangs_is_seen() -> None:

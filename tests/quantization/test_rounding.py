@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_effnet.graph import Conv2D, Dense, DepthwiseConv2D, Weighted
+from edge_effnet.quantization import rounding
 from edge_effnet.quantization.moments import InputMoments
 from edge_effnet.quantization.rounding import by_output, round_for_output, round_to_nearest, weight_scales
 
@@ -97,7 +98,7 @@ def test_deterministic(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("covariance", ["singular", "zero", "white"])
+@pytest.mark.parametrize("covariance", ["singular", "zero", "white", "dead"])
 def test_hard_covariances(kind: str, covariance: str) -> None:
     random = np.random.default_rng(2)
     node = draw_node(kind, random)
@@ -105,6 +106,8 @@ def test_hard_covariances(kind: str, covariance: str) -> None:
     groups, size = moments.mean.shape
     if covariance != "singular":
         moments = InputMoments(moments.mean, np.broadcast_to(np.eye(size) * (covariance == "white"), (groups, size, size)).copy())
+    if covariance == "dead":  # inputs that are always 0
+        moments = InputMoments(np.zeros_like(moments.mean), moments.covariance)
     scales = weight_scales(node, 0.1)
     found = round_for_output(node, scales, moments)
     assert np.isfinite(found.dequantized()).all()
@@ -140,6 +143,63 @@ def test_a_dead_channel_takes_the_largest_scale() -> None:
     weight[1], weight[2] = 0, 1e-30
     scales = weight_scales(Dense("n", ("x",), weight, np.zeros_like(node.bias)), 0.1)
     assert scales[1] == scales[2] == scales.max()
+
+
+def test_a_dead_channel_of_a_layer_of_small_weights() -> None:
+    weight = np.array([[0.0, 0.0], [0.1, -0.05]], np.float32)
+    assert weight_scales(Dense("n", ("x",), weight, np.zeros(2, np.float32)), 0.1).tolist() == pytest.approx([0.1 / 127, 0.1 / 127])
+
+
+def test_nearest_saturates_at_127_on_both_sides() -> None:
+    """−128 is no weight: kernels may rely on it."""
+    node = Dense("n", ("x",), np.array([[-200.0, 200.0]], np.float32), np.zeros(1, np.float32))
+    assert round_to_nearest(node, np.ones(1, np.float32)).values.tolist() == [[-127, 127]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("inputs", [12, 70])
+def test_no_single_step_would_be_better(kind: str, inputs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where coordinate descent ends when it may take its time; with more inputs than are handled together, too."""
+    monkeypatch.setattr(rounding, "_SWEEPS", 100)
+    random = np.random.default_rng(3)
+    node = draw_node(kind, random, outputs=40, inputs=inputs)
+    size = 9 if kind == "depthwise" else inputs
+    x = random.standard_normal((len(node.bias) if kind == "depthwise" else 1, 4 * size, size)) + 0.4
+    moments = InputMoments(np.zeros(x.shape[::2]), np.matmul(x.transpose(0, 2, 1), x) / x.shape[1])
+    scales = weight_scales(node, 0.1) * 8
+    values = real(node, round_for_output(node, scales, moments))
+    error = output_error(node, values, moments)
+    assert error.sum() < 0.97 * output_error(node, real(node, round_to_nearest(node, scales)), moments).sum()
+    for column in range(size):
+        for step in (-1, 1):
+            other = values.copy()
+            other[:, column] += step * scales
+            allowed = np.abs(other[:, column]) <= 127 * scales
+            assert (error <= output_error(node, other, moments) * (1 + 1e-9))[allowed].all(), column
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_inputs_unit_does_not_matter(kind: str) -> None:
+    """The damping is a share of what inputs vary, so that small inputs are rounded like large ones."""
+    random = np.random.default_rng(4)
+    node = draw_node(kind, random)
+    moments, scales = draw_moments(node, random), weight_scales(node, 0.1) * 8
+    small = InputMoments(moments.mean * 2.0**-5, moments.covariance * 2.0**-10)
+    values = round_for_output(node, scales, moments).values
+    np.testing.assert_array_equal(round_for_output(node, scales, small).values, values)
+    assert (values != round_to_nearest(node, scales).values).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mean_of_the_inputs_does_not_hold_it_back(kind: str) -> None:
+    """Only where inputs hardly vary beside their mean, which is what the damping of the square is for."""
+    random = np.random.default_rng(4)
+    node = draw_node(kind, random)
+    moments, scales = draw_moments(node, random), weight_scales(node, 0.1) * 8
+    values = [round_for_output(node, scales, InputMoments(np.full_like(moments.mean, mean), moments.covariance)).values for mean in (0, 3, 3e4)]
+    np.testing.assert_array_equal(values[0], values[1])
+    np.testing.assert_array_equal(values[2], round_to_nearest(node, scales).values)
+    assert (values[0] != values[2]).any()
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-_START_S = 30.0
+_START_S = 120.0
 
 
 def required_program(*names: str) -> str:
@@ -31,7 +31,7 @@ def required_program(*names: str) -> str:
     pytest.skip(message)
 
 
-def eventually(condition: Callable[[], Any], *, within_s: float = 20.0, what: str = "") -> Any:
+def eventually(condition: Callable[[], Any], *, within_s: float = 120.0, what: str = "") -> Any:
     """The condition's value as soon as it is true; fails after a generous while."""
     deadline = time.monotonic() + within_s
     while not (value := condition()):
@@ -113,7 +113,7 @@ def chromium(profile: Path) -> Iterator[Tab]:
     try:
         port = eventually(lambda: _port(profile), within_s=_START_S, what="Chromium's debugging port")
         targets = eventually(lambda: _pages(port), what="a page of Chromium")
-        connection = websocket.create_connection(targets[0]["webSocketDebuggerUrl"], timeout=30, suppress_origin=True)
+        connection = websocket.create_connection(targets[0]["webSocketDebuggerUrl"], timeout=120, suppress_origin=True)
         yield Tab(connection)
     finally:
         if connection is not None:
@@ -135,5 +135,5 @@ def _port(profile: Path) -> int | None:
 def _pages(port: int) -> list[dict[str, Any]]:
     from urllib.request import urlopen
 
-    with urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as answer:
+    with urlopen(f"http://127.0.0.1:{port}/json/list", timeout=60) as answer:
         return [target for target in json.load(answer) if target["type"] == "page"]

@@ -21,7 +21,7 @@ class Answer:
 
 def get(port: int, path: str, *, method: str = "GET", **headers: str) -> Answer:
     """Header names with _ for -; Host is 127.0.0.1 unless given."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()
@@ -40,7 +40,7 @@ class Stream:
     received: bytes = b""
 
     def __post_init__(self) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        self.socket = socket.create_connection(("127.0.0.1", self.port), timeout=60)
         lines = "".join(f"{name}: {value}\r\n" for name, value in {"Host": "127.0.0.1", **self.headers}.items())
         self.socket.sendall(f"GET {self.path} HTTP/1.1\r\n{lines}\r\n".encode())
 

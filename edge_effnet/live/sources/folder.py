@@ -10,13 +10,14 @@ import numpy as np
 
 from edge_effnet.errors import ImageError, SourceError
 from edge_effnet.images import find_images
-from edge_effnet.live.frames import Delivery, Frame, taken_now
+from edge_effnet.live.frames import Frame, taken_now
+from edge_effnet.live.sources.base import Source, delivery_at
 from edge_effnet.preprocessing import decode
 
 _LOG = logging.getLogger("edge_effnet.live")
 
 
-class FolderSource:
+class FolderSource(Source):
     """The photos of a folder and its subfolders, sorted by path; broken ones are left out and said.
 
     rate: photos a second; None takes each as soon as the one before is classified. loop: begin anew at the end, new
@@ -25,23 +26,10 @@ class FolderSource:
 
     def __init__(self, folder: Path, *, rate: float | None = None, loop: bool = False) -> None:
         self._folder = folder
-        self._rate = rate
+        self.rate, self.delivery = rate, delivery_at(rate)
         self._loop = loop
         self._frames = self._all()
         self._first: Frame | None = next(self._frames)
-
-    @property
-    def delivery(self) -> Delivery:
-        """EVERY unless there is a rate."""
-        return Delivery.EVERY if self._rate is None else Delivery.NEWEST
-
-    @property
-    def rate(self) -> float | None:
-        """As it was given."""
-        return self._rate
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self
 
     def __next__(self) -> Frame:
         first, self._first = self._first, None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy.typing as npt
 
 from edge_effnet.live.frames import Delivery, Frame, taken_now
+from edge_effnet.live.sources.base import Source
 
 
-class IterableSource:
+class IterableSource(Source):
     """Frames from any iterable of uint8[H, W, 3] RGB arrays.
 
     delivery: EVERY waits until each array is classified; NEWEST is for a generator that itself waits for a camera.
@@ -19,20 +20,7 @@ class IterableSource:
 
     def __init__(self, images: Iterable[npt.NDArray[Any]], *, delivery: Delivery = Delivery.EVERY) -> None:
         self._images = iter(images)
-        self._delivery = delivery
-
-    @property
-    def delivery(self) -> Delivery:
-        """As it was given."""
-        return self._delivery
-
-    @property
-    def rate(self) -> float | None:
-        """As fast as the iterable gives them."""
-        return None
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self
+        self.delivery = delivery
 
     def __next__(self) -> Frame:
         return taken_now(next(self._images))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from edge_effnet.errors import MissingDependencyError, SourceError
-from edge_effnet.live.frames import Delivery, Frame, taken_now
+from edge_effnet.live.frames import Frame, taken_now
+from edge_effnet.live.sources.base import Source, delivery_at
 
 #: For video files that don't say their rate.
 _USUAL_RATE = 25.0
 
 
-class CameraSource:
+class CameraSource(Source):
     """A camera by number, a device like /dev/video0, or a stream's address (rtsp://…).
 
     size: width and height to ask for; the camera may give another. Raises SourceError when it can't be opened and, while
@@ -32,19 +32,6 @@ class CameraSource:
             self._capture.set(self._cv2.CAP_PROP_FRAME_WIDTH, size[0])
             self._capture.set(self._cv2.CAP_PROP_FRAME_HEIGHT, size[1])
 
-    @property
-    def delivery(self) -> Delivery:
-        """A camera doesn't wait."""
-        return Delivery.NEWEST
-
-    @property
-    def rate(self) -> float | None:
-        """A camera has its own."""
-        return None
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self
-
     def __next__(self) -> Frame:
         there, image = self._capture.read()
         if not there:
@@ -56,7 +43,7 @@ class CameraSource:
         self._capture.release()
 
 
-class VideoFileSource:
+class VideoFileSource(Source):
     """A video file, played at its own rate like a camera, at `rate` frames a second, or with `every_frame` without a clock.
 
     loop: begin anew at the end. Raises SourceError for a file without a picture that can be read, MissingDependencyError
@@ -69,24 +56,12 @@ class VideoFileSource:
         self._loop = loop
         self._capture = self._opened()
         own = self._capture.get(self._cv2.CAP_PROP_FPS)
-        self._rate = None if every_frame else rate or (own if 0 < own <= 1000 else _USUAL_RATE)
+        self.rate = None if every_frame else rate or (own if 0 < own <= 1000 else _USUAL_RATE)
+        self.delivery = delivery_at(self.rate)
         there, self._next = self._capture.read()
         if not there:
             self._capture.release()
             raise SourceError(f"{path} holds no picture that OpenCV can read")
-
-    @property
-    def delivery(self) -> Delivery:
-        """EVERY only without a clock."""
-        return Delivery.EVERY if self._rate is None else Delivery.NEWEST
-
-    @property
-    def rate(self) -> float | None:
-        """The file's own unless another was given."""
-        return self._rate
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self
 
     def __next__(self) -> Frame:
         image, self._next = self._next, None

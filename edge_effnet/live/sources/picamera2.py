@@ -8,11 +8,12 @@ asked for at the low resolution instead: the same hardware scales it.
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from edge_effnet.errors import MissingDependencyError, SourceError, first_line
-from edge_effnet.live.frames import Delivery, Frame, taken_now
+from edge_effnet.live.frames import Frame, taken_now
+from edge_effnet.live.sources.base import Source
 
 _FORMAT = "BGR888"
 #: A frame that takes longer than this many seconds won't come: the camera is opened anew.
@@ -20,7 +21,7 @@ _TIMEOUT_S = 10.0
 _BUFFERS = 3
 
 
-class Picamera2Source:
+class Picamera2Source(Source):
     """Frames of the low-resolution stream. size: width and height, even numbers.
 
     Raises SourceError when there is no camera, MissingDependencyError without picamera2.
@@ -39,19 +40,6 @@ class Picamera2Source:
             self._camera.close()
             raise SourceError(f"picamera2 can't start the camera: {first_line(error)}") from error
         self._closed = False
-
-    @property
-    def delivery(self) -> Delivery:
-        """A camera doesn't wait."""
-        return Delivery.NEWEST
-
-    @property
-    def rate(self) -> float | None:
-        """A camera has its own."""
-        return None
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self
 
     def __next__(self) -> Frame:
         try:

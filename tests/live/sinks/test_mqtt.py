@@ -78,10 +78,10 @@ class Listener:
         self._client.on_message = lambda _client, _data, message: self.messages.put((message.topic, message.payload.decode(), bool(message.retain)))
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        self.subscribed.get(timeout=20)
+        self.subscribed.get(timeout=60)
 
     def next(self) -> tuple[str, str, bool]:
-        return self.messages.get(timeout=20)
+        return self.messages.get(timeout=60)
 
     def close(self) -> None:
         self._client.disconnect()
@@ -114,6 +114,7 @@ def test_a_broker_that_is_killed_and_restarted_loses_no_event(broker: Broker, ca
     sink.send(event(1))
     numbers = [json.loads(listener.next()[1])["number"]]
     eventually(lambda: broker.memory.exists() and b"listener" in broker.memory.read_bytes(), what="the broker remembers its subscriber")
+    eventually(lambda: sink._acknowledged == 3, what="the broker has taken what was sent")
     broker.kill()
     eventually(lambda: sink.problem, what="the sink notices that the broker is gone")
     for number in (2, 3, 4):

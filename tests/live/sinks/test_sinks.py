@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.chromium import eventually
@@ -87,6 +90,170 @@ def test_a_line_is_whole_or_not_there(tmp_path: Path) -> None:
     assert numbers(path) == [1]
     assert path.stat().st_size == size
     sink.send(event(3))
+    assert numbers(path) == [1, 3]
+
+
+WHOLE = b'{"number": 0}\n'
+
+
+@pytest.mark.parametrize(
+    ("end", "torn"),
+    [
+        (b'{"time": "2026-05-04T12', b'{"time": "2026-05-04T12'),
+        (b"{", b"{"),
+        (b'{"label": "K\xc3', b'{"label": "K\xc3'),
+        (b"\0" * 5000, b"\0" * 5000),
+        (b'{"number": 1, "la' + b"\0" * 70_000, b'{"number": 1, "la' + b"\0" * 70_000),
+        (b'\0\0\0"label": null}\n', b'\0\0\0"label": null}\n'),
+        (b'{"number": 1}{"number"', b'{"number": 1}{"number"'),
+        (b"{" + b'"a": [' * 10_000, b"{" + b'"a": [' * 10_000),
+    ],
+    ids=["cut off", "one byte", "half a letter", "padding", "cut off and padded", "its first block is missing", "two in one", "too deep for JSON"],
+)
+def test_what_a_power_cut_left_of_the_last_line_is_cut_off(tmp_path: Path, caplog: pytest.LogCaptureFixture, end: bytes, torn: bytes) -> None:
+    for before in (b"", WHOLE, WHOLE * 10_000):
+        path = tmp_path / "events.jsonl"
+        path.write_bytes(before + end)
+        FileSink(path).send(event(1))
+        FileSink(path).send(event(2))
+        assert path.read_bytes().startswith(before)
+        assert numbers(path) == [0] * before.count(b"\n") + [1, 2]
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"event file {path}: cut off {len(torn)} bytes at its end that are no whole line: {torn[: 1 << 16]!r:.200}"] * 3
+
+
+@pytest.mark.parametrize(
+    ("end", "kept"),
+    [(b"", b""), (b'{"number": 0}', WHOLE), (b'{"number": 0}\0\0', WHOLE), (b"\n\n", b"\n\n"), (b"# by hand\n\0", b"# by hand\n")],
+    ids=["nothing", "a line that lacks its end", "with padding", "empty lines", "padding behind another's line"],
+)
+def test_whole_lines_stay(tmp_path: Path, end: bytes, kept: bytes) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(WHOLE + end)
+    FileSink(path).send(event(1))
+    assert path.read_bytes().startswith(WHOLE + kept + b'{"time"')
+    assert path.read_bytes().count(b'"number": 1') == 1
+
+
+@pytest.mark.parametrize("foreign", [b"notes by hand", b"GIF89a\0\1\0\1\x80\0", b"{" + b"x" * 100_000, b"\0" + b"x" * 100_000])
+def test_what_is_no_event_is_not_taken_away(tmp_path: Path, caplog: pytest.LogCaptureFixture, foreign: bytes) -> None:
+    """A file named by mistake, or a line longer than any event: it only gets a line's end."""
+    path = tmp_path / "notes"
+    path.write_bytes(foreign)
+    FileSink(path).send(event(1))
+    head, _, line = path.read_bytes().rpartition(b"\n")[0].rpartition(b"\n")
+    assert (head, json.loads(line)["number"]) == (foreign, 1)
+    assert caplog.records == []
+
+
+def test_of_a_large_file_only_the_end_is_read(tmp_path: Path) -> None:
+    """Five gigabytes of nothing, but for its last two lines."""
+    path = tmp_path / "events.jsonl"
+    with open(path, "wb") as file:
+        file.seek(5_000_000_000)
+        file.write(b"\n" + WHOLE + b'{"torn')
+    FileSink(path).send(event(1))
+    with open(path, "rb") as file:
+        file.seek(5_000_000_001)
+        assert [json.loads(line)["number"] for line in file] == [0, 1]
+
+
+def test_a_torn_line_in_a_file_that_was_moved_away_stays_there(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    sink = FileSink(path)
+    sink.send(event(1))
+    with open(path, "ab") as file:
+        file.write(b'{"torn')
+    path.rename(tmp_path / "events.jsonl.1")
+    sink.send(event(2))
+    assert (tmp_path / "events.jsonl.1").read_bytes().endswith(b'\n{"torn')
+    assert numbers(path) == [2]
+
+
+def test_a_file_moved_away_between_opening_and_mending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event goes into the moved file, as before; the new one under its name isn't touched."""
+    path, moved = tmp_path / "events.jsonl", tmp_path / "events.jsonl.1"
+    path.write_bytes(WHOLE)
+
+    def rotate(_: int) -> None:
+        path.rename(moved)
+        path.write_bytes(b'{"torn')
+
+    monkeypatch.setattr("edge_effnet.live.sinks.file.lock", rotate)
+    FileSink(path).send(event(1))
+    assert (numbers(moved), path.read_bytes()) == ([0, 1], b'{"torn')
+
+
+def test_a_file_that_may_only_grow_gets_a_lines_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `chattr +a` makes it."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(WHOLE + b'{"torn')
+
+    def refused(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "ftruncate", refused)
+    FileSink(path).send(event(1))
+    assert [line[:9] for line in path.read_text().splitlines()] == ['{"number"', '{"torn', '{"time": ']
+
+
+def test_a_file_that_may_only_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(WHOLE)
+    path.chmod(0o200)
+    FileSink(path).send(event(1))
+    path.chmod(0o600)
+    assert numbers(path) == [0, 1]
+
+
+def test_pipes_and_terminals_get_the_line_as_it_is(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    FileSink(fifo).send(event(1))
+    assert json.loads(os.read(reader, 1 << 16))["number"] == 1
+    os.close(reader)
+    controller, terminal = os.openpty()
+    FileSink(os.ttyname(terminal)).send(event(2))
+    assert json.loads(os.read(controller, 1 << 16))["number"] == 2
+    os.close(controller)
+    os.close(terminal)
+    code = (
+        "from edge_effnet.live.sinks import FileSink; from edge_effnet.live.events import Event\n"
+        "FileSink('/dev/stdout').send(Event(3, None, None, None, None, 0.0, 0.0, 1))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120, check=True)
+    assert json.loads(done.stdout)["number"] == 3
+
+
+def test_two_programs_may_write_to_one_file(tmp_path: Path) -> None:
+    """Each mends what it takes for torn: never a line that the other is just writing."""
+    path = tmp_path / "events.jsonl"
+    code = (
+        "import sys; from edge_effnet.live.sinks import FileSink; from edge_effnet.live.events import Event\n"
+        f"sink = FileSink({str(path)!r})\n"
+        "for number in range(100): sink.send(Event(number, 'x' * 9000, 1, 0.5, None, 0.0, 0.0, 1))\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(2)]
+    assert [(writer.communicate()[1], writer.returncode) for writer in writers] == [(b"", 0)] * 2
+    assert sorted(numbers(path)) == sorted([*range(100)] * 2)
+
+
+def test_a_disk_that_fails_loses_the_event_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "events.jsonl"
+    FileSink(path).send(event(1))
+
+    def failed(number: int) -> Callable[[int], None]:
+        def sync(_: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        return sync
+
+    monkeypatch.setattr(os, "fdatasync", failed(errno.EIO))
+    with pytest.raises(OutputError, match="Input/output error"):
+        FileSink(path).send(event(2))
+    monkeypatch.setattr(os, "fdatasync", failed(errno.EINVAL))  # a file system that has no such thing
+    FileSink(path).send(event(3))
     assert numbers(path) == [1, 3]
 
 
