@@ -99,7 +99,7 @@ class _DropMeter:
             warnings.simplefilter("ignore", SlowEngineWarning)
             path = folder / f"candidate{self._candidate.ending}"
             write_atomically(path, self._candidate.emit(quantized))
-            with Classifier(path) as classifier:
+            with Classifier(path, image_rules=self._held_out.rules) as classifier:
                 return np.array([int(logits.argmax()) for logits in self._logits(classifier)])
 
     def _logits(self, classifier: Classifier) -> Iterator[npt.NDArray[np.float32]]:
