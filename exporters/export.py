@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import UsageError
 from edge_effnet.exporters.build import build_graph
 from edge_effnet.exporters.checkpoint import load_checkpoint
@@ -59,6 +60,7 @@ def export(
     interpolation: Interpolation | None = None,
     calibration: CalibrationSource | None = None,
     calibration_images: int = 256,
+    image_rules: ImageRules = DEFAULT_RULES,
     seed: int = 0,
     max_drop: float | None = None,
     report: str | os.PathLike[str] | None = None,
@@ -70,6 +72,7 @@ def export(
     "torchvision", "lukemelas" or a published model name; needed only where the tensors don't tell. image_size: the
     network's input, the variant's by default. padding_size: the size an efficientnet-pytorch model was built for.
     labels: names or the path of a file with one a line. calibration: photos for int8, a folder or a sequence.
+    image_rules: which of them are decoded; the others are left out, with a remark.
     max_drop: points of accuracy that int8 may lose (of agreement with float, where the photos' folders are no labels);
     parts of blocks go back to float32 until it holds. report: a `.html` or `.json` file to write beside it, on what int8 did;
     measured on photos not calibrated on, before either file is written.
@@ -86,7 +89,7 @@ def export(
     size = image_size or model.dialect.native_image_size(model.variant)
     preprocessing = resolve_preprocessing(model, image_size=size, options=options)
     graph, remarks = _float_graph(model, size, padding_size)
-    photos = _photos(precision, calibration, preprocessing, calibration_images, seed)
+    photos = _photos(precision, calibration, preprocessing, limit=calibration_images, seed=seed, rules=image_rules)
     quantized, trace = _quantized(graph, precision, photos, seed, progress)
     document = ModelDocument(
         variant=model.variant.name,
@@ -153,12 +156,14 @@ def _float_graph(model: Identified, size: int, padding_size: int | None) -> tupl
     return graph, ()
 
 
-def _photos(precision: str, calibration: CalibrationSource | None, preprocessing: Preprocessing, limit: int, seed: int) -> CalibrationSet | None:
+def _photos(
+    precision: str, calibration: CalibrationSource | None, preprocessing: Preprocessing, *, limit: int, seed: int, rules: ImageRules
+) -> CalibrationSet | None:
     if precision != "int8":
         return None
     if calibration is None:
         raise UsageError("int8 needs photos to calibrate on: --calibration DIR, a few hundred like those the model will see, no labels needed")
-    return draw_calibration_set(calibration, preprocessing, limit=limit, seed=seed)
+    return draw_calibration_set(calibration, preprocessing, limit=limit, seed=seed, rules=rules)
 
 
 def _quantized(

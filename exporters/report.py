@@ -119,7 +119,7 @@ def _subject(exported: Exported, seed: int, remarks: tuple[str, ...]) -> Subject
 
 def _measure(exported: Exported, quantized: QuantizedGraph, held_out: CalibrationSet, note: str, progress: Progress | None) -> HeldOut:
     with _logits(exported, quantized) as (float_logits, int8_logits, engine):
-        models = Contestants(float_logits, int8_logits, engine, exported.document.labels, held_out.preprocessing)
+        models = Contestants(float_logits, int8_logits, engine, exported.document.labels, held_out.preprocessing, held_out.rules)
         total = len(held_out)
         return measure_held_out(models, held_out.sources, note=note, told=None if progress is None else lambda done: progress("report", done, total))
 

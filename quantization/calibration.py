@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import CalibrationError, ImageError
 from edge_effnet.images import find_images
 from edge_effnet.preprocessing import ImageSource, Preprocessing, decode
@@ -26,13 +27,14 @@ class CalibrationSet:
     """Photos that can all be decoded, prepared as the network wants them each time they are iterated.
 
     sources: paths or images in the order they were drawn. broken: paths left out, with the reason.
-    digest: SHA-256 over the photos' contents, in order.
+    digest: SHA-256 over the photos' contents, in order. rules: what they were decoded by, and are each time.
     """
 
     sources: Sequence[Any]
     preprocessing: Preprocessing
     digest: str
     broken: tuple[str, ...] = ()
+    rules: ImageRules = DEFAULT_RULES
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -40,11 +42,11 @@ class CalibrationSet:
     def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
         """uint8[crop, crop, 3] of each photo."""
         for source in self.sources:
-            yield self.preprocessing.pixels(decode(source))
+            yield self.preprocessing.pixels(decode(source, rules=self.rules))
 
     def subset(self, part: slice) -> CalibrationSet:
         """The photos of a slice, with the digest of the whole."""
-        return CalibrationSet(self.sources[part], self.preprocessing, self.digest, self.broken)
+        return replace(self, sources=self.sources[part])
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,13 @@ class _Drawn(Sequence[Any]):
         return _Drawn(self.source, self.indices[key]) if isinstance(key, slice) else self.source[self.indices[key]]
 
 
-def draw_calibration_set(source: CalibrationSource, preprocessing: Preprocessing, *, limit: int, seed: int) -> CalibrationSet:
+def draw_calibration_set(
+    source: CalibrationSource, preprocessing: Preprocessing, *, limit: int, seed: int, rules: ImageRules = DEFAULT_RULES
+) -> CalibrationSet:
     """At most `limit` photos of a folder (searched recursively) or sequence, drawn without replacement by `seed`.
 
-    What is no image by its ending is ignored; a broken image is left out and the next one drawn. Raises
-    CalibrationError when nothing usable is left, or fewer than 16 where some were broken.
+    What is no image by its ending is ignored; an image that is broken, or that `rules` refuse, is left out and the next one
+    drawn. Raises CalibrationError when nothing usable is left, or fewer than 16 where some were broken.
     """
     candidates = _candidates(source)
     if limit < 1:
@@ -78,7 +82,7 @@ def draw_calibration_set(source: CalibrationSource, preprocessing: Preprocessing
         if len(good) == limit:
             break
         try:
-            digest.update(preprocessing.pixels(decode(candidates[index])).tobytes())
+            digest.update(preprocessing.pixels(decode(candidates[index], rules=rules)).tobytes())
             good.append(int(index))
         except ImageError as error:
             broken.append(str(error))
@@ -86,7 +90,7 @@ def draw_calibration_set(source: CalibrationSource, preprocessing: Preprocessing
         raise CalibrationError(
             f"calibration: {len(good)} usable photos, {len(broken)} broken ({'; '.join(broken[:3])}); expected at least {MINIMUM_AFTER_BROKEN}"
         )
-    return CalibrationSet(_Drawn(candidates, tuple(good)), preprocessing, digest.hexdigest(), tuple(broken))
+    return CalibrationSet(_Drawn(candidates, tuple(good)), preprocessing, digest.hexdigest(), tuple(broken), rules)
 
 
 def draw_further(drawn: CalibrationSet, source: CalibrationSource, *, limit: int, seed: int, more: int) -> CalibrationSet:
@@ -96,7 +100,7 @@ def draw_further(drawn: CalibrationSet, source: CalibrationSource, *, limit: int
     """
     if len(drawn) < limit:
         return drawn.subset(slice(0, 0))
-    return draw_calibration_set(source, drawn.preprocessing, limit=limit + more, seed=seed).subset(slice(limit, None))
+    return draw_calibration_set(source, drawn.preprocessing, limit=limit + more, seed=seed, rules=drawn.rules).subset(slice(limit, None))
 
 
 def _candidates(source: CalibrationSource) -> Sequence[Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.comparison import Agreement, best_classes
+from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.labels import label_of
 from edge_effnet.numerics import softmax
 from edge_effnet.preprocessing import Preprocessing, decode, resize_and_crop
@@ -79,6 +80,7 @@ class Contestants:
     engine: str
     labels: Sequence[str] | None
     preprocessing: Preprocessing
+    rules: ImageRules = DEFAULT_RULES
 
 
 def measure_held_out(models: Contestants, sources: Sequence[Any], *, note: str, told: Callable[[int], None] | None = None) -> HeldOut:
@@ -86,7 +88,7 @@ def measure_held_out(models: Contestants, sources: Sequence[Any], *, note: str, 
     agreement = Agreement()
     outcomes = []
     for done, source in enumerate(sources, 1):
-        photo = decode(source)
+        photo = decode(source, rules=models.rules)
         exact, rounded = models.float_logits(photo), models.int8_logits(photo)
         scores = softmax(exact), softmax(rounded)
         agreement.add(exact, rounded, *scores)
@@ -94,7 +96,7 @@ def measure_held_out(models: Contestants, sources: Sequence[Any], *, note: str, 
         if told is not None:
             told(done)
     order = sorted(range(len(outcomes)), key=lambda index: (outcomes[index].agrees, -abs(outcomes[index].kept - outcomes[index].float_score), index))
-    worst = (ShownPhoto(outcomes[index], _thumbnail(sources[index], models.preprocessing)) for index in order[:_SHOWN])
+    worst = (ShownPhoto(outcomes[index], _thumbnail(sources[index], models)) for index in order[:_SHOWN])
     return HeldOut(
         engine=models.engine,
         note=note,
@@ -135,11 +137,12 @@ def _name(source: Any, number: int) -> str:
     return Path(source).name if hasattr(source, "__fspath__") or isinstance(source, str) else f"photo {number}"
 
 
-def _thumbnail(source: Any, preprocessing: Preprocessing) -> str:
+def _thumbnail(source: Any, models: Contestants) -> str:
     """A data URI of a small JPEG: the crop the network sees."""
     from PIL import Image
 
-    crop = resize_and_crop(decode(source), resize=preprocessing.resize, crop=preprocessing.crop, interpolation=preprocessing.interpolation)
+    preprocessing, photo = models.preprocessing, decode(source, rules=models.rules)
+    crop = resize_and_crop(photo, resize=preprocessing.resize, crop=preprocessing.crop, interpolation=preprocessing.interpolation)
     file = io.BytesIO()
     crop.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BICUBIC).save(file, "JPEG", quality=82)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import time
 
-from edge_effnet.cli.options import positive, remark, three
+from edge_effnet.cli.options import add_image_options, image_rules_from, positive, remark, three
 from edge_effnet.cli.progress import StageBars
 from edge_effnet.variants import VARIANTS
 
+#: What isn't passed on by its own name.
+_OTHERS = ("verb", "debug", "checkpoint", "output", "max_pixels", "max_bytes", "allow_truncated", "allow_tiff")
 _PRECISIONS = ("fp32", "fp16", "int8", "weight-int8")
 
 
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, default=0, help="for drawing the photos (default 0)")
     group.add_argument("--max-drop", type=float, metavar="X", help="points of accuracy int8 may lose; parts of blocks go back to float32 until that holds")
     group.add_argument("--report", metavar="FILE", help="a page (.html), or the same as data (.json), on what int8 did; measured on photos not calibrated on")
+    add_image_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,9 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     from edge_effnet.exporters import export
 
     start = time.perf_counter()
-    options = {key: value for key, value in vars(arguments).items() if key not in ("verb", "debug", "checkpoint", "output")}
+    options = {key: value for key, value in vars(arguments).items() if key not in _OTHERS}
     with StageBars() as bars:
-        report = export(arguments.checkpoint, arguments.output, progress=bars, **options)
+        report = export(arguments.checkpoint, arguments.output, image_rules=image_rules_from(arguments), progress=bars, **options)
     for text in report.remarks:
         remark(text)
     document = report.document

@@ -115,6 +115,23 @@ def test_export(run: Run, tmp_path: Path, lite0_state: State, photo_folder: Path
 
 
 @pytest.mark.torch
+def test_export_reads_the_photos_it_is_told_to(run: Run, tmp_path: Path, lite0_state: State, photo_folder: Path) -> None:
+    from PIL import Image
+    from safetensors.numpy import save_file
+
+    save_file(lite0_state, tmp_path / "c.safetensors")
+    (tmp_path / "photos").mkdir()
+    Image.open(photo_folder / "photo0.png").save(tmp_path / "photos" / "a.tiff")
+    words = ["export", tmp_path / "c.safetensors", "-o", tmp_path / "m.tflite", "--source", "timm-tf", "--image-size", "32", "--precision", "int8"]
+    words += ["--calibration", tmp_path / "photos"]
+    assert is_one_error(run(*words), "a TIFF, which is read on request alone: --allow-tiff")
+    assert is_one_error(run(*words, "--allow-tiff", "--max-pixels", "100"), "at most 100 are decoded")
+    assert is_one_error(run(*words, "--allow-tiff", "--max-pixels", "999999999"), "expected 1 to 178,956,970 pixels")
+    assert run(*words, "--allow-tiff").status == 0
+    assert (tmp_path / "m.tflite").exists()
+
+
+@pytest.mark.torch
 def test_export_errors_and_remarks(run: Run, tmp_path: Path, lite0_state: State) -> None:
     import torch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 from support.golden import State
 from support.photos import synthetic_photo
 
+from edge_effnet.decoding import IMAGE_FORMATS, TIFF, ImageRules
 from edge_effnet.errors import CalibrationError, CheckpointError, OutputError, UsageError
 from edge_effnet.exporters import PRECISIONS, export
 from edge_effnet.formats import read_model_file
@@ -84,6 +86,23 @@ def test_calibration_takes_a_sequence_and_reports_broken_photos(tmp_path: Path, 
     (folder / "notes.txt").write_text("no photo")
     report = export(lite0_state, tmp_path / "m.tflite", precision="int8", calibration=folder, **SMALL)
     assert any("left out a calibration photo: " in text and "broken.jpg" in text for text in report.remarks)
+
+
+def test_photos_are_decoded_by_the_rules_from_beginning_to_end(tmp_path: Path, lite0_state: State) -> None:
+    """TIFFs, read on request alone: calibrated on, measured on for the drop, and shown in the report."""
+    folder = tmp_path / "tiffs"
+    folder.mkdir()
+    for seed in range(80):
+        synthetic_photo(seed, 40, 40).save(folder / f"{seed:02}.tif")
+    options: dict[str, Any] = {"precision": "int8", "calibration": folder, "calibration_images": 4, **SMALL}
+    with pytest.raises(CalibrationError, match=r"0 usable photos, 80 broken.*a TIFF, which is read on request alone"):
+        export(lite0_state, tmp_path / "m.tflite", **options)
+    rules = ImageRules(formats=(*IMAGE_FORMATS, TIFF))
+    report = export(lite0_state, tmp_path / "m.tflite", image_rules=rules, max_drop=100, report=tmp_path / "r.json", **options)
+    assert not any("left out" in text for text in report.remarks)
+    shown = json.loads((tmp_path / "r.json").read_text())["held_out"]["photos"]
+    assert shown
+    assert all(photo["name"].endswith(".tif") for photo in shown)
 
 
 @pytest.mark.parametrize(

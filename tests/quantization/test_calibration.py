@@ -14,9 +14,10 @@ from PIL import Image
 from support.networks import graph_of, photos, pointwise
 from support.photos import synthetic_photo
 
+from edge_effnet.decoding import IMAGE_FORMATS, TIFF, ImageRules
 from edge_effnet.errors import CalibrationError
 from edge_effnet.preprocessing import Preprocessing
-from edge_effnet.quantization.calibration import MINIMUM_AFTER_BROKEN, CalibrationSet, draw_calibration_set
+from edge_effnet.quantization.calibration import MINIMUM_AFTER_BROKEN, CalibrationSet, draw_calibration_set, draw_further
 from edge_effnet.quantization.statistics import collect_statistics
 
 PREPROCESSING = Preprocessing(36, 32)
@@ -48,6 +49,20 @@ def test_folders_are_searched_to_the_bottom_and_other_files_ignored(many: Path) 
     assert len({str(path) for path in found.sources}) == 24
     for pixels in found:
         assert (pixels.shape, pixels.dtype) == ((32, 32, 3), np.uint8)
+
+
+def test_the_rules_hold_when_photos_are_drawn_and_when_they_are_read_again(tmp_path: Path) -> None:
+    for seed in range(20):
+        synthetic_photo(seed, 48, 40).save(tmp_path / f"{seed}.{('png', 'tif')[seed % 2]}")
+    rules = ImageRules(formats=(*IMAGE_FORMATS, TIFF))
+    found = draw_calibration_set(tmp_path, PREPROCESSING, limit=8, seed=0, rules=rules)
+    assert {Path(path).suffix for path in found.sources} == {".png", ".tif"}
+    further = draw_further(found, tmp_path, limit=8, seed=0, more=8)
+    assert not set(further.sources) & set(found.sources)
+    assert (found.rules, further.rules, found.subset(slice(0, 2)).rules) == (rules, rules, rules)
+    assert [len(list(photos)) for photos in (found, further, found.subset(slice(0, 2)))] == [8, 8, 2]
+    with pytest.raises(CalibrationError, match="10 usable photos, 10 broken"):
+        draw(tmp_path)
 
 
 def test_limit_and_seed(many: Path) -> None:
