@@ -17,16 +17,17 @@ from edge_effnet.datasets import LabelledImage
 from edge_effnet.engines import Session, open_session
 from edge_effnet.errors import UsageError
 from edge_effnet.exporters.build import build_graph
+from edge_effnet.exporters.calibrated import Photos, calibrate
 from edge_effnet.exporters.checkpoint import load_checkpoint
 from edge_effnet.exporters.identify import identify
-from edge_effnet.exporters.max_drop import HELD_OUT_PHOTOS, Candidate, keep_within
+from edge_effnet.exporters.max_drop import keep_within
 from edge_effnet.exporters.order import order_channels
 from edge_effnet.exporters.tflite import emit_tflite
 from edge_effnet.graph import Conv2D, FloatArray, Graph
 from edge_effnet.images import find_images
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.preprocessing import Preprocessing, decode
-from edge_effnet.quantization.calibration import draw_calibration_set, draw_further
+from edge_effnet.quantization.calibration import draw_calibration_set
 from edge_effnet.quantization.equalisation import find_chains, rescale
 from edge_effnet.quantization.pipeline import quantize
 from edge_effnet.quantization.recipe import PLAIN, Recipe
@@ -177,18 +178,15 @@ def measure_recipe(network: Network, fold: Fold, reference: Reference, recipe: R
 
 def measure_max_drop(network: Network, fold: Fold, reference: Reference, *, images: int, seed: int) -> dict[str, Any]:
     """Figures of the file that `export --max-drop 0.3` makes, and how many times the all-integer file's time it takes."""
-    photos = draw_calibration_set(fold.calibration, network.preprocessing, limit=images, seed=seed)
-    held_out = draw_further(photos, fold.calibration, limit=images, seed=seed, more=HELD_OUT_PHOTOS)
-    document = replace(network.document, precision="int8")
+    photos = Photos(draw_calibration_set(fold.calibration, network.preprocessing, limit=images, seed=seed), fold.calibration, images, seed)
     started = time.perf_counter()
-    quantized, trace = quantize(network.graph, photos, seed=seed)
-    candidate = Candidate(network.graph, quantized, trace, emit=lambda made: emit_tflite(made, document), ending=".tflite")
+    made = calibrate(network.graph, replace(network.document, precision="int8"), ".tflite", photos=photos)
     try:
-        mixed, said = keep_within(candidate, _MAX_DROP, photos=photos, held_out=held_out, labels=document.labels, progress=None)
+        mixed, said = keep_within(made, _MAX_DROP)
     except UsageError as error:
         return {"not_measured": str(error)}
     seconds = time.perf_counter() - started
-    integer, content = emit_tflite(quantized, document), emit_tflite(mixed, document)
+    integer, content = made.emit(made.quantized), mixed.emit(mixed.quantized)
     found = figures(run_tflite(content, reference.pixels), reference)
     ratio = round(time_ratio(content, integer, reference.pixels[0]), _DECIMALS)
     return {**asdict(found), "quantize_seconds": round(seconds, 1), "size_bytes": len(content), "time_ratio": ratio, "said": said}

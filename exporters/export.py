@@ -11,11 +11,13 @@ from typing import Any, Literal, TypeAlias, get_args
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import UsageError
 from edge_effnet.exporters.build import build_graph
+from edge_effnet.exporters.calibrated import Photos, calibrate
 from edge_effnet.exporters.checkpoint import load_checkpoint
+from edge_effnet.exporters.emit import emit
 from edge_effnet.exporters.identify import Identified, identify
-from edge_effnet.exporters.max_drop import HELD_OUT_PHOTOS, Candidate, keep_within
+from edge_effnet.exporters.max_drop import HELD_OUT_PHOTOS, keep_within
 from edge_effnet.exporters.order import order_channels
-from edge_effnet.exporters.report import Exported, check_report, report_on, write_report
+from edge_effnet.exporters.report import check_report, report_on, write_report
 from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import read_model_file
@@ -23,9 +25,9 @@ from edge_effnet.graph import Graph
 from edge_effnet.labels import check_label_count, read_labels
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.preprocessing import Interpolation, Preprocessing, Triple
-from edge_effnet.quantization.calibration import CalibrationSet, CalibrationSource, draw_calibration_set, draw_further
+from edge_effnet.quantization.calibration import CalibrationSource, draw_calibration_set
 from edge_effnet.quantization.headroom import check_headroom
-from edge_effnet.quantization.pipeline import QuantizationTrace, quantize, quantize_weights_only
+from edge_effnet.quantization.pipeline import quantize_weights_only
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.version import __version__
 
@@ -79,7 +81,7 @@ def export(
     The same arguments give the same bytes. Raises EdgeEffnetError's leaves; nothing is written then.
     """
     path = Path(output)
-    file_format = _format(path, precision)
+    _check_output(path, precision)
     require_writable_folder(path)
     _check_int8_options(precision, max_drop, report)
     options = PreprocessingOptions(mean, std, crop_pct, resize, interpolation)
@@ -88,56 +90,35 @@ def export(
     model = identify(loaded, source=source, variant=variant)
     size = image_size or model.dialect.native_image_size(model.variant)
     preprocessing = resolve_preprocessing(model, image_size=size, options=options)
+    document = _document(model, preprocessing, labels=names, precision=precision, sha256=loaded.sha256)
     graph, remarks = _float_graph(model, size, padding_size)
-    photos = _photos(precision, calibration, preprocessing, limit=calibration_images, seed=seed, rules=image_rules)
-    quantized, trace = _quantized(graph, precision, photos, seed, progress)
-    document = ModelDocument(
-        variant=model.variant.name,
-        image_size=size,
-        num_classes=model.num_classes,
-        labels=None if names is None else check_label_count(names, model.num_classes, source="labels"),
-        preprocessing=preprocessing,
-        precision=precision,
-        source=_provenance(model, loaded.sha256),
-        quantization=_quantization_summary(quantized, photos, seed),
-        created_by=f"edge-effnet {__version__}",
-    )
-    if max_drop is not None and trace is not None and photos is not None and calibration is not None:
-        held_out = draw_further(photos, calibration, limit=calibration_images, seed=seed, more=HELD_OUT_PHOTOS)
-        candidate = Candidate(graph, quantized, trace, emit=lambda made: _emit(made, document, file_format, precision), ending=path.suffix)
-        quantized, reached = keep_within(candidate, max_drop, photos=photos, held_out=held_out, labels=document.labels, progress=progress)
-        document = replace(document, quantization=_quantization_summary(quantized, photos, seed))
-        remarks = (*remarks, reached)
-    check_headroom(quantized)
-    data = _emit(quantized, document, file_format, precision)
     found = None
-    if report is not None and trace is not None and photos is not None and calibration is not None:
-        exported = Exported(
-            graph=graph,
-            quantized=quantized,
-            trace=trace,
-            document=document,
-            photos=photos,
-            ending=path.suffix,
-            emit=lambda made: _emit(made, document, file_format, precision),
-            requantize=lambda others: _quantized(graph, precision, others, seed, progress)[0],
-        )
-        skip = 0 if max_drop is None else HELD_OUT_PHOTOS
-        found = report_on(exported, calibration, limit=calibration_images, seed=seed, skip=skip, progress=progress)
-    document = read_model_file(data, name=str(path)).document or document
+    if precision == "int8":
+        photos = _photos(calibration, document.preprocessing, limit=calibration_images, seed=seed, rules=image_rules)
+        made = calibrate(graph, document, path.suffix, photos=photos, progress=progress)
+        if max_drop is not None:
+            made, reached = keep_within(made, max_drop, progress=progress)
+            remarks = (*remarks, reached)
+        check_headroom(made.quantized)
+        data = made.emit(made.quantized)
+        if report is not None:
+            found = report_on(made, skip=0 if max_drop is None else HELD_OUT_PHOTOS, progress=progress)
+        remarks = (*remarks, *(f"left out a calibration photo: {reason}" for reason in photos.drawn.broken))
+    else:
+        quantized = quantize_weights_only(graph) if precision == "weight-int8" else QuantizedGraph(graph)
+        data = emit(quantized, replace(document, quantization=quantized.summary), path.suffix)
+    written = read_model_file(data, name=str(path)).document or document
     write_atomically(path, data)
     if report is not None and found is not None:
         write_report(Path(report), found)
-    broken = photos.broken if photos else ()
-    return ExportReport(path, len(data), document, (*loaded.remarks, *remarks, *(f"left out a calibration photo: {reason}" for reason in broken)))
+    return ExportReport(path, len(data), written, (*loaded.remarks, *remarks))
 
 
-def _format(path: Path, precision: str) -> str:
+def _check_output(path: Path, precision: str) -> None:
     if path.suffix not in (".tflite", ".onnx"):
         raise UsageError(f"output {path} ends in {path.suffix or 'nothing'}; expected .tflite or .onnx")
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is unknown; expected one of {', '.join(PRECISIONS)}")
-    return path.suffix[1:]
 
 
 def _check_int8_options(precision: str, max_drop: float | None, report: str | os.PathLike[str] | None) -> None:
@@ -156,43 +137,20 @@ def _float_graph(model: Identified, size: int, padding_size: int | None) -> tupl
     return graph, ()
 
 
-def _photos(
-    precision: str, calibration: CalibrationSource | None, preprocessing: Preprocessing, *, limit: int, seed: int, rules: ImageRules
-) -> CalibrationSet | None:
-    if precision != "int8":
-        return None
+def _photos(calibration: CalibrationSource | None, preprocessing: Preprocessing, *, limit: int, seed: int, rules: ImageRules) -> Photos:
     if calibration is None:
         raise UsageError("int8 needs photos to calibrate on: --calibration DIR, a few hundred like those the model will see, no labels needed")
-    return draw_calibration_set(calibration, preprocessing, limit=limit, seed=seed, rules=rules)
+    return Photos(draw_calibration_set(calibration, preprocessing, limit=limit, seed=seed, rules=rules), calibration, limit, seed)
 
 
-def _quantized(
-    graph: Graph, precision: str, photos: CalibrationSet | None, seed: int, progress: Progress | None
-) -> tuple[QuantizedGraph, QuantizationTrace | None]:
-    if photos is not None:
-        return quantize(graph, photos, seed=seed, progress=progress)
-    return quantize_weights_only(graph) if precision == "weight-int8" else QuantizedGraph(graph), None
-
-
-def _provenance(model: Identified, sha256: str) -> dict[str, Any]:
-    return {"dialect": model.dialect.name, "sha256": sha256, "padding": model.dialect.padding, "bn_eps": model.bn_eps}
-
-
-def _quantization_summary(quantized: QuantizedGraph, photos: CalibrationSet | None, seed: int) -> dict[str, Any] | None:
-    if not quantized.weights:
-        return None
-    summary = dict(quantized.summary or {})
-    if photos is not None:
-        summary |= {"calibration_images": len(photos), "calibration_digest": photos.digest, "seed": seed}
-    return summary
-
-
-def _emit(quantized: QuantizedGraph, document: ModelDocument, file_format: str, precision: str) -> bytes:
-    storage: Literal["float32", "float16"] = "float16" if precision == "fp16" else "float32"
-    if file_format == "tflite":
-        from edge_effnet.exporters.tflite import emit_tflite
-
-        return emit_tflite(quantized, document, float_storage=storage)
-    from edge_effnet.exporters.onnx import emit_onnx
-
-    return emit_onnx(quantized, document, float_storage=storage)
+def _document(model: Identified, preprocessing: Preprocessing, *, labels: Sequence[str] | None, precision: Precision, sha256: str) -> ModelDocument:
+    return ModelDocument(
+        variant=model.variant.name,
+        image_size=preprocessing.crop,
+        num_classes=model.num_classes,
+        labels=None if labels is None else check_label_count(labels, model.num_classes, source="labels"),
+        preprocessing=preprocessing,
+        precision=precision,
+        source={"dialect": model.dialect.name, "sha256": sha256, "padding": model.dialect.padding, "bn_eps": model.bn_eps},
+        created_by=f"edge-effnet {__version__}",
+    )

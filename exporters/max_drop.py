@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,11 @@ import numpy.typing as npt
 
 from edge_effnet.engines import open_session
 from edge_effnet.errors import SlowEngineWarning, UsageError
+from edge_effnet.exporters.calibrated import Calibrated
 from edge_effnet.files import temporary_folder, write_atomically
-from edge_effnet.graph import Graph
 from edge_effnet.quantization.calibration import CalibrationSet
 from edge_effnet.quantization.expected_loss import bound_in_points, change_probabilities
 from edge_effnet.quantization.mixed import Mixture, Search
-from edge_effnet.quantization.pipeline import QuantizationTrace
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.tensor import InputTensor
 
@@ -28,44 +27,32 @@ HELD_OUT_PHOTOS, _RANKING_PHOTOS = 512, 128
 _LEAST_PHOTOS = 32
 
 
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """An int8 quantization and how to write it. graph: the float one. emit: the file's bytes; ending: ".tflite" …"""
+def keep_within(made: Calibrated, max_drop: float, *, progress: Progress | None = None) -> tuple[Calibrated, str]:
+    """The quantization with few islands that keeps within `max_drop` points, and a sentence that says so.
 
-    graph: Graph
-    quantized: QuantizedGraph
-    trace: QuantizationTrace
-    emit: Callable[[QuantizedGraph], bytes]
-    ending: str
-
-
-def keep_within(
-    candidate: Candidate, max_drop: float, *, photos: CalibrationSet, held_out: CalibrationSet, labels: Sequence[str] | None, progress: Progress | None
-) -> tuple[QuantizedGraph, str]:
-    """The quantized graph with few islands that keeps within `max_drop` points, and a sentence that says so.
-
-    The drop is the share of photos like the held-out ones that float gets right and int8 is to be expected to get wrong,
+    The drop is the share of photos like those held out that float gets right and int8 is to be expected to get wrong,
     where they lie in folders named after the model's labels; otherwise the share on which the two are to be expected to
     disagree; each with one standard error. Where even all islands don't do, the best is taken and the sentence says what
-    was reached. Raises UsageError with fewer than 32 held-out photos.
+    was reached. Raises UsageError with fewer than 32 photos to hold out.
     """
+    held_out = made.photos.further(HELD_OUT_PHOTOS)
     if len(held_out) < _LEAST_PHOTOS:
         raise UsageError(
-            f"--max-drop needs at least {_LEAST_PHOTOS} photos beside the {len(photos)} calibrated on, found {len(held_out)}; "
+            f"--max-drop needs at least {_LEAST_PHOTOS} photos beside the {len(made.photos.drawn)} calibrated on, found {len(held_out)}; "
             "add photos or lower --calibration-images"
         )
-    ranking, judging = _Engine(candidate, photos.subset(slice(0, _RANKING_PHOTOS))), _Engine(candidate, held_out)
-    truth = _classes(held_out, labels)
+    ranking, judging = _Engine(made, made.photos.drawn.subset(slice(0, _RANKING_PHOTOS))), _Engine(made, held_out)
+    truth = _classes(held_out, made.document.labels)
     counted = np.ones(len(held_out), bool) if truth is None else judging.exact.argmax(axis=1) == truth
     search = Search(
-        candidate.quantized,
-        correct=lambda kept: candidate.trace.correct(candidate.quantized.weights, kept),
+        made.quantized,
+        correct=lambda kept: made.trace.correct(made.quantized.weights, kept),
         harm=lambda quantized: float(np.square(ranking.logits(quantized) - ranking.exact, dtype=np.float64).sum()),
         drop=lambda quantized: bound_in_points(change_probabilities(judging.exact, judging.logits(quantized)) * counted),
         progress=progress,
     )
     best = search.until(max_drop)
-    return best.quantized, _sentence(best, max_drop, photos=len(held_out), labelled=truth is not None)
+    return made.with_quantized(best.quantized), _sentence(best, max_drop, photos=len(held_out), labelled=truth is not None)
 
 
 def _sentence(best: Mixture, max_drop: float, *, photos: int, labelled: bool) -> str:
@@ -88,19 +75,18 @@ class _Engine:
     exact: float32[N, C], the float network's logits.
     """
 
-    def __init__(self, candidate: Candidate, photos: CalibrationSet) -> None:
-        self._candidate, self._photos = candidate, photos
+    def __init__(self, made: Calibrated, photos: CalibrationSet) -> None:
+        self._made, self._photos = made, photos
         self._pixels = list(photos)
-        self.exact = self.logits(QuantizedGraph(candidate.graph))
+        self.exact = self.logits(QuantizedGraph(made.graph))
 
     def logits(self, quantized: QuantizedGraph) -> npt.NDArray[np.float32]:
         """float32[N, C]."""
         with temporary_folder() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore", SlowEngineWarning)
-            path = folder / f"candidate{self._candidate.ending}"
-            write_atomically(path, self._candidate.emit(quantized))
-            session = open_session(path, file_format=path.suffix[1:], threads=1)
-            tensor = InputTensor(self._photos.preprocessing, session, known=True)
-            found: list[Any] = [session.run(tensor.fill(pixels)).reshape(-1).copy() for pixels in self._pixels]
-            session.close()
+            path = folder / f"candidate{self._made.ending}"
+            write_atomically(path, self._made.emit(quantized))
+            with closing(open_session(path, file_format=path.suffix[1:], threads=1)) as session:
+                tensor = InputTensor(self._photos.preprocessing, session, known=True)
+                found: list[Any] = [session.run(tensor.fill(pixels)).reshape(-1).copy() for pixels in self._pixels]
         return np.array(found, np.float32)

@@ -4,45 +4,26 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from edge_effnet.classifier import Classifier
 from edge_effnet.errors import MissingDependencyError, SlowEngineWarning, UsageError
+from edge_effnet.exporters.calibrated import Calibrated
 from edge_effnet.files import require_writable_folder, temporary_folder, write_atomically
-from edge_effnet.graph import Graph
-from edge_effnet.metadata import ModelDocument
-from edge_effnet.quantization.calibration import CalibrationSet, CalibrationSource, draw_further
+from edge_effnet.quantization.calibration import CalibrationSet
 from edge_effnet.quantization.charts import require_matplotlib
 from edge_effnet.quantization.execute import execute
 from edge_effnet.quantization.held_out import Contestants, HeldOut, Logits, measure_held_out
 from edge_effnet.quantization.layers import layer_sqnr
 from edge_effnet.quantization.normalisation import network_input
-from edge_effnet.quantization.pipeline import QuantizationTrace
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.quantization.report import QuantizationReport, Subject, make_report
 from edge_effnet.quantization.simulate import simulate
 
 #: Photos that are measured on, and those of them on which every tensor is looked at.
 _HELD_OUT, _LAYER_PHOTOS = 64, 8
-
-
-@dataclass(frozen=True, eq=False)
-class Exported:
-    """What an export to int8 made. graph: the float one. emit: the file's bytes for either graph; ending: ".tflite"
-    or ".onnx". requantize: the same quantization from other photos.
-    """
-
-    graph: Graph
-    quantized: QuantizedGraph
-    trace: QuantizationTrace
-    document: ModelDocument
-    photos: CalibrationSet
-    ending: str
-    emit: Callable[[QuantizedGraph], bytes]
-    requantize: Callable[[CalibrationSet], QuantizedGraph]
 
 
 def check_report(path: Path, precision: str) -> None:
@@ -67,27 +48,27 @@ def write_report(path: Path, report: QuantizationReport) -> None:
     write_atomically(path, text.encode())
 
 
-def report_on(exported: Exported, calibration: CalibrationSource, *, limit: int, seed: int, skip: int = 0, progress: Progress | None) -> QuantizationReport:
+def report_on(made: Calibrated, *, skip: int = 0, progress: Progress | None = None) -> QuantizationReport:
     """Measured on photos that weren't calibrated on; where the source has no more, on a quarter held out from a twin.
 
-    calibration, limit, seed: as the calibration photos were drawn. skip: photos after those that had a say in the file.
+    skip: photos after those that had a say in the file.
     """
-    further = draw_further(exported.photos, calibration, limit=limit, seed=seed, more=skip + _HELD_OUT)
-    held_out = further.subset(slice(skip, None))
-    quantized: QuantizedGraph = exported.quantized
+    photos = made.photos.drawn
+    held_out = made.photos.further(_HELD_OUT, skip=skip)
+    quantized: QuantizedGraph = made.quantized
     remarks: tuple[str, ...] = ()
     note = f"Measured on {len(held_out)} photos of the calibration source that were not calibrated on."
     seen = held_out
     if not len(held_out):
-        kept, seen, remarks = _without_further(exported.photos), exported.photos, _remarks(len(exported.photos))
-        held_out = exported.photos.subset(slice(kept, None))
-        quantized = exported.requantize(exported.photos.subset(slice(0, kept))) if len(held_out) else quantized
+        kept, seen, remarks = _without_further(photos), photos, _remarks(len(photos))
+        held_out = photos.subset(slice(kept, None))
+        quantized = made.requantize(photos.subset(slice(0, kept))) if len(held_out) else quantized
         note = f"Measured on {len(held_out)} photos, by a twin calibrated on the other {kept}."
-    image = exported.quantized.activations[exported.quantized.graph.input_name]
+    image = made.quantized.activations[made.quantized.graph.input_name]
     inputs = (network_input(pixels, image) for pixels in seen.subset(slice(0, _LAYER_PHOTOS)))
-    sqnr = layer_sqnr(exported.trace.graph, exported.quantized, inputs)
-    found = _measure(exported, quantized, held_out, note, progress) if len(held_out) else None
-    return make_report(_subject(exported, seed, remarks), exported.quantized, exported.trace, sqnr, found)
+    sqnr = layer_sqnr(made.trace.graph, made.quantized, inputs)
+    found = _measure(made, quantized, held_out, note, progress) if len(held_out) else None
+    return make_report(_subject(made, remarks), made.quantized, made.trace, sqnr, found)
 
 
 def _without_further(photos: CalibrationSet) -> int:
@@ -102,14 +83,14 @@ def _remarks(photos: int) -> tuple[str, ...]:
     return (f"All {photos} photos went into the file's calibration, so a twin, calibrated on three quarters of them, is measured here. {layers}",)
 
 
-def _subject(exported: Exported, seed: int, remarks: tuple[str, ...]) -> Subject:
-    document, summary = exported.document, exported.quantized.summary or {}
+def _subject(made: Calibrated, remarks: tuple[str, ...]) -> Subject:
+    document, summary = made.document, made.quantized.summary or {}
     return Subject(
         variant=document.variant,
         image_size=document.image_size,
         num_classes=document.num_classes,
-        calibration_images=len(exported.photos),
-        seed=seed,
+        calibration_images=len(made.photos.drawn),
+        seed=made.photos.seed,
         recipe=summary.get("recipe", {}),
         float_tensors=tuple(summary.get("float_tensors", ())),
         created_by=document.created_by,
@@ -117,26 +98,26 @@ def _subject(exported: Exported, seed: int, remarks: tuple[str, ...]) -> Subject
     )
 
 
-def _measure(exported: Exported, quantized: QuantizedGraph, held_out: CalibrationSet, note: str, progress: Progress | None) -> HeldOut:
-    with _logits(exported, quantized) as (float_logits, int8_logits, engine):
-        models = Contestants(float_logits, int8_logits, engine, exported.document.labels, held_out.preprocessing, held_out.rules)
+def _measure(made: Calibrated, quantized: QuantizedGraph, held_out: CalibrationSet, note: str, progress: Progress | None) -> HeldOut:
+    with _logits(made, quantized) as (float_logits, int8_logits, engine):
+        models = Contestants(float_logits, int8_logits, engine, made.document.labels, held_out.preprocessing, held_out.rules)
         total = len(held_out)
         return measure_held_out(models, held_out.sources, note=note, told=None if progress is None else lambda done: progress("report", done, total))
 
 
 @contextmanager
-def _logits(exported: Exported, quantized: QuantizedGraph) -> Iterator[tuple[Logits, Logits, str]]:
+def _logits(made: Calibrated, quantized: QuantizedGraph) -> Iterator[tuple[Logits, Logits, str]]:
     """The two files in the engine that will run them, or the simulation where that isn't installed."""
     with ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore", SlowEngineWarning)
         folder = stack.enter_context(temporary_folder())
         try:
             first, second = (
-                stack.enter_context(_open(folder / f"{name}{exported.ending}", exported.emit(graph)))
-                for name, graph in (("float", QuantizedGraph(exported.graph)), ("int8", quantized))
+                stack.enter_context(_open(folder / f"{name}{made.ending}", made.emit(graph)))
+                for name, graph in (("float", QuantizedGraph(made.graph)), ("int8", quantized))
             )
         except MissingDependencyError:
-            yield (*_simulated(exported, quantized), "a simulation in numpy")
+            yield (*_simulated(made, quantized), "a simulation in numpy")
         else:
             yield first.logits, second.logits, second.engine_version
 
@@ -146,9 +127,9 @@ def _open(path: Path, data: bytes) -> Classifier:
     return Classifier(path, threads=1)
 
 
-def _simulated(exported: Exported, quantized: QuantizedGraph) -> tuple[Logits, Logits]:
-    image, preprocessing = quantized.activations[quantized.graph.input_name], exported.document.preprocessing
+def _simulated(made: Calibrated, quantized: QuantizedGraph) -> tuple[Logits, Logits]:
+    image, preprocessing = quantized.activations[quantized.graph.input_name], made.document.preprocessing
     return (
-        lambda photo: execute(exported.graph, preprocessing.normalise(preprocessing.pixels(photo))[None])[0],
+        lambda photo: execute(made.graph, preprocessing.normalise(preprocessing.pixels(photo))[None])[0],
         lambda photo: simulate(quantized, network_input(preprocessing.pixels(photo), image))[0],
     )
