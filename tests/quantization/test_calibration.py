@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support.networks import graph_of, photos, pointwise
+from support.networks import export_narrow, graph_of, narrow_state, photos, pointwise
 from support.photos import synthetic_photo
 
 from edge_effnet.decoding import IMAGE_FORMATS, TIFF, ImageRules
-from edge_effnet.errors import CalibrationError
+from edge_effnet.errors import CalibrationError, UsageError
 from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.quantization.calibration import MINIMUM_AFTER_BROKEN, CalibrationSet, draw_calibration_set, draw_further
 from edge_effnet.quantization.statistics import collect_statistics
@@ -187,3 +187,12 @@ def test_ten_thousand_photos_take_no_more_memory_than_a_few() -> None:
         assert lazy.made >= count
         assert statistics["image"].high >= 99
     assert peaks[1] - peaks[0] < 4_000_000
+
+
+def test_labels_that_do_not_fit_are_refused_before_the_photos_are_looked_at(tmp_path: Path) -> None:
+    class Unseen(list[Any]):
+        def __getitem__(self, key: Any) -> Any:
+            raise AssertionError("a photo was looked at")
+
+    with pytest.raises(UsageError, match="has 2 labels, the model 5 classes"):
+        export_narrow(narrow_state("b0"), "b0", tmp_path / "m.tflite", precision="int8", calibration=Unseen([0] * 20), labels=["a", "b"])
