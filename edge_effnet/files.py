@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from edge_effnet.errors import OutputError
 
 _PREFIX, _SUFFIX = ".edge-effnet-", ".part"
 _FOLDER_PREFIX = "edge-effnet-"
+_LOCK_STEP_S = 0.01
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
@@ -142,12 +144,27 @@ def _held(path: str) -> Iterator[bool]:
         os.close(handle)
 
 
-def lock(handle: int) -> None:
-    """Takes the lock, which ends with the process, however that ends; nothing where the file system has none."""
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl
+def lock(handle: int, *, wait_s: float = 60.0) -> None:
+    """Takes the lock, which ends with the process, however that ends; nothing where the file system has none.
 
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    Raises BlockingIOError when another process holds it for `wait_s` seconds.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline:
+                raise BlockingIOError(error.errno, "another process keeps it locked") from error
+            time.sleep(_LOCK_STEP_S)
+        except OSError:
+            return  # no such thing here
+        else:
+            return
 
 
 def _try_lock(handle: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
@@ -12,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.engines import open_session
-from edge_effnet.errors import SlowEngineWarning, UsageError
+from edge_effnet.errors import EngineError, SlowEngineWarning, UsageError
 from edge_effnet.exporters.calibrated import Calibrated
 from edge_effnet.files import temporary_folder, write_atomically
 from edge_effnet.quantization.calibration import CalibrationSet
-from edge_effnet.quantization.expected_loss import bound_in_points, change_probabilities
+from edge_effnet.quantization.expected_loss import bound_in_points, change_probabilities, least_bound
 from edge_effnet.quantization.mixed import Mixture, Search
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.tensor import InputTensor
@@ -59,13 +60,18 @@ def _sentence(best: Mixture, max_drop: float, *, photos: int, labelled: bool) ->
     what = "are right in float and wrong" if labelled else "disagree with float"
     floats = ", ".join(island.name for island in best.islands) or "nothing"
     reached = f"at most about {best.drop:.2f} % of photos like the {photos} held out {what} with {floats} in float32"
-    return reached if best.drop <= max_drop else f"--max-drop {max_drop:g} is out of reach: {reached} is the best found"
+    if best.drop <= max_drop:
+        return reached
+    few = f"; {photos} photos can't show less than {least:.2f}, so add some" if (least := least_bound(photos)) > max_drop else ""
+    return f"--max-drop {max_drop:g} is out of reach: {reached} is the best found{few}"
 
 
 def _classes(held_out: CalibrationSet, labels: Sequence[str] | None) -> list[int] | None:
-    """The class of each photo by its folder's name, or None where some folder is no label."""
+    """The class of each photo by its folder's name, or None where some folder is no label or some photo no file."""
     names = {label.casefold(): index for index, label in enumerate(labels or ())}
-    folders = [Path(source).parent.name.casefold() if isinstance(source, (str, Path)) else "" for source in held_out.sources]
+    if not all(isinstance(source, (str, os.PathLike)) for source in held_out.sources):
+        return None
+    folders = [Path(source).parent.name.casefold() for source in held_out.sources]
     return [names[folder] for folder in folders] if all(folder in names for folder in folders) else None
 
 
@@ -89,4 +95,7 @@ class _Engine:
             with closing(open_session(path, file_format=path.suffix[1:], threads=1)) as session:
                 tensor = InputTensor(self._photos.preprocessing, session, known=True)
                 found: list[Any] = [session.run(tensor.fill(pixels)).reshape(-1).copy() for pixels in self._pixels]
-        return np.array(found, np.float32)
+        logits = np.array(found, np.float32)
+        if not np.isfinite(logits).all():
+            raise EngineError("--max-drop: a candidate gave NaN or infinite logits for a held-out photo; the checkpoint's weights have diverged")
+        return logits

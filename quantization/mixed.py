@@ -116,9 +116,9 @@ class Mixture:
     drop: float
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Search:
-    """The islands to return to float32.
+    """Looks for the islands to return to float32.
 
     correct: the graph with biases for the activations given. harm: the logit noise power of a mixture. drop: what it loses, in points.
     """
@@ -129,24 +129,20 @@ class Search:
     drop: Callable[[QuantizedGraph], float]
     progress: Progress | None = None
 
-    def __post_init__(self) -> None:
-        self._islands = find_islands(self.quantized.graph, self.quantized.activations)
-        self._worth = dict.fromkeys(self._islands, math.inf)
-
-    def _tell(self, stage: str, done: int) -> None:
-        if self.progress is not None:
-            self.progress(stage, done, len(self._islands))
-
     def until(self, max_drop: float) -> Mixture:
         """With few islands, the drop within `max_drop`; where all of them together don't do, the mixture with the least drop.
 
         From all-integer on an island more each time until the target holds, and then without each that it holds without.
         """
+        worth = dict.fromkeys(find_islands(self.quantized.graph, self.quantized.activations), math.inf)
+        most = len(worth)
         best = mixture = self._mix(())
-        while mixture.drop > max_drop and self._worth:
-            mixture = self._mix((*mixture.islands, self._next(mixture)))
+        while mixture.drop > max_drop and worth:
+            island = self._next(mixture, worth)
+            del worth[island]
+            mixture = self._mix((*mixture.islands, island))
             best = min(best, mixture, key=lambda found: found.drop)
-            self._tell("max-drop", len(mixture.islands))
+            self._tell("max-drop", len(mixture.islands), most)
         if mixture.drop > max_drop:
             return best
         for island in mixture.islands[-2::-1]:  # the last one was needed
@@ -154,22 +150,25 @@ class Search:
             mixture = fewer if fewer.drop <= max_drop else mixture
         return mixture
 
-    def _next(self, mixture: Mixture) -> Island:
+    def _next(self, mixture: Mixture, worth: dict[Island, float]) -> Island:
         """The island that saves most noise per microsecond beside those in float32 already.
 
-        What an island was last found to save is taken for a limit of what it saves now, so that only those at the top
-        are tried again (lazy greedy search, M. Minoux, 1978).
+        worth: what each was last found to save, brought up to date for those tried. It is taken for a limit of what it
+        saves now, so that only those at the top are tried again (lazy greedy search, M. Minoux, 1978).
         """
         noise, cost = self.harm(mixture.quantized), self._cost(mixture.islands)
         known: set[Island] = set()
-        while (best := max(self._worth, key=self._worth.__getitem__)) not in known:
+        while (best := max(worth, key=worth.__getitem__)) not in known:
             islands = (*mixture.islands, best)
-            self._worth[best] = (noise - self.harm(self._quantized(islands))) / max(self._cost(islands) - cost, _LEAST_COST_US)
+            worth[best] = (noise - self.harm(self._quantized(islands))) / max(self._cost(islands) - cost, _LEAST_COST_US)
             known.add(best)
             if not mixture.islands:
-                self._tell("islands", len(known))
-        del self._worth[best]
+                self._tell("islands", len(known), len(worth))
         return best
+
+    def _tell(self, stage: str, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(stage, done, total)
 
     def _mix(self, islands: tuple[Island, ...]) -> Mixture:
         quantized = self._quantized(islands)

@@ -66,9 +66,10 @@ class Scene:
 
 @dataclass
 class Tally:
-    """What a scene's kills found. during: kills in the middle of writing, which left a temporary file or an event that the child
+    """What a scene's kills found.
 
-    hadn't yet called written. mended: torn last lines that the next event cut off. lost: written events that are missing.
+    during: kills in the middle of writing, which left a temporary file or an event that the child hadn't yet called
+    written. mended: torn last lines that the next event cut off. lost: written events that are missing.
     """
 
     kills: int = 0
@@ -256,6 +257,7 @@ def _look_at_lines(step: Step, path: Path, written: range, tally: Tally) -> None
     step(path.parent, 0)
     if not (_are_lines(path) and path.read_bytes().endswith(b"\n")):
         tally.torn += 1
+        path.unlink()
         return
     found = {json.loads(line)["number"] for line in path.read_bytes().splitlines()}
     tally.during += bool(torn) or written.stop in found

@@ -184,7 +184,9 @@ def soak(video: Path, *, minutes: float, interval_s: float = 10.0, warm_up_minut
     process = subprocess.Popen([sys.executable, "-m", "edge_effnet", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     samples: list[dict[str, float]] = []
     try:
-        _wait_until(lambda: _listens(port), "the page")
+        _wait_until(lambda: process.poll() is not None or _listens(port), "the page")
+        if process.poll() is not None:
+            raise RuntimeError(f"the camera ended with status {process.returncode} before its page was there; run it by hand: {' '.join(words)}")
         began = time.monotonic()
         while time.monotonic() - began < 60 * minutes:
             time.sleep(interval_s)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import time
 
-from edge_effnet.cli.options import add_image_options, image_rules_from, positive, remark, three
+from edge_effnet.cli.options import IMAGE_OPTIONS, add_image_options, image_rules_from, positive, remark, three
 from edge_effnet.cli.progress import StageBars
 from edge_effnet.variants import VARIANTS
 
 #: What isn't passed on by its own name.
-_OTHERS = ("verb", "debug", "checkpoint", "output", "max_pixels", "max_bytes", "allow_truncated", "allow_tiff")
+_OTHERS = ("verb", "debug", "checkpoint", "output", *IMAGE_OPTIONS)
 _PRECISIONS = ("fp32", "fp16", "int8", "weight-int8")
 
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, default=0, help="for drawing the photos (default 0)")
     group.add_argument("--max-drop", type=float, metavar="X", help="points of accuracy int8 may lose; parts of blocks go back to float32 until that holds")
     group.add_argument("--report", metavar="FILE", help="a page (.html), or the same as data (.json), on what int8 did; measured on photos not calibrated on")
-    add_image_options(parser)
+    add_image_options(parser, others="calibration photos beyond it are left out")
 
 
 def run(arguments: argparse.Namespace) -> int:

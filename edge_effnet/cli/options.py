@@ -53,9 +53,13 @@ def add_decoding_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """--max-pixels, --max-bytes, --allow-truncated and --allow-tiff."""
-    group = parser.add_argument_group("photos", "what is decoded; everything else is an error")
+#: What `add_image_options` adds, by the names argparse gives.
+IMAGE_OPTIONS = ("max_pixels", "max_bytes", "allow_truncated", "allow_tiff")
+
+
+def add_image_options(parser: argparse.ArgumentParser, *, others: str = "everything else is an error") -> None:
+    """IMAGE_OPTIONS. others: what becomes of photos that they refuse."""
+    group = parser.add_argument_group("photos", f"what is decoded; {others}")
     group.add_argument("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N", help=f"largest photo, width · height (default {MAX_PIXELS:,})")
     group.add_argument("--max-bytes", type=positive, default=MAX_BYTES, metavar="N", help=f"largest image file (default {MAX_BYTES:,})")
     group.add_argument("--allow-truncated", action="store_true", help="take what is there of files cut off early")

@@ -246,5 +246,10 @@ def test_the_command_renders(tmp_path: Path) -> None:
     assert page.read_text(encoding="utf-8") == render(results(default=FIGURES))
 
 
+def test_the_committed_page_is_what_the_results_render() -> None:
+    root = Path(__file__).parents[2]
+    assert (root / "docs" / "accuracy.md").read_text(encoding="utf-8") == render(read_results(root / "benchmarks" / "results" / "accuracy.json"))
+
+
 def test_every_peer_has_its_script() -> None:
     assert all(peer.program.is_file() for peer in PEERS.values())

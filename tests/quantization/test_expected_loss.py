@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_effnet.quantization.expected_loss import bound_in_points, change_probabilities
+from edge_effnet.quantization.expected_loss import bound_in_points, change_probabilities, least_bound
 
 
 def random_logits(count: int, classes: int, seed: int = 0) -> np.ndarray:
@@ -56,7 +56,16 @@ def test_steadier_than_counting() -> None:
 
 def test_few_photos_cannot_show_that_nothing_is_lost() -> None:
     assert bound_in_points(np.zeros(32)) == pytest.approx(100 * 0.5 / 32)
-    assert bound_in_points(np.zeros(512)) == pytest.approx(100 * 0.5 / 512)
+    assert bound_in_points(np.zeros(512)) == pytest.approx(100 * 0.5 / 512) == least_bound(512)
+
+
+def test_where_int8_only_lowers_the_best_class_half_is_foretold() -> None:
+    """Either sign is taken to be as likely; bias correction sees to it."""
+    exact = random_logits(400, 8)
+    rounded = exact.copy()
+    np.put_along_axis(rounded, exact.argmax(axis=1)[:, None], exact.max(axis=1, keepdims=True) - np.float32(0.5), axis=1)
+    changed = (rounded.argmax(axis=1) != exact.argmax(axis=1)).mean()
+    assert change_probabilities(exact, rounded).mean() == pytest.approx(changed / 2)
 
 
 def test_the_bound_is_a_standard_error_above_the_mean() -> None:

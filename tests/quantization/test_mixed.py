@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,14 +138,13 @@ def test_most_harm_per_microsecond_goes_first() -> None:
     assert f"islands {len(islands)}/{len(islands)}" in told
 
 
-def test_what_a_later_island_makes_needless_is_taken_back() -> None:
+def test_what_a_later_island_makes_needless_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cheap island is returned first; then one is needed that alone is enough."""
     model = quantized("b0")
     harms = {"stem": 1.0, "blocks.1.expand": 1.2}
-    search_with_costs = search(model, harms)
     order = iter([islands_of(model)["stem"], islands_of(model)["blocks.1.expand"]])
-    search_with_costs._next = lambda _: next(order)  # type: ignore[method-assign]
-    found = search_with_costs.until(1.1)
+    monkeypatch.setattr(Search, "_next", lambda *_: next(order))
+    found = search(model, harms).until(1.1)
     assert [island.name for island in found.islands] == ["blocks.1.expand"]
 
 
@@ -157,9 +157,7 @@ def test_out_of_reach_gives_the_least_drop_there_is() -> None:
         left = sum(island.tensors[0] in found.activations for island in islands.values())
         return 5.0 + abs(left - 3)
 
-    limited = search(model, harms)
-    limited.drop = drop
-    found = limited.until(1.0)
+    found = replace(search(model, harms), drop=drop).until(1.0)
     assert found.drop == 5.0
     assert len(found.islands) == len(islands) - 3
 

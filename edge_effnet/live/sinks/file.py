@@ -16,8 +16,10 @@ from edge_effnet.files import lock, require_writable_folder, sync_folder
 from edge_effnet.live.events import Event
 
 _LOG = logging.getLogger("edge_effnet.live")
-#: Bytes looked at before the end of the file; no event's line is as long.
+#: Bytes looked at before the end of the file; lines of events are some hundred long.
 _TAIL = 1 << 16
+#: How long another process may keep the file for itself, before an event is given up.
+_LOCK_WAIT_S = 10.0
 
 
 class FileSink:
@@ -50,7 +52,7 @@ class FileSink:
 
     def _append(self, file: int, line: bytes) -> None:
         """Behind the last whole line. The lock is for other processes that write here, too: none sees half a line of another."""
-        lock(file)
+        lock(file, wait_s=_LOCK_WAIT_S)
         begin = self._mended(file)
         before = os.fstat(file).st_size
         try:
@@ -74,6 +76,8 @@ class FileSink:
                 return begin
             reader.seek(whole)
             torn = reader.read(min(size - whole, _TAIL))
+            if os.fstat(file).st_size != size:  # somebody writes without the lock
+                return b"\n"
             try:
                 os.ftruncate(file, whole)
             except OSError:  # a file that may only grow

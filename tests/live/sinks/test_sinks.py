@@ -17,6 +17,7 @@ from edge_effnet.errors import OutputError, UsageError
 from edge_effnet.live.events import Event
 from edge_effnet.live.journal import SinkRunner
 from edge_effnet.live.sinks import CommandSink, FileSink
+from edge_effnet.live.sinks import file as sink_module
 
 
 def event(number: int, label: str | None = "Köln") -> Event:
@@ -175,7 +176,7 @@ def test_a_file_moved_away_between_opening_and_mending(tmp_path: Path, monkeypat
     path, moved = tmp_path / "events.jsonl", tmp_path / "events.jsonl.1"
     path.write_bytes(WHOLE)
 
-    def rotate(_: int) -> None:
+    def rotate(_: int, *, wait_s: float) -> None:
         path.rename(moved)
         path.write_bytes(b'{"torn')
 
@@ -197,13 +198,47 @@ def test_a_file_that_may_only_grow_gets_a_lines_end(tmp_path: Path, monkeypatch:
     assert [line[:9] for line in path.read_text().splitlines()] == ['{"number"', '{"torn', '{"time": ']
 
 
-def test_a_file_that_may_only_be_written(tmp_path: Path) -> None:
+def test_a_file_that_may_only_be_written_is_not_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "events.jsonl"
-    path.write_bytes(WHOLE)
-    path.chmod(0o200)
+    path.write_bytes(WHOLE + b'{"torn')
+
+    def refusing(file: Any, mode: str, **options: Any) -> Any:
+        if mode == "rb":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open(file, mode, **options)
+
+    monkeypatch.setattr("edge_effnet.live.sinks.file.open", refusing, raising=False)
     FileSink(path).send(event(1))
-    path.chmod(0o600)
-    assert numbers(path) == [0, 1]
+    assert path.read_bytes().startswith(WHOLE + b'{"torn{"time": ')
+
+
+def test_what_another_program_appends_meanwhile_is_not_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(WHOLE + b'{"torn')
+    whole_part = sink_module._whole_part
+
+    def slow(*arguments: Any) -> Any:
+        found = whole_part(*arguments)
+        with open(path, "ab") as other:  # without the lock
+            other.write(b"\n" + WHOLE)
+        return found
+
+    monkeypatch.setattr(sink_module, "_whole_part", slow)
+    FileSink(path).send(event(1))
+    assert path.read_bytes().startswith(WHOLE + b'{"torn\n' + WHOLE)
+    assert json.loads(path.read_bytes().splitlines()[-1])["number"] == 1
+
+
+def test_a_file_that_another_process_keeps_locked_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    path = tmp_path / "events.jsonl"
+    monkeypatch.setattr(sink_module, "_LOCK_WAIT_S", 0.0)
+    with open(path, "ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(OutputError, match="another process keeps it locked"):
+            FileSink(path).send(event(1))
+    FileSink(path).send(event(2))
+    assert numbers(path) == [2]
 
 
 def test_pipes_and_terminals_get_the_line_as_it_is(tmp_path: Path) -> None:
