@@ -20,7 +20,7 @@ from edge_effnet.exporters.build import build_graph
 from edge_effnet.exporters.calibrated import Photos, calibrate
 from edge_effnet.exporters.checkpoint import load_checkpoint
 from edge_effnet.exporters.identify import identify
-from edge_effnet.exporters.max_drop import keep_within
+from edge_effnet.exporters.max_drop import check_held_out, keep_within
 from edge_effnet.exporters.order import order_channels
 from edge_effnet.exporters.tflite import emit_tflite
 from edge_effnet.graph import Conv2D, FloatArray, Graph
@@ -179,12 +179,13 @@ def measure_recipe(network: Network, fold: Fold, reference: Reference, recipe: R
 def measure_max_drop(network: Network, fold: Fold, reference: Reference, *, images: int, seed: int) -> dict[str, Any]:
     """Figures of the file that `export --max-drop 0.3` makes, and how many times the all-integer file's time it takes."""
     photos = Photos(draw_calibration_set(fold.calibration, network.preprocessing, limit=images, seed=seed), fold.calibration, images, seed)
-    started = time.perf_counter()
-    made = calibrate(network.graph, replace(network.document, precision="int8"), ".tflite", photos=photos)
     try:
-        mixed, said = keep_within(made, _MAX_DROP)
+        check_held_out(photos)
     except UsageError as error:
         return {"not_measured": str(error)}
+    started = time.perf_counter()
+    made = calibrate(network.graph, replace(network.document, precision="int8"), ".tflite", photos=photos)
+    mixed, said = keep_within(made, _MAX_DROP)
     seconds = time.perf_counter() - started
     integer, content = made.emit(made.quantized), mixed.emit(mixed.quantized)
     found = figures(run_tflite(content, reference.pixels), reference)

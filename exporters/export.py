@@ -15,7 +15,7 @@ from edge_effnet.exporters.calibrated import Photos, calibrate
 from edge_effnet.exporters.checkpoint import load_checkpoint
 from edge_effnet.exporters.emit import emit
 from edge_effnet.exporters.identify import Identified, identify
-from edge_effnet.exporters.max_drop import HELD_OUT_PHOTOS, keep_within
+from edge_effnet.exporters.max_drop import HELD_OUT_PHOTOS, check_held_out, keep_within
 from edge_effnet.exporters.order import order_channels
 from edge_effnet.exporters.report import check_report, report_on, write_report
 from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
@@ -95,6 +95,8 @@ def export(
     found = None
     if precision == "int8":
         photos = _photos(calibration, document.preprocessing, limit=calibration_images, seed=seed, rules=image_rules)
+        if max_drop is not None:
+            check_held_out(photos)
         made = calibrate(graph, document, path.suffix, photos=photos, progress=progress)
         if max_drop is not None:
             made, reached = keep_within(made, max_drop, progress=progress)

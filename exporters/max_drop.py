@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edge_effnet.engines import open_session
 from edge_effnet.errors import EngineError, SlowEngineWarning, UsageError
-from edge_effnet.exporters.calibrated import Calibrated
+from edge_effnet.exporters.calibrated import Calibrated, Photos
 from edge_effnet.files import temporary_folder, write_atomically
 from edge_effnet.quantization.calibration import CalibrationSet
 from edge_effnet.quantization.expected_loss import bound_in_points, change_probabilities, least_bound
@@ -28,20 +28,25 @@ HELD_OUT_PHOTOS, _RANKING_PHOTOS = 512, 128
 _LEAST_PHOTOS = 32
 
 
+def check_held_out(photos: Photos) -> None:
+    """Raises UsageError, before minutes of work, where fewer than 32 photos are left to hold out."""
+    found = len(photos.further(_LEAST_PHOTOS))
+    if found < _LEAST_PHOTOS:
+        raise UsageError(
+            f"--max-drop needs at least {_LEAST_PHOTOS} photos beside the {len(photos.drawn)} calibrated on, found {found}; "
+            "add photos or lower --calibration-images"
+        )
+
+
 def keep_within(made: Calibrated, max_drop: float, *, progress: Progress | None = None) -> tuple[Calibrated, str]:
     """The quantization with few islands that keeps within `max_drop` points, and a sentence that says so.
 
     The drop is the share of photos like those held out that float gets right and int8 is to be expected to get wrong,
     where they lie in folders named after the model's labels; otherwise the share on which the two are to be expected to
     disagree; each with one standard error. Where even all islands don't do, the best is taken and the sentence says what
-    was reached. Raises UsageError with fewer than 32 photos to hold out.
+    was reached. There must be enough photos to hold out (`check_held_out`).
     """
     held_out = made.photos.further(HELD_OUT_PHOTOS)
-    if len(held_out) < _LEAST_PHOTOS:
-        raise UsageError(
-            f"--max-drop needs at least {_LEAST_PHOTOS} photos beside the {len(made.photos.drawn)} calibrated on, found {len(held_out)}; "
-            "add photos or lower --calibration-images"
-        )
     ranking, judging = _Engine(made, made.photos.drawn.subset(slice(0, _RANKING_PHOTOS))), _Engine(made, held_out)
     truth = _classes(held_out, made.document.labels)
     counted = np.ones(len(held_out), bool) if truth is None else judging.exact.argmax(axis=1) == truth

@@ -10,10 +10,10 @@ from edge_effnet.graph import Conv2D, DepthwiseConv2D, Graph, Node, Swish
 from edge_effnet.numerics import QuantParams
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 
-#: What float32 costs over int8, fitted to LiteRT on one x86 core with AVX-512 (47 parts of B0, 46 µs RMS of 60 to 700):
-#: microseconds for each multiplication, for each value of a swish, and for each value that changes its type at a border.
-#: Only ratios matter.
-_US_PER_MAC, _US_PER_DEPTHWISE_MAC, _US_PER_SWISH, _US_PER_CONVERSION = 1.2e-5, 0.9e-5, 2.0e-4, 0.8e-4
+#: What float32 costs over int8, fitted to LiteRT on one x86 core with AVX-512 (68 parts of B0 and pairs of them, 65 µs
+#: RMS of 40 to 1250): microseconds for each multiplication, for each value of a swish, and for each int8 value that is read
+#: as float32; the way back costs next to nothing. Only ratios matter.
+_US_PER_MAC, _US_PER_DEPTHWISE_MAC, _US_PER_SWISH, _US_PER_CONVERSION = 1.2e-5, 0.8e-5, 2.1e-4, 1.5e-4
 #: Two parts side by side may cost less than one; a ratio needs more than nothing below the line.
 _LEAST_COST_US = 5.0
 
@@ -85,7 +85,7 @@ def cost_us(graph: Graph, activations: Mapping[str, QuantParams], floats: frozen
         if not floats.intersection((node.name, *node.inputs)):
             continue  # float32 in any case
         total += _node_cost_us(node, math.prod(shapes[node.name]))
-        converted |= {name for name in (node.name, *node.inputs) if name in integers}
+        converted |= integers.intersection(node.inputs)
     return total + _US_PER_CONVERSION * sum(math.prod(shapes[name]) for name in converted)
 
 

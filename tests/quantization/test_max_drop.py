@@ -14,6 +14,8 @@ from edge_effnet.engines import open_session
 from edge_effnet.errors import EngineError, UsageError
 from edge_effnet.exporters import max_drop
 from edge_effnet.formats import read_tflite
+from edge_effnet.preprocessing import Preprocessing
+from edge_effnet.quantization.calibration import CalibrationSet
 
 pytestmark = [pytest.mark.torch, pytest.mark.litert]
 OPTIONS: dict[str, Any] = {"precision": "int8", "calibration_images": 4}
@@ -23,18 +25,11 @@ def small_export(path: Path, max_drop: float | None, count: int = 40) -> Any:
     return export_narrow(narrow_state("b0"), "b0", path, calibration=photos(count), max_drop=max_drop, **OPTIONS)
 
 
-def test_a_drop_that_holds_leaves_everything_integer(tmp_path: Path) -> None:
-    plain = small_export(tmp_path / "plain.tflite", None)
-    kept = small_export(tmp_path / "kept.tflite", 100.0)
-    assert kept.document.quantization["float_tensors"] == []
-    assert kept.size_bytes == plain.size_bytes
-    assert any("with nothing in float32" in remark for remark in kept.remarks)
-
-
-def test_a_strict_drop_returns_blocks_to_float_or_says_it_cannot(tmp_path: Path) -> None:
-    report = small_export(tmp_path / "strict.tflite", 0.0)
-    floats = report.document.quantization["float_tensors"]
-    sentence = report.remarks[-1]
+def test_a_strict_drop_returns_parts_to_float_or_says_it_cannot(tmp_path: Path) -> None:
+    options = {**OPTIONS, "calibration": photos(40), "max_drop": 0.0, "report": tmp_path / "report.json"}
+    made = export_narrow(narrow_state("b0"), "b0", tmp_path / "strict.tflite", **options)
+    floats = made.document.quantization["float_tensors"]
+    sentence = made.remarks[-1]
     assert "is out of reach: at most about" in sentence  # no number of photos shows that nothing at all is lost
     assert "of photos like the 36 held out disagree with float" in sentence
     assert sentence.endswith("is the best found; 36 photos can't show less than 1.39, so add some")
@@ -42,13 +37,10 @@ def test_a_strict_drop_returns_blocks_to_float_or_says_it_cannot(tmp_path: Path)
     assert bool(floats) == ("CONV_2D" in counts["float32"])
     with Classifier(tmp_path / "strict.tflite") as classifier:
         assert classifier.logits(synthetic_photo(99)).shape == (CLASSES,)
+    _check_that_the_report_expects_no_noise_in_float(json.loads((tmp_path / "report.json").read_text()), floats)
 
 
-def test_the_report_expects_no_noise_of_what_went_back_to_float(tmp_path: Path) -> None:
-    options = {**OPTIONS, "calibration": photos(40), "max_drop": 0.0, "report": tmp_path / "report.json"}
-    made = export_narrow(narrow_state("b0"), "b0", tmp_path / "m.tflite", **options)
-    floats = made.document.quantization["float_tensors"]
-    report = json.loads((tmp_path / "report.json").read_text())
+def _check_that_the_report_expects_no_noise_in_float(report: dict[str, Any], floats: list[str]) -> None:
     tensors = {tensor["name"]: tensor for tensor in report["tensors"]}
     assert floats
     assert report["subject"]["float_tensors"] == floats
@@ -56,14 +48,16 @@ def test_the_report_expects_no_noise_of_what_went_back_to_float(tmp_path: Path) 
     assert sum(tensor["noise_share"] for tensor in tensors.values()) in (0, pytest.approx(1, abs=1e-3))
 
 
-def test_class_folders_named_after_labels_are_the_truth(tmp_path: Path) -> None:
+def test_a_drop_that_holds_leaves_everything_integer_and_class_folders_are_the_truth(tmp_path: Path) -> None:
     for index in range(40):
         folder = tmp_path / "photos" / "abcde"[index % CLASSES]
         folder.mkdir(parents=True, exist_ok=True)
         synthetic_photo(index).save(folder / f"{index}.png")
     options = {**OPTIONS, "calibration": tmp_path / "photos", "labels": list("ABCDE"), "max_drop": 100.0}
     report = export_narrow(narrow_state("b0"), "b0", tmp_path / "m.tflite", **options)
-    assert "are right in float and wrong" in report.remarks[-1]
+    assert "are right in float and wrong with nothing in float32" in report.remarks[-1]
+    assert report.document.quantization["float_tensors"] == []
+    assert "CONV_2D" not in read_tflite(tmp_path / "m.tflite").operators_by_precision()["float32"]
 
 
 def test_a_candidate_without_finite_logits_is_no_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,21 +79,18 @@ def test_a_candidate_without_finite_logits_is_no_candidate(tmp_path: Path, monke
     assert not (tmp_path / "m.tflite").exists()
 
 
-def test_photos_given_as_paths_are_labelled_by_their_folders(tmp_path: Path) -> None:
+def test_photos_are_labelled_by_their_folders_however_their_paths_are_given() -> None:
     class Entry:
-        def __init__(self, path: Path) -> None:
-            self._path = path
-
         def __fspath__(self) -> str:
-            return str(self._path)
+            return "photos/b/1.png"
 
-    for index in range(40):
-        folder = tmp_path / "abcde"[index % CLASSES]
-        folder.mkdir(exist_ok=True)
-        synthetic_photo(index).save(folder / f"{index}.png")
-    options = {**OPTIONS, "calibration": [Entry(path) for path in sorted(tmp_path.glob("*/*.png"))], "labels": list("ABCDE"), "max_drop": 100.0}
-    report = export_narrow(narrow_state("b0"), "b0", tmp_path / "m.tflite", **options)
-    assert "are right in float and wrong" in report.remarks[-1]
+    def classes(*sources: Any, labels: tuple[str, ...] = ("A", "B")) -> list[int] | None:
+        return max_drop._classes(CalibrationSet(sources, Preprocessing(36, 32), ""), labels)
+
+    assert classes("photos/a/1.png", Path("photos/B/2.png"), Entry()) == [0, 1, 1]
+    assert classes("photos/a/1.png", "photos/c/1.png") is None
+    assert classes("photos/a/1.png", np.zeros((8, 8, 3), np.uint8)) is None
+    assert classes(np.zeros((8, 8, 3), np.uint8), labels=("",)) is None
 
 
 def test_too_few_photos_left_are_named(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_a_file_moved_away_between_opening_and_mending(tmp_path: Path, monkeypat
     path, moved = tmp_path / "events.jsonl", tmp_path / "events.jsonl.1"
     path.write_bytes(WHOLE)
 
-    def rotate(_: int, *, wait_s: float) -> None:
+    def rotate(_: int, **_options: float) -> None:
         path.rename(moved)
         path.write_bytes(b'{"torn')
 
