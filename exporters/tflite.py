@@ -156,11 +156,8 @@ class _Emitter:
         tensor, scheme = self._padded(node, tensor, integer)
         inputs = [tensor, self._weight(node, integer), self._bias(node, integer)]
         output = self._make(node.name, self._shapes[node.name], params)
-        common = {"padding": scheme, "strideW": node.stride, "strideH": node.stride, "fusedActivationFunction": _fused(node.activation)}
-        if isinstance(node, Conv2D):
-            return self._operator("CONV_2D", inputs, output, integer, schema.Conv2DOptionsT(dilationWFactor=1, dilationHFactor=1, **common))
-        options = schema.DepthwiseConv2DOptionsT(depthMultiplier=1, dilationWFactor=1, dilationHFactor=1, **common)
-        return self._operator("DEPTHWISE_CONV_2D", inputs, output, integer, options)
+        code = "CONV_2D" if isinstance(node, Conv2D) else "DEPTHWISE_CONV_2D"
+        return self._operator(code, inputs, output, integer, _convolution_options(node, scheme))
 
     def _padded(self, node: Conv2D | DepthwiseConv2D, tensor: int, integer: bool) -> tuple[int, int]:
         """SAME or VALID where one of them means this padding, otherwise an explicit PAD before a VALID convolution."""
@@ -216,15 +213,7 @@ class _Emitter:
         pixels = self._reshape(tensor, self._make(f"{node.name}/pixels", wide, source), wide)
         repeated = QuantizedWeight(np.tile(stored.values, together), np.tile(stored.scales, together))
         inputs = [pixels, self._int8_weight(f"{node.name}/weight", node, repeated), self._int32_bias(node, np.tile(node.bias, together), repeated.scales)]
-        options = schema.DepthwiseConv2DOptionsT(
-            padding=schema.Padding.VALID,
-            strideW=1,
-            strideH=1,
-            depthMultiplier=1,
-            dilationWFactor=1,
-            dilationHFactor=1,
-            fusedActivationFunction=_fused(node.activation),
-        )
+        options = _convolution_options(node, schema.Padding.VALID)
         product = self._operator("DEPTHWISE_CONV_2D", inputs, self._make(f"{node.name}/product", wide, params), True, options)
         return self._reshape(product, self._make(node.name, shape, params), shape)
 
@@ -284,6 +273,13 @@ class _Emitter:
     def _int32_bias(self, node: Weighted, bias: FloatArray, weight_scales: FloatArray) -> int:
         scales = self._quantized.activations[node.inputs[0]].scale * weight_scales.astype(np.float64)
         return self.writer.constant(f"{node.name}/bias", quantize(bias, scales, dtype=np.int32), scales=scales.astype(np.float32))
+
+
+def _convolution_options(node: Conv2D | DepthwiseConv2D, scheme: int) -> object:
+    common = {"padding": scheme, "strideW": node.stride, "strideH": node.stride, "fusedActivationFunction": _fused(node.activation)}
+    if isinstance(node, Conv2D):
+        return schema.Conv2DOptionsT(dilationWFactor=1, dilationHFactor=1, **common)
+    return schema.DepthwiseConv2DOptionsT(depthMultiplier=1, dilationWFactor=1, dilationHFactor=1, **common)
 
 
 def _pixels_together(shape: Shape) -> int:
