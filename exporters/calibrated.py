@@ -24,7 +24,7 @@ class Photos:
     seed: int
 
     def further(self, more: int, *, skip: int = 0) -> CalibrationSet:
-        """Up to `more` photos that aren't calibrated on, behind as many others; empty where the source has no more."""
+        """Up to `more` photos that aren't calibrated on, after the first `skip` of those; empty where the source has no more."""
         return draw_further(self.drawn, self.source, limit=self.limit, seed=self.seed, more=skip + more).subset(slice(skip, None))
 
 
