@@ -1,4 +1,5 @@
-"""`python -m edge_effnet.benchmarks.accuracy`: what int8 costs, stage by stage and against the peers, on labelled photos.
+"""`python -m edge_effnet.benchmarks.accuracy`: what int8 costs, stage by stage and against the peers, on labelled
+photos.
 
 Results are added to a JSON file (a figure measured again replaces the old one), and rendered from there into a page.
 """
@@ -70,21 +71,60 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m edge_effnet.benchmarks.accuracy", description=__doc__)
-    parser.add_argument("--model", metavar="NAME=CHECKPOINT[:SOURCE]", action="append", default=[], help="what to measure; may be given several times")
-    parser.add_argument("--data", metavar="DIR", help="labelled photos: class folders, or a folder with labels.csv")
-    parser.add_argument("--labels", metavar="FILE", help="class names, one a line, where class folders are named by them")
-    parser.add_argument("--calibration", metavar="DIR", help="photos to calibrate on, none of them in --data; without it, halves of --data, swapped")
-    parser.add_argument("--calibration-images", type=int, default=256, metavar="N", help="how many are drawn at most (default 256)")
-    parser.add_argument("--ways", default="all", metavar="WAY,…", help=f"all, or some of {', '.join(WAYS)} (default: all)")
-    parser.add_argument("--keep", action="store_true", help="leave out what the results hold already")
-    parser.add_argument("--seed", type=int, default=0, help="of the halves, the photos drawn and the rescaling (default 0)")
-    parser.add_argument("--weights-origin", default="", metavar="TEXT", help="where the weights are published, for the page")
-    parser.add_argument("--data-origin", default="", metavar="TEXT", help="where the photos are published, for the page")
-    parser.add_argument("--peers", type=Path, default=Path.home() / ".cache" / "edge-effnet-peers", metavar="DIR", help="where the peers' environments lie")
     parser.add_argument(
-        "--results", type=Path, default=Path("benchmarks/results/accuracy.json"), metavar="FILE", help="results to add to (default: %(default)s)"
+        "--model",
+        metavar="NAME=CHECKPOINT[:SOURCE]",
+        action="append",
+        default=[],
+        help="what to measure; may be given several times",
     )
-    parser.add_argument("--render", type=Path, nargs="?", const=Path("docs/accuracy.md"), metavar="FILE", help="write the page (default: %(const)s)")
+    parser.add_argument("--data", metavar="DIR", help="labelled photos: class folders, or a folder with labels.csv")
+    parser.add_argument(
+        "--labels", metavar="FILE", help="class names, one a line, where class folders are named by them"
+    )
+    parser.add_argument(
+        "--calibration",
+        metavar="DIR",
+        help="photos to calibrate on, none of them in --data; without it, halves of --data, swapped",
+    )
+    parser.add_argument(
+        "--calibration-images", type=int, default=256, metavar="N", help="how many are drawn at most (default 256)"
+    )
+    parser.add_argument(
+        "--ways", default="all", metavar="WAY,…", help=f"all, or some of {', '.join(WAYS)} (default: all)"
+    )
+    parser.add_argument("--keep", action="store_true", help="leave out what the results hold already")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the halves, the photos drawn and the rescaling (default 0)"
+    )
+    parser.add_argument(
+        "--weights-origin", default="", metavar="TEXT", help="where the weights are published, for the page"
+    )
+    parser.add_argument(
+        "--data-origin", default="", metavar="TEXT", help="where the photos are published, for the page"
+    )
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        default=Path.home() / ".cache" / "edge-effnet-peers",
+        metavar="DIR",
+        help="where the peers' environments lie",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("benchmarks/results/accuracy.json"),
+        metavar="FILE",
+        help="results to add to (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--render",
+        type=Path,
+        nargs="?",
+        const=Path("docs/accuracy.md"),
+        metavar="FILE",
+        help="write the page (default: %(const)s)",
+    )
     return parser
 
 
@@ -103,7 +143,9 @@ def _work(arguments: argparse.Namespace) -> None:
 def _record(arguments: argparse.Namespace, task: Task, way: str, found: dict[str, Any]) -> None:
     """Adds a way's figures to the file, which is read anew: another process may measure another network meanwhile."""
     results = read_results(arguments.results)
-    results = add_network(results, task.network, weights_origin=arguments.weights_origin, data_origin=arguments.data_origin)
+    results = add_network(
+        results, task.network, weights_origin=arguments.weights_origin, data_origin=arguments.data_origin
+    )
     results = add_figures(results, _fold_facts(task), way, found)
     results["machine"] = {key: value for key, value in machine_facts().items() if key not in _PRIVATE_FACTS}
     write_atomically(arguments.results, (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
@@ -118,12 +160,20 @@ def _measure(text: str, arguments: argparse.Namespace) -> Iterator[tuple[str, Ta
     network = load_network(name, checkpoint, source, labels)
     dataset = read_dataset(arguments.data, num_classes=network.document.num_classes, labels=labels)
     known = read_results(arguments.results)
-    folds = (separate_fold(arguments.calibration, dataset),) if arguments.calibration else swapped_halves(dataset, seed=arguments.seed)
+    folds = (
+        (separate_fold(arguments.calibration, dataset),)
+        if arguments.calibration
+        else swapped_halves(dataset, seed=arguments.seed)
+    )
     for fold in folds:
-        wanted = [way for way in parse_ways(arguments.ways) if not (arguments.keep and _is_known(known, name, fold, way))]
+        wanted = [
+            way for way in parse_ways(arguments.ways) if not (arguments.keep and _is_known(known, name, fold, way))
+        ]
         if not wanted:
             continue
-        task = Task(network, fold, make_reference(network, fold), arguments.calibration_images, arguments.seed, arguments.peers)
+        task = Task(
+            network, fold, make_reference(network, fold), arguments.calibration_images, arguments.seed, arguments.peers
+        )
         for way in wanted:
             yield way, task, measure_way(task, way)
 
@@ -147,7 +197,12 @@ def _measure_peer(task: Task, name: str) -> dict[str, Any]:
     try:
         python = prepare(name, PEERS[name], task.venvs)
         model = emit_onnx(QuantizedGraph(task.network.graph), task.network.document)
-        logits, seconds = run(name, python, model, peer_arrays(task.network, task.fold, task.reference, images=task.images, seed=task.seed))
+        logits, seconds = run(
+            name,
+            python,
+            model,
+            peer_arrays(task.network, task.fold, task.reference, images=task.images, seed=task.seed),
+        )
     except PeerError as error:
         return {"not_measured": str(error)}
     found = figures(logits, task.reference)

@@ -120,7 +120,9 @@ def load_network(name: str, checkpoint: str, source: str | None, labels: Sequenc
 
 
 def split_halves(items: Sequence[T], *, seed: int) -> tuple[tuple[T, ...], tuple[T, ...]]:
-    """Two parts without a common item, drawn by `seed`, each in the order of `items`; the second has an odd one more."""
+    """Two parts without a common item, drawn by `seed`, each in the order of `items`; the second has an odd one
+    more.
+    """
     order = np.random.default_rng(seed).permutation(len(items))
     middle = len(items) // 2
     first, second = (tuple(items[index] for index in sorted(part)) for part in (order[:middle], order[middle:]))
@@ -130,7 +132,9 @@ def split_halves(items: Sequence[T], *, seed: int) -> tuple[tuple[T, ...], tuple
 def swapped_halves(dataset: Sequence[LabelledImage], *, seed: int) -> tuple[Fold, Fold]:
     """Calibrate on one half and measure on the other, and the other way round."""
     first, second = split_halves(dataset, seed=seed)
-    return Fold("first half → second half", _paths(first), second), Fold("second half → first half", _paths(second), first)
+    return Fold("first half → second half", _paths(first), second), Fold(
+        "second half → first half", _paths(second), first
+    )
 
 
 def separate_fold(folder: str, dataset: Sequence[LabelledImage]) -> Fold:
@@ -165,7 +169,9 @@ def make_reference(network: Network, fold: Fold) -> Reference:
     return Reference(pixels, tuple(item.classes for item in fold.evaluation), logits)
 
 
-def measure_recipe(network: Network, fold: Fold, reference: Reference, recipe: Recipe, *, images: int, seed: int) -> dict[str, Any]:
+def measure_recipe(
+    network: Network, fold: Fold, reference: Reference, recipe: Recipe, *, images: int, seed: int
+) -> dict[str, Any]:
     """Figures of the int8 `.tflite` file that the recipe makes, and the seconds that quantizing took."""
     photos = draw_calibration_set(fold.calibration, network.preprocessing, limit=images, seed=seed)
     started = time.perf_counter()
@@ -177,8 +183,15 @@ def measure_recipe(network: Network, fold: Fold, reference: Reference, recipe: R
 
 
 def measure_max_drop(network: Network, fold: Fold, reference: Reference, *, images: int, seed: int) -> dict[str, Any]:
-    """Figures of the file that `export --max-drop 0.3` makes, and how many times the all-integer file's time it takes."""
-    photos = Photos(draw_calibration_set(fold.calibration, network.preprocessing, limit=images, seed=seed), fold.calibration, images, seed)
+    """Figures of the file that `export --max-drop 0.3` makes, and how many times the all-integer file's time it
+    takes.
+    """
+    photos = Photos(
+        draw_calibration_set(fold.calibration, network.preprocessing, limit=images, seed=seed),
+        fold.calibration,
+        images,
+        seed,
+    )
     try:
         check_held_out(photos)
     except UsageError as error:
@@ -190,7 +203,13 @@ def measure_max_drop(network: Network, fold: Fold, reference: Reference, *, imag
     integer, content = made.emit(made.quantized), mixed.emit(mixed.quantized)
     found = figures(run_tflite(content, reference.pixels), reference)
     ratio = round(time_ratio(content, integer, reference.pixels[0]), _DECIMALS)
-    return {**asdict(found), "quantize_seconds": round(seconds, 1), "size_bytes": len(content), "time_ratio": ratio, "said": said}
+    return {
+        **asdict(found),
+        "quantize_seconds": round(seconds, 1),
+        "size_bytes": len(content),
+        "time_ratio": ratio,
+        "said": said,
+    }
 
 
 def time_ratio(content: bytes, other: bytes, photo: npt.NDArray[np.uint8]) -> float:
@@ -253,7 +272,9 @@ def sqnr_db(expected: FloatArray, found: FloatArray) -> float:
     return 10 * float(np.log10(np.square(wide).sum() / noise)) if noise else float("inf")
 
 
-def peer_arrays(network: Network, fold: Fold, reference: Reference, *, images: int, seed: int) -> dict[str, Callable[[], FloatArray]]:
+def peer_arrays(
+    network: Network, fold: Fold, reference: Reference, *, images: int, seed: int
+) -> dict[str, Callable[[], FloatArray]]:
     """What a peer gets, each made when called: the photos we calibrate and measure on, as float32[N, 3, S, S]."""
     photos = draw_calibration_set(fold.calibration, network.preprocessing, limit=images, seed=seed)
     return {"calibration": lambda: _planes(network, photos), "evaluation": lambda: _planes(network, reference.pixels)}

@@ -19,15 +19,21 @@ from edge_effnet.graph import FloatArray
 PEERS: Mapping[str, Environment] = MappingProxyType(
     {
         "litert": Environment(
-            "litert-torch, ai-edge-quantizer", "quantize_litert.py", ("litert-torch==0.10.0", "ai-edge-quantizer==0.10.0", "torch==2.13.0", "onnx")
+            "litert-torch, ai-edge-quantizer",
+            "quantize_litert.py",
+            ("litert-torch==0.10.0", "ai-edge-quantizer==0.10.0", "torch==2.13.0", "onnx"),
         ),
         "onnxruntime": Environment("onnxruntime", "quantize_onnxruntime.py", ("onnxruntime==1.31.1", "onnx", "sympy")),
-        "openvino": Environment("nncf, openvino", "quantize_openvino.py", ("nncf==3.4.0", "openvino==2026.4.1", "onnx")),
+        "openvino": Environment(
+            "nncf, openvino", "quantize_openvino.py", ("nncf==3.4.0", "openvino==2026.4.1", "onnx")
+        ),
     }
 )
 
 
-def run(name: str, python: Path, model: bytes, arrays: Mapping[str, Callable[[], FloatArray]]) -> tuple[npt.NDArray[np.float32], float]:
+def run(
+    name: str, python: Path, model: bytes, arrays: Mapping[str, Callable[[], FloatArray]]
+) -> tuple[npt.NDArray[np.float32], float]:
     """float32[N, C] of the peer's int8 model on arrays["evaluation"], and the seconds it took. Raises PeerError.
 
     model: the float `.onnx` file. arrays: what makes "calibration" and "evaluation", float32[N, 3, S, S].

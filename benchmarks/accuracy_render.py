@@ -56,7 +56,15 @@ def render(results: Mapping[str, Any]) -> str:
 
 
 def _summary(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    header = ["network", "photos", "float top-1", "plain int8", "edge-effnet's default", "change of top-1", *(peer.title for peer in PEERS.values())]
+    header = [
+        "network",
+        "photos",
+        "float top-1",
+        "plain int8",
+        "edge-effnet's default",
+        "change of top-1",
+        *(peer.title for peer in PEERS.values()),
+    ]
     rows = []
     for run in results["runs"]:
         ways, default = run["ways"], run["ways"].get("default")
@@ -76,7 +84,11 @@ def _agreement(figures: Mapping[str, Any] | None) -> str:
 def _section(name: str, facts: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield f"## {name}\n"
     yield f"EfficientNet variant `{facts['variant']}` at {facts['image_size']} px (checkpoint SHA-256 `{facts['sha256'][:16]}…`)."
-    yield from (f"{what}: {facts[key]}." for what, key in (("Weights", "weights_origin"), ("Photos", "data_origin")) if facts[key])
+    yield from (
+        f"{what}: {facts[key]}."
+        for what, key in (("Weights", "weights_origin"), ("Photos", "data_origin"))
+        if facts[key]
+    )
     for run in runs:
         yield f"\n### {name}, {run['fold']}\n"
         yield f"{run['calibration_images']} photos to calibrate on, {run['evaluation_images']} others to measure on, seed {run['seed']}.\n"
@@ -108,7 +120,12 @@ def _title(way: str, title: str, ways: Mapping[str, Any]) -> str:
 
 def _row(title: str, figures: Mapping[str, Any], float_top1: float) -> list[str]:
     seconds = figures.get("quantize_seconds")
-    accuracy = [f"{figures['top1']:.2f}", f"{figures['top1'] - float_top1:+.2f}", f"{figures['agreement']:.2f}", f"{figures['sqnr_db']:.1f}"]
+    accuracy = [
+        f"{figures['top1']:.2f}",
+        f"{figures['top1'] - float_top1:+.2f}",
+        f"{figures['agreement']:.2f}",
+        f"{figures['sqnr_db']:.1f}",
+    ]
     return [title, *accuracy, "" if seconds is None else f"{seconds:.0f} s"]
 
 

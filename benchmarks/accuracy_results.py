@@ -44,11 +44,15 @@ def read_results(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"{path} is not valid JSON ({error}); expected what this benchmark wrote") from error
     if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
-        raise UsageError(f"{path} has another layout; expected schema_version {SCHEMA_VERSION}: move the file away and measure anew")
+        raise UsageError(
+            f"{path} has another layout; expected schema_version {SCHEMA_VERSION}: move the file away and measure anew"
+        )
     return content
 
 
-def add_network(results: Mapping[str, Any], network: Network, *, weights_origin: str, data_origin: str) -> dict[str, Any]:
+def add_network(
+    results: Mapping[str, Any], network: Network, *, weights_origin: str, data_origin: str
+) -> dict[str, Any]:
     """The results with the network's facts; an origin that isn't said stays as it was."""
     before: Mapping[str, str] = results["networks"].get(network.name, {})
     facts = {
@@ -61,7 +65,9 @@ def add_network(results: Mapping[str, Any], network: Network, *, weights_origin:
     return {**results, "networks": {**results["networks"], network.name: facts}}
 
 
-def add_figures(results: Mapping[str, Any], fold: Mapping[str, Any], way: str, figures: Mapping[str, Any]) -> dict[str, Any]:
+def add_figures(
+    results: Mapping[str, Any], fold: Mapping[str, Any], way: str, figures: Mapping[str, Any]
+) -> dict[str, Any]:
     """The results with a way's figures; `fold` are the run's facts, of which model and fold's name are the key."""
     key = (fold["model"], fold["fold"])
     before: Mapping[str, Any] = next((run["ways"] for run in results["runs"] if (run["model"], run["fold"]) == key), {})

@@ -50,7 +50,9 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """The same best label, and the same order of all classes that both name and whose logits aren't next to equal."""
+        """The same best label, and the same order of all classes that both name and whose logits aren't next to
+        equal.
+        """
         return bool(self.square) and self.ours[0][0] == self.square[0][0] and _same_order(dict(self.ours), self.square)
 
 
@@ -72,7 +74,9 @@ def compare(name: str, python: Path, model: Path, photos: Sequence[Path]) -> lis
             wholes.append(_as_png(np.asarray(decode(photo)), folder / f"{number}-whole.png"))
         answers = _ask(name, python, model, [*squares, *wholes], folder=folder, top_k=top_k)
     count = len(photos)
-    return [Comparison(photo.name, *row) for photo, *row in zip(photos, ours, answers[:count], answers[count:], strict=True)]
+    return [
+        Comparison(photo.name, *row) for photo, *row in zip(photos, ours, answers[:count], answers[count:], strict=True)
+    ]
 
 
 def _as_png(pixels: np.ndarray[Any, Any], path: Path) -> str:
@@ -82,7 +86,9 @@ def _as_png(pixels: np.ndarray[Any, Any], path: Path) -> str:
     return str(path)
 
 
-def _ask(name: str, python: Path, model: Path, files: list[str], *, folder: Path, top_k: int) -> list[list[tuple[str, float]]]:
+def _ask(
+    name: str, python: Path, model: Path, files: list[str], *, folder: Path, top_k: int
+) -> list[list[tuple[str, float]]]:
     request, result = folder / "request.json", folder / "result.json"
     request.write_text(json.dumps({"files": files, "top_k": top_k}), encoding="utf-8")
     client = CLIENTS[name]
@@ -119,14 +125,27 @@ def _report(name: str, environments: Path, model: Path, photos: Sequence[Path]) 
 
 def main(words: Sequence[str] | None = None) -> int:
     """1 when a client differs or can't be run."""
-    parser = argparse.ArgumentParser(prog="python -m edge_effnet.benchmarks.clients", description="Compare other makers' clients with ours.")
+    parser = argparse.ArgumentParser(
+        prog="python -m edge_effnet.benchmarks.clients", description="Compare other makers' clients with ours."
+    )
     parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
-    parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, metavar="FILE", help="a .tflite file (default: the bundled one)")
+    parser.add_argument(
+        "--model", type=Path, default=BUNDLED_MODEL, metavar="FILE", help="a .tflite file (default: the bundled one)"
+    )
     parser.add_argument("--client", action="append", choices=tuple(CLIENTS), help="repeatable; default: mediapipe")
-    parser.add_argument("--environments", type=Path, default=Path("client-environments"), metavar="DIR", help="where the clients are installed")
+    parser.add_argument(
+        "--environments",
+        type=Path,
+        default=Path("client-environments"),
+        metavar="DIR",
+        help="where the clients are installed",
+    )
     arguments = parser.parse_args(words)
     try:
-        agree = [_report(name, arguments.environments.resolve(), arguments.model, arguments.photos) for name in arguments.client or ["mediapipe"]]
+        agree = [
+            _report(name, arguments.environments.resolve(), arguments.model, arguments.photos)
+            for name in arguments.client or ["mediapipe"]
+        ]
     except EdgeEffnetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

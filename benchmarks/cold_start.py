@@ -1,8 +1,9 @@
 """Runs commands from a process that is itself small, and prints how long each took and how much memory it held at most.
 
-A script of its own, started by photo_path.py: Linux counts the memory of the process that forks towards the child's peak,
-so that a child of a large process seems large. Standard input: a JSON list of commands. Standard output: for each a list of
-seconds, from its start until it prints (or ends, where it prints nothing), and the peak of its resident memory in MB.
+A script of its own, started by photo_path.py: Linux counts the memory of the process that forks towards the child's
+peak, so that a child of a large process seems large. Standard input: a JSON list of commands. Standard output: for each
+a list of seconds, from its start until it prints (or ends, where it prints nothing), and the peak of its resident
+memory in MB.
 """
 
 import json

@@ -42,7 +42,10 @@ def prepare(name: str, environment: Environment, folder: Path) -> Path:
     ready = home / "ready"
     if not ready.exists():
         venv.create(home, with_pip=True)
-        run([str(python), "-m", "pip", "install", "--quiet", *environment.requirements], f"installing {environment.title}")
+        run(
+            [str(python), "-m", "pip", "install", "--quiet", *environment.requirements],
+            f"installing {environment.title}",
+        )
         ready.touch()
     return python
 
@@ -59,5 +62,7 @@ def run(command: Sequence[str], what: str, *, folder: Path | None = None) -> Non
 def versions(environment: Environment, python: Path) -> str:
     """The versions of the packages in the title, as one text."""
     names = environment.title.split(", ")
-    code = f"from importlib.metadata import version; print(', '.join(f'{{name}} {{version(name)}}' for name in {names!r}))"
+    code = (
+        f"from importlib.metadata import version; print(', '.join(f'{{name}} {{version(name)}}' for name in {names!r}))"
+    )
     return subprocess.run([str(python), "-I", "-c", code], capture_output=True, text=True, check=True).stdout.strip()

@@ -1,9 +1,10 @@
 """What a photo costs besides the network: `python -m edge_effnet.benchmarks.photo_path [PHOTO…] [--model FILE]`.
 
-Ours beside the plain path, in one run and taking turns: a 12-megapixel JPEG from file to label, a 640×480 frame without the
-network, and a cold `edge-effnet predict`. The plain path is what a script does by hand: Pillow opens the photo in full, a
-bicubic resize of the whole, the crop, `(pixel / 255 - mean) / std` in float32, the same engine on the same file, softmax.
-(A file that takes pixels gets them; the plain path normalises all the same, as a client of the usual files must.)
+Ours beside the plain path, in one run and taking turns: a 12-megapixel JPEG from file to label, a 640×480 frame without
+the network, and a cold `edge-effnet predict`. The plain path is what a script does by hand: Pillow opens the photo in
+full, a bicubic resize of the whole, the crop, `(pixel / 255 - mean) / std` in float32, the same engine on the same
+file, softmax. (A file that takes pixels gets them; the plain path normalises all the same, as a client of the usual
+files must.)
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class PlainPath:
     """The same file in the same engine, fed by hand."""
 
     def __init__(self, model: Path, classifier: Classifier) -> None:
-        self._session = open_session(model, file_format=read_model_file(model).format, engine=classifier.engine, threads=classifier.threads)
+        self._session = open_session(
+            model, file_format=read_model_file(model).format, engine=classifier.engine, threads=classifier.threads
+        )
         self._preprocessing = classifier.preprocessing
 
     def classify(self, source: Any, *, bgr: bool = False) -> Outcome:
@@ -80,7 +83,9 @@ class PlainPath:
         image = image.resize(size, Image.Resampling.BICUBIC)
         left, top = round((image.width - settings.crop) / 2), round((image.height - settings.crop) / 2)
         pixels = np.asarray(image.crop((left, top, left + settings.crop, top + settings.crop)))
-        values = (np.asarray(pixels, np.float32) / 255 - np.asarray(settings.mean, np.float32)) / np.asarray(settings.std, np.float32)
+        values = (np.asarray(pixels, np.float32) / 255 - np.asarray(settings.mean, np.float32)) / np.asarray(
+            settings.std, np.float32
+        )
         chosen = pixels if self._session.input.dtype == "uint8" else values
         return np.ascontiguousarray(chosen[None] if self._session.layout == "nhwc" else chosen.transpose(2, 0, 1)[None])
 
@@ -114,7 +119,9 @@ def large_jpegs(photos: Sequence[Path], folder: Path) -> Iterator[Path]:
         image = decode(photo)
         scale = math.sqrt(_PIXELS / (image.width * image.height))
         path = folder / "large.jpg"
-        image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC).save(path, quality=90)
+        image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC).save(
+            path, quality=90
+        )
         yield path
 
 
@@ -140,21 +147,41 @@ def measure_frames(classifier: Classifier, plain: PlainPath, photo: Path, *, run
     calls = [lambda: ours(classifier, frame, bgr=bgr), lambda: plain.classify(frame, bgr=bgr)]
     found = in_turn(calls, runs=runs, warm_up=_WARM_UP)
     times = [[total - inference for _, total, inference in outcomes] for outcomes in found]
-    return {**_row(f"{_FRAME[0]}×{_FRAME[1]} frame, {'BGR' if bgr else 'RGB'}, {classifier.decoding}, all but the network", times), "runs": runs}
+    return {
+        **_row(
+            f"{_FRAME[0]}×{_FRAME[1]} frame, {'BGR' if bgr else 'RGB'}, {classifier.decoding}, all but the network",
+            times,
+        ),
+        "runs": runs,
+    }
 
 
-def measure_cold(classifier: Classifier, model: Path, photo: Path, *, runs: int, mediapipe_python: str | None) -> list[Row]:
+def measure_cold(
+    classifier: Classifier, model: Path, photo: Path, *, runs: int, mediapipe_python: str | None
+) -> list[Row]:
     """From the start of a process to its label, against the bare script and, where there is one, against MediaPipe."""
     settings = classifier.preprocessing
     numbers = [str(number) for number in (settings.resize, settings.crop, classifier.threads)]
     with tempfile.TemporaryDirectory() as folder:
         commands = {
-            "": [sys.executable, "-m", "edge_effnet", "predict", str(photo), "--model", str(model), "--threads", str(classifier.threads)],
+            "": [
+                sys.executable,
+                "-m",
+                "edge_effnet",
+                "predict",
+                str(photo),
+                "--model",
+                str(model),
+                "--threads",
+                str(classifier.threads),
+            ],
             "a bare script": [sys.executable, str(_PEERS / "classify_bare.py"), str(model), str(photo), *numbers],
             **(_mediapipe(mediapipe_python, model, photo, Path(folder)) if mediapipe_python else {}),
         }
         found = _run_cold([*commands.values()] * (runs + 1))[len(commands) :]  # the first round warms the file cache
-    times, peaks = ([[run[at] for run in found[number :: len(commands)]] for number in range(len(commands))] for at in range(2))
+    times, peaks = (
+        [[run[at] for run in found[number :: len(commands)]] for number in range(len(commands))] for at in range(2)
+    )
     return [
         {
             **_row(f"cold `predict` against {name}", [[1000 * value for value in times[number]] for number in (0, at)]),
@@ -172,7 +199,13 @@ def _mediapipe(python: str, model: Path, photo: Path, folder: Path) -> dict[str,
     request.write_text(json.dumps({"files": [str(photo)], "top_k": 5}), encoding="utf-8")
     return {
         "importing MediaPipe": [python, "-c", "import mediapipe"],
-        "MediaPipe's ImageClassifier": [python, str(_PEERS / "classify_mediapipe.py"), str(model), str(request), str(folder / "result.json")],
+        "MediaPipe's ImageClassifier": [
+            python,
+            str(_PEERS / "classify_mediapipe.py"),
+            str(model),
+            str(request),
+            str(folder / "result.json"),
+        ],
     }
 
 
@@ -186,7 +219,12 @@ def _run_cold(commands: list[list[str]]) -> list[tuple[float, float]]:
 
 def _row(name: str, times: Sequence[Sequence[float]]) -> Row:
     ours_ms, plain_ms = (median(values) for values in times)
-    return {"name": name, "ours_ms": round(ours_ms, 3), "plain_ms": round(plain_ms, 3), "ratio": round(ours_ms / plain_ms, 3)}
+    return {
+        "name": name,
+        "ours_ms": round(ours_ms, 3),
+        "plain_ms": round(plain_ms, 3),
+        "ratio": round(ours_ms / plain_ms, 3),
+    }
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -194,8 +232,14 @@ def table(rows: Sequence[Row]) -> str:
     lines = [f"{'':<50} {'ours':>10} {'plain':>10} {'ratio':>7}"]
     for row in rows:
         remark = f"   same top-1 on {row['same_top1']} of {row['photos']} photos" if "same_top1" in row else ""
-        remark += f"   peak {row['ours_peak_mb']:.0f} MB against {row['plain_peak_mb']:.0f} MB" if "ours_peak_mb" in row else ""
-        lines.append(f"{row['name']:<50} {row['ours_ms']:>7.2f} ms {row['plain_ms']:>7.2f} ms {row['ratio']:>7.3f}{remark}")
+        remark += (
+            f"   peak {row['ours_peak_mb']:.0f} MB against {row['plain_peak_mb']:.0f} MB"
+            if "ours_peak_mb" in row
+            else ""
+        )
+        lines.append(
+            f"{row['name']:<50} {row['ours_ms']:>7.2f} ms {row['plain_ms']:>7.2f} ms {row['ratio']:>7.3f}{remark}"
+        )
     return "\n".join(lines)
 
 
@@ -203,26 +247,57 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """All rows, with the machine they were measured on."""
     photos = list(expand_sources(arguments.photos))
     model = Path(arguments.model)
-    with Classifier(model, threads=arguments.threads) as classifier, Classifier(model, threads=arguments.threads, decoding="quick") as quick:
+    with (
+        Classifier(model, threads=arguments.threads) as classifier,
+        Classifier(model, threads=arguments.threads, decoding="quick") as quick,
+    ):
         plain = PlainPath(model, classifier)
         rows = [
             measure_files(classifier, plain, photos, runs=arguments.runs),
-            *(measure_frames(chosen, plain, photos[0], runs=_FRAME_RUNS, bgr=bgr) for chosen in (classifier, quick) for bgr in (False, True)),
+            *(
+                measure_frames(chosen, plain, photos[0], runs=_FRAME_RUNS, bgr=bgr)
+                for chosen in (classifier, quick)
+                for bgr in (False, True)
+            ),
             *measure_cold(classifier, model, photos[0], runs=_COLD_RUNS, mediapipe_python=arguments.mediapipe_python),
         ]
-        what = {"model": model.name, "engine": classifier.engine_version, "threads": classifier.threads, "edge_effnet": __version__}
+        what = {
+            "model": model.name,
+            "engine": classifier.engine_version,
+            "threads": classifier.threads,
+            "edge_effnet": __version__,
+        }
     facts = machine_facts()
-    return {"schema_version": 1, "machine": {name: facts[name] for name in _FACTS if facts[name] is not None}, "what": what, "rows": rows}
+    return {
+        "schema_version": 1,
+        "machine": {name: facts[name] for name in _FACTS if facts[name] is not None},
+        "what": what,
+        "rows": rows,
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the table and, with --out, keeps the rows."""
-    parser = argparse.ArgumentParser(prog="python -m edge_effnet.benchmarks.photo_path", description="What a photo costs besides the network.")
-    parser.add_argument("photos", nargs="*", default=["examples/photos"], metavar="PHOTO", help="files, folders or globs (default examples/photos)")
-    parser.add_argument("--model", default=str(BUNDLED_MODEL), metavar="FILE", help="a .tflite file (default: the bundled one)")
+    parser = argparse.ArgumentParser(
+        prog="python -m edge_effnet.benchmarks.photo_path", description="What a photo costs besides the network."
+    )
+    parser.add_argument(
+        "photos",
+        nargs="*",
+        default=["examples/photos"],
+        metavar="PHOTO",
+        help="files, folders or globs (default examples/photos)",
+    )
+    parser.add_argument(
+        "--model", default=str(BUNDLED_MODEL), metavar="FILE", help="a .tflite file (default: the bundled one)"
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the engine (default 1)")
     parser.add_argument("--runs", type=int, default=10, metavar="N", help="of each large photo (default 10)")
-    parser.add_argument("--mediapipe-python", metavar="PYTHON", help="interpreter of an environment with MediaPipe, to compare the cold start with")
+    parser.add_argument(
+        "--mediapipe-python",
+        metavar="PYTHON",
+        help="interpreter of an environment with MediaPipe, to compare the cold start with",
+    )
     parser.add_argument("--out", metavar="FILE", help="write the rows there as JSON")
     arguments = parser.parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")

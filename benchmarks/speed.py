@@ -43,18 +43,43 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m edge_effnet.benchmarks.speed", description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, metavar="CHECKPOINT", help="trained weights, from which all files are made")
-    parser.add_argument("--source", metavar="NAME", help="the checkpoint's implementation, as `edge-effnet export` takes it")
-    parser.add_argument("--name", metavar="NAME", help="of the network in the results (default: the checkpoint's file name)")
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="CHECKPOINT", help="trained weights, from which all files are made"
+    )
+    parser.add_argument(
+        "--source", metavar="NAME", help="the checkpoint's implementation, as `edge-effnet export` takes it"
+    )
+    parser.add_argument(
+        "--name", metavar="NAME", help="of the network in the results (default: the checkpoint's file name)"
+    )
     parser.add_argument("--calibration", type=Path, metavar="DIR", help="photos to calibrate on, ours and the peers'")
-    parser.add_argument("--calibration-images", type=int, default=256, metavar="N", help="how many are drawn at most (default 256)")
-    parser.add_argument("--photo", type=Path, metavar="FILE", help="also compare with MediaPipe, from this photo to its labels")
+    parser.add_argument(
+        "--calibration-images", type=int, default=256, metavar="N", help="how many are drawn at most (default 256)"
+    )
+    parser.add_argument(
+        "--photo", type=Path, metavar="FILE", help="also compare with MediaPipe, from this photo to its labels"
+    )
     parser.add_argument("--runs", type=int, default=50, metavar="N", help="timed runs of each (default 50)")
     parser.add_argument("--warmup", type=int, default=5, metavar="N", help="runs of each before them (default 5)")
-    parser.add_argument("--peers", type=Path, default=Path.home() / ".cache" / "edge-effnet-peers", metavar="DIR", help="where the peers are installed")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="keep the files that are made there, and take those that are there already")
-    parser.add_argument("--results", type=Path, default=_RESULTS, metavar="FILE", help="results to add to (default: %(default)s)")
-    parser.add_argument("--render", type=Path, nargs="?", const=_PAGE, metavar="FILE", help="write the page (default: %(const)s)")
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        default=Path.home() / ".cache" / "edge-effnet-peers",
+        metavar="DIR",
+        help="where the peers are installed",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="keep the files that are made there, and take those that are there already",
+    )
+    parser.add_argument(
+        "--results", type=Path, default=_RESULTS, metavar="FILE", help="results to add to (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--render", type=Path, nargs="?", const=_PAGE, metavar="FILE", help="write the page (default: %(const)s)"
+    )
     return parser
 
 
@@ -69,7 +94,12 @@ def _work(arguments: argparse.Namespace) -> None:
             _measure(arguments, arguments.work or Path(folder))
     if arguments.render is not None:
         folder = arguments.results.parent
-        write_atomically(arguments.render, render(_read(arguments.results), _read(folder / "arm.json"), _read(folder / "photo_path.json") or None).encode())
+        write_atomically(
+            arguments.render,
+            render(
+                _read(arguments.results), _read(folder / "arm.json"), _read(folder / "photo_path.json") or None
+            ).encode(),
+        )
 
 
 def _measure(arguments: argparse.Namespace, folder: Path) -> None:
@@ -87,13 +117,18 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> None:
     results = _read(arguments.results)
     networks = {**results.get("networks", {}), arguments.name or checkpoint.stem: found}
     machine = {key: value for key, value in machine_facts().items() if key not in _PRIVATE}
-    write_atomically(arguments.results, (json.dumps({"machine": machine, "networks": networks}, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomically(
+        arguments.results,
+        (json.dumps({"machine": machine, "networks": networks}, indent=1, ensure_ascii=False) + "\n").encode(),
+    )
 
 
 def _facts(task: Task, runs: int) -> dict[str, Any]:
     document = read_model_file(task.folder / "ours-int8.tflite").document
     if document is None or document.quantization is None:
-        raise UsageError(f"{task.folder / 'ours-int8.tflite'} isn't an int8 file of edge-effnet; empty the folder and measure again")
+        raise UsageError(
+            f"{task.folder / 'ours-int8.tflite'} isn't an int8 file of edge-effnet; empty the folder and measure again"
+        )
     return {
         "variant": document.variant,
         "image_size": document.image_size,
@@ -113,8 +148,14 @@ def _against_mediapipe(task: Task, arguments: argparse.Namespace) -> dict[str, A
     for size in ("small", "large"):
         found = whole[size]
         ours, theirs = found["ours"]["ms"]["p50"], found["mediapipe"]["ms"]["p50"]
-        print(f"{found['photo']}, file to labels: {ours:.1f} ms, MediaPipe {theirs:.1f} ms, ratio {found['mediapipe']['base_ratio']:.2f}")
-    print(f"process start to labels: {start['ours_s']:.2f} s, MediaPipe {start['mediapipe_s']:.2f} s, ratio {start['ratio']:.2f}")
+        print(
+            f"{found['photo']}, file to labels: {ours:.1f} ms, MediaPipe {theirs:.1f} ms, ratio "
+            f"{found['mediapipe']['base_ratio']:.2f}"
+        )
+    print(
+        f"process start to labels: {start['ours_s']:.2f} s, MediaPipe {start['mediapipe_s']:.2f} s, ratio "
+        f"{start['ratio']:.2f}"
+    )
     return {"end_to_end": whole, "start": start}
 
 
@@ -125,7 +166,11 @@ def _print(inference: Mapping[str, Any]) -> None:
         if "not_measured" in found:
             print(f"{name:<18}not measured: {found['not_measured']}")
         else:
-            print(f"{name:<18}{found['ms']['min']:>8.2f}{found['ms']['p50']:>10.2f}{found['base_ratio']:>8.3f}   {found['versions']}", flush=True)
+            print(
+                f"{name:<18}{found['ms']['min']:>8.2f}{found['ms']['p50']:>10.2f}{found['base_ratio']:>8.3f}   "
+                f"{found['versions']}",
+                flush=True,
+            )
 
 
 def _read(path: Path) -> dict[str, Any]:

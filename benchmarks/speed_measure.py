@@ -18,7 +18,15 @@ import numpy as np
 from edge_effnet.benching.rows import percentiles
 from edge_effnet.benching.workers import RUNS_A_TURN, Timings, Worker, by_turns, own_worker
 from edge_effnet.benchmarks.environments import PeerError, prepare, versions
-from edge_effnet.benchmarks.speed_peers import BASE, ENVIRONMENTS, SUBJECTS, make_peer_files, serving_worker, versions_of, worker_of
+from edge_effnet.benchmarks.speed_peers import (
+    BASE,
+    ENVIRONMENTS,
+    SUBJECTS,
+    make_peer_files,
+    serving_worker,
+    versions_of,
+    worker_of,
+)
 from edge_effnet.errors import EngineError
 from edge_effnet.exporters import export
 from edge_effnet.files import write_atomically
@@ -45,12 +53,21 @@ class Task:
 
 
 def make_files(task: Task, say: Callable[[str], None]) -> dict[str, str]:
-    """Our files, the peers' arrays and files, in the task's folder; what is there is kept. Peer → why it has no files."""
+    """Our files, the peers' arrays and files, in the task's folder; what is there is kept. Peer → why it has no
+    files.
+    """
     for name, precision in _FILES.items():
         if not (task.folder / name).exists():
             say(f"exporting {name}")
             photos = task.calibration if precision == "int8" else None
-            export(task.checkpoint, task.folder / name, precision=precision, source=task.source, calibration=photos, calibration_images=task.images)  # type: ignore[arg-type]
+            export(
+                task.checkpoint,
+                task.folder / name,
+                precision=precision,
+                source=task.source,
+                calibration=photos,
+                calibration_images=task.images,
+            )  # type: ignore[arg-type]
     if not (task.folder / "arrays.npz").exists():
         write_atomically(task.folder / "arrays.npz", _arrays(task))
     failed = {}
@@ -86,11 +103,21 @@ def measure_inference(task: Task, failed: Mapping[str, str], *, runs: int, warmu
             try:
                 if subject.environment is not None and subject.environment in failed:
                     raise PeerError(failed[subject.environment])
-                worker = _opened(stack.enter_context(worker_of(name, task.venvs)), {**subject.settings, "folder": str(task.folder)}, task.core)
+                worker = _opened(
+                    stack.enter_context(worker_of(name, task.venvs)),
+                    {**subject.settings, "folder": str(task.folder)},
+                    task.core,
+                )
                 workers[name] = worker
             except (PeerError, EngineError) as error:
                 found[name] = {"not_measured": str(error)}
-        timings = dict(zip(workers, by_turns(list(workers.values()), runs=runs, warmup=warmup, after_turn=lambda _count: None), strict=True))
+        timings = dict(
+            zip(
+                workers,
+                by_turns(list(workers.values()), runs=runs, warmup=warmup, after_turn=lambda _count: None),
+                strict=True,
+            )
+        )
     for name, times in timings.items():
         found[name] = {**summary(times, timings[BASE]), "versions": versions_of(name, task.venvs)}
     return {name: found[name] for name in SUBJECTS}
@@ -104,7 +131,9 @@ def _opened(worker: Worker, settings: Mapping[str, Any], core: int | None) -> Wo
 
 
 def summary(times: Timings, base: Timings) -> dict[str, Any]:
-    """ms: percentiles. base_ratio: of the base's milliseconds to these, the median over turns of the turns' fastest runs."""
+    """ms: percentiles. base_ratio: of the base's milliseconds to these, the median over turns of the turns' fastest
+    runs.
+    """
     own, other = ([timing.get("total", timing["inference"]) for timing in timings] for timings in (times, base))
     ratios = [min(theirs) / min(ours) for ours, theirs in zip(_turns(own), _turns(other), strict=True)]
     return {"ms": percentiles(own), "base_ratio": round(median(ratios), 3)}
@@ -125,11 +154,17 @@ def measure_end_to_end(task: Task, model: Path, photo: Path, *, runs: int, warmu
             settings = {"model": str(model), "image": str(path), "top_k": 5}
             ours = stack.enter_context(own_worker("ours", engine="litert", threads=1))
             _opened(ours, {**settings, "engine": "litert", "threads": 1, "preprocessing": None}, task.core)
-            theirs = stack.enter_context(serving_worker("mediapipe", _mediapipe(task), ENVIRONMENTS["mediapipe"].program))
+            theirs = stack.enter_context(
+                serving_worker("mediapipe", _mediapipe(task), ENVIRONMENTS["mediapipe"].program)
+            )
             _opened(theirs, settings, task.core)
             times = by_turns([ours, theirs], runs=runs, warmup=warmup, after_turn=lambda _count: None)
         width, height = decode(path).size
-        found[name] = {"photo": f"{width}×{height}", "ours": summary(times[0], times[0]), "mediapipe": summary(times[1], times[0])}
+        found[name] = {
+            "photo": f"{width}×{height}",
+            "ours": summary(times[0], times[0]),
+            "mediapipe": summary(times[1], times[0]),
+        }
     return {**found, "versions": versions(ENVIRONMENTS["mediapipe"], _mediapipe(task))}
 
 
@@ -146,10 +181,19 @@ def _mediapipe(task: Task) -> Path:
 
 
 def measure_start(task: Task, model: Path, photo: Path, *, runs: int) -> dict[str, Any]:
-    """Seconds from a process's start to its end, with one photo's labels in between; ours and MediaPipe's, alternating."""
+    """Seconds from a process's start to its end, with one photo's labels in between; ours and MediaPipe's,
+    alternating.
+    """
     request = task.folder / "request.json"
     request.write_text(f'{{"files": ["{photo.as_posix()}"], "top_k": 5}}', encoding="utf-8")
-    theirs = [str(_mediapipe(task)), "-I", str(ENVIRONMENTS["mediapipe"].program), str(model), str(request), str(task.folder / "result.json")]
+    theirs = [
+        str(_mediapipe(task)),
+        "-I",
+        str(ENVIRONMENTS["mediapipe"].program),
+        str(model),
+        str(request),
+        str(task.folder / "result.json"),
+    ]
     ours = [sys.executable, "-m", "edge_effnet", "predict", str(photo), "--model", str(model), "--threads", "1"]
     seconds: dict[str, list[float]] = {"ours": [], "mediapipe": []}
     for number in range(runs + 1):
@@ -159,4 +203,8 @@ def measure_start(task: Task, model: Path, photo: Path, *, runs: int) -> dict[st
             if number:  # the first time, files come from the disk
                 seconds[name].append(time.perf_counter() - started)
     ratio = median(mine / other for mine, other in zip(seconds["ours"], seconds["mediapipe"], strict=True))
-    return {**{f"{name}_s": round(median(values), 3) for name, values in seconds.items()}, "ratio": round(ratio, 3), "runs": runs}
+    return {
+        **{f"{name}_s": round(median(values), 3) for name, values in seconds.items()},
+        "ratio": round(ratio, 3),
+        "runs": runs,
+    }

@@ -19,7 +19,9 @@ from edge_effnet.benchmarks.environments import Environment, prepare, run, versi
 ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType(
     {
         **PEERS,
-        "ncnn": Environment("ncnn, pnnx", "run_ncnn.py", ("ncnn==1.0.20261020", "pnnx==20261020", "torch==2.13.0", "numpy")),
+        "ncnn": Environment(
+            "ncnn, pnnx", "run_ncnn.py", ("ncnn==1.0.20261020", "pnnx==20261020", "torch==2.13.0", "numpy")
+        ),
         "mediapipe": CLIENTS["mediapipe"],
     }
 )
@@ -46,11 +48,21 @@ SUBJECTS: Mapping[str, Subject] = MappingProxyType(
     {
         "ours-int8": Subject("**edge-effnet int8 `.tflite`**, LiteRT", None, {"model": "ours-int8.tflite"}, _OURS),
         "ours-fp32": Subject("edge-effnet fp32 `.tflite`, LiteRT", None, {"model": "ours-fp32.tflite"}, _OURS),
-        "ours-int8-onnx": Subject("edge-effnet int8 `.onnx`, ONNX Runtime", None, {"model": "ours-int8.onnx"}, "edge-effnet, onnxruntime"),
-        "litert-int8": Subject("litert-torch + ai-edge-quantizer int8, LiteRT", "litert", {"precision": "int8"}, _LITERT),
-        "litert-fp32": Subject("litert-torch fp32, LiteRT", "litert", {"precision": "fp32"}, "litert-torch, ai-edge-litert"),
-        "onnxruntime-int8": Subject("`quantize_static` int8, ONNX Runtime", "onnxruntime", {"precision": "int8"}, "onnxruntime"),
-        "onnxruntime-fp32": Subject("edge-effnet fp32 `.onnx`, ONNX Runtime", "onnxruntime", {"precision": "fp32"}, "onnxruntime"),
+        "ours-int8-onnx": Subject(
+            "edge-effnet int8 `.onnx`, ONNX Runtime", None, {"model": "ours-int8.onnx"}, "edge-effnet, onnxruntime"
+        ),
+        "litert-int8": Subject(
+            "litert-torch + ai-edge-quantizer int8, LiteRT", "litert", {"precision": "int8"}, _LITERT
+        ),
+        "litert-fp32": Subject(
+            "litert-torch fp32, LiteRT", "litert", {"precision": "fp32"}, "litert-torch, ai-edge-litert"
+        ),
+        "onnxruntime-int8": Subject(
+            "`quantize_static` int8, ONNX Runtime", "onnxruntime", {"precision": "int8"}, "onnxruntime"
+        ),
+        "onnxruntime-fp32": Subject(
+            "edge-effnet fp32 `.onnx`, ONNX Runtime", "onnxruntime", {"precision": "fp32"}, "onnxruntime"
+        ),
         "openvino-int8": Subject("nncf int8, OpenVINO", "openvino", {"precision": "int8"}, "nncf, openvino"),
         "openvino-fp32": Subject("fp32, OpenVINO", "openvino", {"precision": "fp32"}, "openvino"),
         "ncnn-fp32": Subject("pnnx fp32, ncnn", "ncnn", {}, "ncnn, pnnx"),
@@ -65,7 +77,11 @@ def make_peer_files(name: str, folder: Path, venvs: Path) -> None:
     done = folder / f"{name}.made"
     if not done.exists():
         python = prepare(name, ENVIRONMENTS[name], venvs)
-        run([str(python), "-I", str(ENVIRONMENTS[name].program), "make", str(folder)], ENVIRONMENTS[name].title, folder=folder)
+        run(
+            [str(python), "-I", str(ENVIRONMENTS[name].program), "make", str(folder)],
+            ENVIRONMENTS[name].title,
+            folder=folder,
+        )
         done.touch()
 
 

@@ -45,7 +45,9 @@ instructions a core finishes in a cycle. It compares two programs on one board, 
 
 
 def render(speed: Mapping[str, Any], arm: Mapping[str, Any], photo_path: Mapping[str, Any] | None) -> str:
-    """The Markdown page. speed, arm, photo_path: benchmarks/results/{speed,arm,photo_path}.json; None where there is none."""
+    """The Markdown page. speed, arm, photo_path: benchmarks/results/{speed,arm,photo_path}.json; None where there is
+    none.
+    """
     parts = [_HEAD]
     for name, network in speed.get("networks", {}).items():
         parts += _inference(name, network)
@@ -82,10 +84,23 @@ def _whole(networks: Mapping[str, Any]) -> Iterator[str]:
         for found in (network.get("end_to_end", {}).get(size) for size in ("small", "large")):
             if found:
                 times = [f"{found[who]['ms']['p50']:.1f} ms" for who in ("ours", "mediapipe")]
-                rows.append([f"{name} int8, JPEG of {found['photo']}, file to labels", *times, f"{found['mediapipe']['base_ratio']:.2f}"])
+                rows.append(
+                    [
+                        f"{name} int8, JPEG of {found['photo']}, file to labels",
+                        *times,
+                        f"{found['mediapipe']['base_ratio']:.2f}",
+                    ]
+                )
         start = network.get("start")
         if start:
-            rows.append([f"{name} int8, process start to labels", f"{start['ours_s']:.2f} s", f"{start['mediapipe_s']:.2f} s", f"{start['ratio']:.2f}"])
+            rows.append(
+                [
+                    f"{name} int8, process start to labels",
+                    f"{start['ours_s']:.2f} s",
+                    f"{start['mediapipe_s']:.2f} s",
+                    f"{start['ratio']:.2f}",
+                ]
+            )
     if rows:
         yield "## From photo to labels, against MediaPipe\n"
         yield "The same `.tflite` file and the same photo in MediaPipe Tasks' `ImageClassifier`, one core.\n"
@@ -97,7 +112,10 @@ def _photo_path(results: Mapping[str, Any] | None) -> Iterator[str]:
         return
     yield "## From photo to tensor\n"
     yield "*plain*: the photo opened, resized as a whole and normalised in floats with Pillow and numpy, in front of the same engine.\n"
-    rows = [[row["name"], f"{row['ours_ms']:.2f}", f"{row['plain_ms']:.2f}", f"{row['ratio']:.2f}"] for row in results["rows"]]
+    rows = [
+        [row["name"], f"{row['ours_ms']:.2f}", f"{row['plain_ms']:.2f}", f"{row['ratio']:.2f}"]
+        for row in results["rows"]
+    ]
     yield _table(["what", "ours, ms", "plain, ms", "ratio"], rows)
 
 
@@ -109,11 +127,17 @@ def _counts(arm: Mapping[str, Any]) -> Iterator[str]:
     models = arm.get("models", {})
     if models:
         yield "Millions of instructions per inference, warm:\n"
-        rows = [[name, f"{row['size_bytes'] / 1e6:.1f} MB", *(_millions(row.get(board)) for board in boards), row["engine"]] for name, row in models.items()]
+        rows = [
+            [name, f"{row['size_bytes'] / 1e6:.1f} MB", *(_millions(row.get(board)) for board in boards), row["engine"]]
+            for name, row in models.items()
+        ]
         yield _table(["file", "size", *boards, "engine"], rows)
     yield "Held to ±0.5 % by `.ci/run` (regions: [benchmarks/arm](../benchmarks/arm/README.md)):\n"
     regions = [(program, region) for program, found in arm["counts"][boards[0]].items() for region in found]
-    cells = [[program, region, *(_millions(arm["counts"][board].get(program, {}).get(region)) for board in boards)] for program, region in regions]
+    cells = [
+        [program, region, *(_millions(arm["counts"][board].get(program, {}).get(region)) for board in boards)]
+        for program, region in regions
+    ]
     yield _table(["program", "region", *(f"{board}, M" for board in boards)], cells)
 
 
@@ -126,8 +150,15 @@ def _how(speed: Mapping[str, Any]) -> Iterator[str]:
     if machine:
         yield "## Machine and versions\n"
         yield f"{machine['cpu']}, {machine['cores']} cores ({machine['architecture']}; {', '.join(machine['features'])}), Python {machine['python']}.\n"
-        found = [row["versions"] for network in speed["networks"].values() for row in network["inference"].values() if "versions" in row]
-        found += [network["end_to_end"]["versions"] for network in speed["networks"].values() if network.get("end_to_end")]
+        found = [
+            row["versions"]
+            for network in speed["networks"].values()
+            for row in network["inference"].values()
+            if "versions" in row
+        ]
+        found += [
+            network["end_to_end"]["versions"] for network in speed["networks"].values() if network.get("end_to_end")
+        ]
         yield "\n".join(f"- {text}" for text in dict.fromkeys(found)) + "\n"
     yield """## Measuring it again
 

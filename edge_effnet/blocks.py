@@ -1,4 +1,6 @@
-"""Finding the MBConv blocks of a graph and reordering their expanded channels, which changes nothing that is computed."""
+"""Finding the MBConv blocks of a graph and reordering their expanded channels, which changes nothing that is
+computed.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def permute_block(graph: Graph, block: Block, order: npt.NDArray[Any]) -> Graph:
     ]
     if block.reduce is not None and block.excite is not None:
         changed.append(replace(block.reduce, weight=_take(block.reduce.weight, order, 3)))
-        changed.append(replace(block.excite, weight=_take(block.excite.weight, order, 0), bias=block.excite.bias[order]))
+        changed.append(
+            replace(block.excite, weight=_take(block.excite.weight, order, 0), bias=block.excite.bias[order])
+        )
     return with_nodes(graph, {node.name: node for node in changed})
 
 

@@ -52,21 +52,21 @@ class Classifier:
     model: path of a `.tflite` or `.onnx` file; None takes the bundled model. engine: "auto", "litert", "onnxruntime" or
     "numpy".
     threads: of the engine; None takes the cores there are, at most 4. labels: instead of the file's. preprocessing:
-    instead of the file's, and needed for files of other makers. decoding: "scaled" decodes large JPEGs at 1/2, 1/4 or 1/8,
-    to no less than twice the side they are resized to; "full" decodes them whole, as training did; "quick" is "scaled" and
-    computes the crop alone, for frames that must keep up. Large JPEGs come out 0.2 of 255 levels apart on average (at most 4
-    in the photos measured), with "quick" others at most 1; without it they are the same as in training to the bit.
-    image_rules: which formats and sizes of photos are decoded. sha256: what `sha256sum` prints for the model file; another
-    file is refused. probe: whether the file is first run in a process of its own, which a file that crashes the engine
-    takes along instead of this one (0.2 s): "auto" does so for files whose weights no SHA-256 vouches for, and for those
-    with parts that no rule checks.
+    instead of the file's, and needed for files of other makers. decoding: "scaled" decodes large JPEGs at 1/2, 1/4 or
+    1/8, to no less than twice the side they are resized to; "full" decodes them whole, as training did; "quick" is
+    "scaled" and computes the crop alone, for frames that must keep up. Large JPEGs come out 0.2 of 255 levels apart on
+    average (at most 4 in the photos measured), with "quick" others at most 1; without it they are the same as in
+    training to the bit. image_rules: which formats and sizes of photos are decoded. sha256: what `sha256sum` prints for
+    the model file; another file is refused. probe: whether the file is first run in a process of its own, which a file
+    that crashes the engine takes along instead of this one (0.2 s): "auto" does so for files whose weights no SHA-256
+    vouches for, and for those with parts that no rule checks.
 
     A file's own SHA-256 of its weights is checked each time. One that carries none gives an UnverifiedModelWarning.
 
-    A Classifier may be used from one thread at a time (a second one gets EngineError at once, not a wrong answer), because
-    it uses its memory again for every photo; what it returns stays. Any number may live side by side. Inside a call, the
-    engine spreads one photo's work over `threads`; to classify many photos at once, give each thread or process a
-    Classifier with `threads=1`. It can be pickled: the other process opens the file anew.
+    A Classifier may be used from one thread at a time (a second one gets EngineError at once, not a wrong answer),
+    because it uses its memory again for every photo; what it returns stays. Any number may live side by side. Inside a
+    call, the engine spreads one photo's work over `threads`; to classify many photos at once, give each thread or
+    process a Classifier with `threads=1`. It can be pickled: the other process opens the file anew.
     Raises ModelFileError, EngineError, MissingDependencyError or UsageError, each saying what to do.
     """
 
@@ -83,7 +83,13 @@ class Classifier:
         sha256: str | None = None,
         probe: Probe = "auto",
     ) -> None:
-        self._arguments: dict[str, Any] = {"engine": engine, "threads": threads, "labels": labels, "preprocessing": preprocessing, "decoding": decoding}
+        self._arguments: dict[str, Any] = {
+            "engine": engine,
+            "threads": threads,
+            "labels": labels,
+            "preprocessing": preprocessing,
+            "decoding": decoding,
+        }
         self._arguments |= {"image_rules": image_rules}
         self._arguments |= {"sha256": sha256, "probe": probe}
         self.model_path = Path(BUNDLED_MODEL if model is None else model)
@@ -106,16 +112,26 @@ class Classifier:
             from edge_effnet.trial import try_in_child
 
             try_in_child(self.model_path, file_format=contents.format, engine=engine, threads=self.threads)
-        self._session: Session | None = open_session(self.model_path, file_format=contents.format, engine=engine, threads=self.threads)
+        self._session: Session | None = open_session(
+            self.model_path, file_format=contents.format, engine=engine, threads=self.threads
+        )
         self.num_classes = _check_shapes(self._session, self.preprocessing, self.model_path)
         self._input = InputTensor(self.preprocessing, self._session, known=self.metadata is not None)
         chosen = labels if labels is not None else contents.labels
-        self.labels = None if chosen is None else check_label_count(chosen, self.num_classes, source="labels" if labels is not None else str(self.model_path))
+        self.labels = (
+            None
+            if chosen is None
+            else check_label_count(
+                chosen, self.num_classes, source="labels" if labels is not None else str(self.model_path)
+            )
+        )
 
     def __enter__(self) -> Classifier:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -160,11 +176,15 @@ class Classifier:
         """
         scores = self.scores(image, channels=channels)
         start = time.perf_counter()
-        found = top_predictions(scores, self.labels, top_k=top_k, threshold=threshold, among=self.class_indices(allow=allow, deny=deny))
+        found = top_predictions(
+            scores, self.labels, top_k=top_k, threshold=threshold, among=self.class_indices(allow=allow, deny=deny)
+        )
         self._timing["postprocess"] += _since(start)
         return found
 
-    def predict_many(self, images: Iterable[ImageSource], *, top_k: int = 5, threshold: float = 0.0, channels: ChannelOrder = "rgb") -> list[list[Prediction]]:
+    def predict_many(
+        self, images: Iterable[ImageSource], *, top_k: int = 5, threshold: float = 0.0, channels: ChannelOrder = "rgb"
+    ) -> list[list[Prediction]]:
         """`predict` for each image, in order."""
         return [self.predict(image, top_k=top_k, threshold=threshold, channels=channels) for image in images]
 
@@ -188,12 +208,18 @@ class Classifier:
             inferred = time.perf_counter()
             logits = _real(raw, session.output).reshape(-1)
         if not np.isfinite(logits).all():
-            raise EngineError(f"{self.model_path} gave NaN or infinite logits; the file is broken or its weights have diverged")
+            raise EngineError(
+                f"{self.model_path} gave NaN or infinite logits; the file is broken or its weights have diverged"
+            )
         seconds = (decoded - started, prepared - decoded, inferred - prepared, time.perf_counter() - inferred)
-        self._timing = dict(zip(("decode", "preprocess", "inference", "postprocess"), (1000 * value for value in seconds), strict=True))
+        self._timing = dict(
+            zip(("decode", "preprocess", "inference", "postprocess"), (1000 * value for value in seconds), strict=True)
+        )
         return logits
 
-    def class_indices(self, *, allow: Iterable[str] | None = None, deny: Iterable[str] | None = None) -> frozenset[int] | None:
+    def class_indices(
+        self, *, allow: Iterable[str] | None = None, deny: Iterable[str] | None = None
+    ) -> frozenset[int] | None:
         """The classes that allow and deny lists of labels leave; None when there are no lists. Raises UsageError."""
         if allow is None and deny is None:
             return None
@@ -246,7 +272,8 @@ def _is_vouched_for(contents: ModelFile, path: Path, sha256: str | None) -> bool
     if weights_are_verified(contents.document, contents.covered, name=str(path)) or sha256 is not None:
         return True
     warnings.warn(
-        f"{path} carries no SHA-256 of its weights, so damage to them would go unnoticed; give the file's own with --sha256 or Classifier(…, sha256=…)",
+        f"{path} carries no SHA-256 of its weights, so damage to them would go unnoticed; give the file's own with "
+        "--sha256 or Classifier(…, sha256=…)",
         UnverifiedModelWarning,
         stacklevel=3,
     )
@@ -265,14 +292,20 @@ def _preprocessing(document: ModelDocument | None, given: Preprocessing | None, 
 
 
 def _check_shapes(session: Session, preprocessing: Preprocessing, path: Path) -> int:
-    """Number of classes; raises ModelFileError unless the file takes one square RGB image and gives one score a class."""
+    """Number of classes; raises ModelFileError unless the file takes one square RGB image and gives one score a
+    class.
+    """
     shape, size = session.input.shape, preprocessing.crop
     expected = (1, size, size, 3) if session.layout == "nhwc" else (1, 3, size, size)
     if shape != expected:
-        raise ModelFileError(f"{path}: its input is {list(shape)}; expected {list(expected)}, from the preprocessing's crop of {size}")
+        raise ModelFileError(
+            f"{path}: its input is {list(shape)}; expected {list(expected)}, from the preprocessing's crop of {size}"
+        )
     classes = math.prod(session.output.shape)
     if session.output.shape[-1] != classes or classes < 2:
-        raise ModelFileError(f"{path}: its output is {list(session.output.shape)}; expected one score for each of at least 2 classes")
+        raise ModelFileError(
+            f"{path}: its output is {list(session.output.shape)}; expected one score for each of at least 2 classes"
+        )
     return classes
 
 

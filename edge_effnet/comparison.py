@@ -129,14 +129,23 @@ def _run(classifier: Classifier, photo: Any) -> tuple[FloatArray, FloatArray, fl
 
 def _check_same_classes(a: Classifier, b: Classifier) -> None:
     if a.num_classes != b.num_classes:
-        raise UsageError(f"{a.model_path} has {a.num_classes} classes, {b.model_path} {b.num_classes}; expected as many")
+        raise UsageError(
+            f"{a.model_path} has {a.num_classes} classes, {b.model_path} {b.num_classes}; expected as many"
+        )
     pairs = enumerate(zip(a.labels or (), b.labels or (), strict=False))
-    different = next((f"{index}: {one!r} and {other!r}" for index, (one, other) in pairs if one.casefold() != other.casefold()), None)
+    different = next(
+        (f"{index}: {one!r} and {other!r}" for index, (one, other) in pairs if one.casefold() != other.casefold()), None
+    )
     if different is not None:
-        raise UsageError(f"{a.model_path} and {b.model_path} name class {different}; where they mean the same, give both the names: --labels FILE")
+        raise UsageError(
+            f"{a.model_path} and {b.model_path} name class {different}; where they mean the same, give both the "
+            "names: --labels FILE"
+        )
 
 
-def comparison_photos(folder: str | Path, *, num_classes: int, labels: tuple[str, ...] | None) -> tuple[list[LabelledImage], str | None]:
+def comparison_photos(
+    folder: str | Path, *, num_classes: int, labels: tuple[str, ...] | None
+) -> tuple[list[LabelledImage], str | None]:
     """The photos of a folder, with classes where it tells them; and why it doesn't, where folders stand in it.
 
     A `labels.csv` counts, and must fit. Without one, subfolders are classes if all their names are; otherwise every

@@ -33,7 +33,9 @@ def read_dataset(folder: str | Path, *, num_classes: int, labels: Sequence[str] 
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; expected class folders, or a folder with {INDEX_FILE}")
     index = folder / INDEX_FILE
-    found = list(_from_index(index, num_classes, labels) if index.is_file() else _from_folders(folder, num_classes, labels))
+    found = list(
+        _from_index(index, num_classes, labels) if index.is_file() else _from_folders(folder, num_classes, labels)
+    )
     if not found:
         raise UsageError(f"{folder} holds no photos in class folders and no {INDEX_FILE}")
     return sorted(found, key=lambda item: item.path)
@@ -65,7 +67,9 @@ def _read_index(index: Path) -> tuple[Sequence[str], list[tuple[int, dict[str, s
             reader = csv.DictReader(file)
             return reader.fieldnames or (), [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"can't read {index}: {error}; expected UTF-8 text with the columns file,index or file,label") from error
+        raise UsageError(
+            f"can't read {index}: {error}; expected UTF-8 text with the columns file,index or file,label"
+        ) from error
 
 
 def _classes(row: dict[str, str], num_classes: int, labels: Sequence[str] | None, where: str) -> frozenset[int]:
@@ -87,11 +91,18 @@ def _classes(row: dict[str, str], num_classes: int, labels: Sequence[str] | None
 def _from_folders(folder: Path, num_classes: int, labels: Sequence[str] | None) -> Iterator[LabelledImage]:
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     for index, path in enumerate(classes):
-        found = find_label_indices([path.name], labels) if labels is not None else _by_position(index, len(classes), num_classes, folder)
+        found = (
+            find_label_indices([path.name], labels)
+            if labels is not None
+            else _by_position(index, len(classes), num_classes, folder)
+        )
         yield from (LabelledImage(image, found) for image in find_images(path))
 
 
 def _by_position(index: int, count: int, num_classes: int, folder: Path) -> frozenset[int]:
     if count != num_classes:
-        raise UsageError(f"{folder} has {count} class folders, the model {num_classes} classes and no labels; give them with --labels")
+        raise UsageError(
+            f"{folder} has {count} class folders, the model {num_classes} classes and no labels; give them with "
+            "--labels"
+        )
     return frozenset({index})

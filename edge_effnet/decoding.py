@@ -53,15 +53,27 @@ _TURNS: Mapping[int, tuple[str, bool, bool, bool]] = MappingProxyType(
 )
 _ORIENTATION = 0x0112  # EXIF 2.3
 #: What PIL's decoders raise on broken files.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error, zlib.error, MemoryError)
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    MemoryError,
+)
 
 
 @dataclass(frozen=True)
 class ImageRules:
     """What may be decoded. formats: PIL's names, tried in this order; truncated: what becomes of a file cut off early.
 
-    max_pixels: width · height of the file, 1 to 178,956,970; max_bytes: of the file. "accept" fills what is missing of a
-    truncated photo with grey, as decoders do; meanwhile other threads that use PIL accept truncated files, too.
+    max_pixels: width · height of the file, 1 to 178,956,970; max_bytes: of the file. "accept" fills what is missing of
+    a truncated photo with grey, as decoders do; meanwhile other threads that use PIL accept truncated files, too.
     Raises UsageError for limits that can't be meant.
     """
 
@@ -72,7 +84,10 @@ class ImageRules:
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_pixels <= MOST_PIXELS or self.max_bytes < 1:
-            raise UsageError(f"image limits {self.max_pixels} pixels, {self.max_bytes} bytes; expected 1 to {MOST_PIXELS:,} pixels and at least 1 byte")
+            raise UsageError(
+                f"image limits {self.max_pixels} pixels, {self.max_bytes} bytes; expected 1 to {MOST_PIXELS:,} pixels "
+                "and at least 1 byte"
+            )
         unknown = set(self.formats) - {*IMAGE_FORMATS, TIFF}
         if unknown or not self.formats:
             raise UsageError(f"image formats {sorted(unknown)}; expected some of {', '.join((*IMAGE_FORMATS, TIFF))}")
@@ -88,8 +103,8 @@ class Photo:
     """A decoded photo: `image`, upright and RGB, perhaps smaller than the photo was.
 
     size: (width, height) of the photo itself, upright. extent: (left, top, right, bottom), where the photo lies in the
-    image, in the image's pixels. An image of the photo's own size holds it from edge to edge; a reduced one is rounded up
-    to whole pixels, so that the last column and row may reach past the photo.
+    image, in the image's pixels. An image of the photo's own size holds it from edge to edge; a reduced one is rounded
+    up to whole pixels, so that the last column and row may reach past the photo.
     """
 
     image: Image.Image
@@ -108,12 +123,18 @@ def decode(source: ImageSource, *, channels: ChannelOrder = "rgb", rules: ImageR
     return image.copy() if image is source else image
 
 
-def read_photo(source: ImageSource, *, shortest: int | None = None, channels: ChannelOrder = "rgb", rules: ImageRules = DEFAULT_RULES) -> Photo:
+def read_photo(
+    source: ImageSource,
+    *,
+    shortest: int | None = None,
+    channels: ChannelOrder = "rgb",
+    rules: ImageRules = DEFAULT_RULES,
+) -> Photo:
     """The photo as `decode` has it, but a JPEG only as large as needed: `shortest` pixels or more on the shorter side.
 
-    shortest: a larger JPEG is decoded at 1/2, 1/4 or 1/8, which takes less than half the time of a full decode (libjpeg's
-    scaled inverse DCT); None decodes all of it. An upright RGB PIL image is passed on, not copied: don't change it.
-    Raises ImageError as `decode` does.
+    shortest: a larger JPEG is decoded at 1/2, 1/4 or 1/8, which takes less than half the time of a full decode
+    (libjpeg's scaled inverse DCT); None decodes all of it. An upright RGB PIL image is passed on, not copied: don't
+    change it. Raises ImageError as `decode` does.
     """
     if isinstance(source, np.ndarray):
         return _whole(_from_array(source, channels))
@@ -123,7 +144,9 @@ def read_photo(source: ImageSource, *, shortest: int | None = None, channels: Ch
         return _from_path(Path(source), shortest, rules)
     if hasattr(source, "getexif"):
         return _from_pil(source)
-    raise ImageError(f"can't read an image from {type(source).__name__}; expected a path, bytes, a PIL image or uint8[H, W, 3]")
+    raise ImageError(
+        f"can't read an image from {type(source).__name__}; expected a path, bytes, a PIL image or uint8[H, W, 3]"
+    )
 
 
 def _whole(image: Image.Image) -> Photo:
@@ -131,14 +154,18 @@ def _whole(image: Image.Image) -> Photo:
 
 
 def _from_array(array: npt.NDArray[Any], channels: ChannelOrder) -> Image.Image:
-    """PIL's own copy of the frame; one that is a view turned round is read as it lies in memory, which is faster to copy."""
+    """PIL's own copy of the frame; one that is a view turned round is read as it lies in memory, which is faster to
+    copy.
+    """
     from PIL import Image
 
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise ImageError(f"frame is {array.dtype}{list(array.shape)}; expected uint8[height, width, 3]")
     height, width, _ = array.shape
     upwards, mirrored, reversed_channels = (stride < 0 for stride in array.strides)
-    lying = np.ascontiguousarray(array[:: -1 if upwards else 1, :: -1 if mirrored else 1, :: -1 if reversed_channels else 1])
+    lying = np.ascontiguousarray(
+        array[:: -1 if upwards else 1, :: -1 if mirrored else 1, :: -1 if reversed_channels else 1]
+    )
     order = "BGR" if (channels == "bgr") != reversed_channels else "RGB"
     image = Image.frombuffer("RGB", (width, height), lying, "raw", order, 0, -1 if upwards else 1)
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else image
@@ -227,7 +254,9 @@ def _truncated_as_told(rules: ImageRules) -> Iterator[None]:
             ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def _upright_rgb(image: Image.Image, extent: tuple[float, float, float, float], size: tuple[int, int] | None = None) -> Photo:
+def _upright_rgb(
+    image: Image.Image, extent: tuple[float, float, float, float], size: tuple[int, int] | None = None
+) -> Photo:
     """`size`: of the photo as it is stored; `extent`: of the photo in the stored image."""
     from PIL import Image
 
@@ -247,7 +276,9 @@ def _upright_rgb(image: Image.Image, extent: tuple[float, float, float, float], 
 
 
 def _orientation(image: Image.Image) -> int:
-    with contextlib.suppress(SyntaxError, ValueError, KeyError, TypeError, OSError):  # broken EXIF: the picture is whole
+    with contextlib.suppress(
+        SyntaxError, ValueError, KeyError, TypeError, OSError
+    ):  # broken EXIF: the picture is whole
         found = image.getexif().get(_ORIENTATION)
         return found if isinstance(found, int) else 1
     return 1

@@ -63,7 +63,9 @@ class SlowEngineWarning(UserWarning):
 
 
 class UnverifiedModelWarning(UserWarning):
-    """A model file carries no SHA-256 of its weights and none was given, so a wrong label from damaged weights can't be told."""
+    """A model file carries no SHA-256 of its weights and none was given, so a wrong label from damaged weights can't be
+    told.
+    """
 
 
 def first_line(error: BaseException) -> str:

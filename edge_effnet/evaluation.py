@@ -78,7 +78,9 @@ def _per_class(confusion: npt.NDArray[np.int64], labels: Sequence[str] | None) -
     for index, row in enumerate(confusion):
         images = int(row.sum())
         if images:
-            rows.append({"index": index, "label": label_of(index, labels), "images": images, "top1": float(row[index]) / images})
+            rows.append(
+                {"index": index, "label": label_of(index, labels), "images": images, "top1": float(row[index]) / images}
+            )
     return rows
 
 

@@ -1,7 +1,7 @@
 """Writing files so that either the old or the whole new file is there, never a torn one.
 
-What a killed process leaves behind carries a name of its own (`.edge-effnet-*.part`, folders `edge-effnet-*`) and a lock
-that ends with the process; whoever writes there next removes what nobody holds.
+What a killed process leaves behind carries a name of its own (`.edge-effnet-*.part`, folders `edge-effnet-*`) and a
+lock that ends with the process; whoever writes there next removes what nobody holds.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ def temporary_folder() -> Iterator[Path]:
         _remove_stale_folders(parent)
         handle, folder = _locked(_new_folder)
     except OSError as error:
-        raise OutputError(f"can't make a temporary folder in {parent}: {error.strerror or error}; set TMPDIR to another place") from error
+        raise OutputError(
+            f"can't make a temporary folder in {parent}: {error.strerror or error}; set TMPDIR to another place"
+        ) from error
     try:
         yield Path(folder)
     finally:
@@ -188,7 +190,9 @@ def _mode(path: Path) -> int:
 
 
 def require_writable_folder(path: str | Path) -> None:
-    """Raises OutputError early, before minutes of work, when `path` can't be created; removes what killed runs left beside it."""
+    """Raises OutputError early, before minutes of work, when `path` can't be created; removes what killed runs left
+    beside it.
+    """
     folder = Path(path).parent
     if not folder.is_dir():
         raise OutputError(f"can't write {path}: the folder {folder} does not exist; create it first")

@@ -142,7 +142,9 @@ class Graph:
         for node in self.nodes:
             missing = [name for name in node.inputs if name not in known]
             if missing or node.name in known:
-                raise ValueError(f"node {node.name!r}: " + (f"unknown inputs {missing}" if missing else "name used twice"))
+                raise ValueError(
+                    f"node {node.name!r}: " + (f"unknown inputs {missing}" if missing else "name used twice")
+                )
             known.add(node.name)
         if self.output_name not in known:
             raise ValueError(f"output {self.output_name!r} is made by no node")

@@ -11,11 +11,25 @@ from pathlib import Path
 from typing import Any
 
 #: CPU features that decide which kernels an engine takes.
-_FEATURES = ("neon", "asimd", "asimddp", "fphp", "asimdhp", "i8mm", "sve", "avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
+_FEATURES = (
+    "neon",
+    "asimd",
+    "asimddp",
+    "fphp",
+    "asimdhp",
+    "i8mm",
+    "sve",
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "amx_int8",
+)
 _PACKAGES = ("numpy", "pillow", "ai-edge-litert", "tflite-runtime", "onnxruntime")
 _CPUFREQ = "/sys/devices/system/cpu/cpu0/cpufreq"
 _VCGENCMD_SECONDS = 2.0
-#: Bits of `vcgencmd get_throttled`; 16 places higher stands that it has happened since the start (Raspberry Pi documentation).
+#: Bits of `vcgencmd get_throttled`; 16 places higher stands that it has happened since the start (Raspberry Pi
+#: documentation).
 _THROTTLING = ("under-voltage", "a capped clock", "throttling", "the soft temperature limit")
 _HAS_HAPPENED = 16
 
@@ -25,7 +39,11 @@ def machine_facts() -> dict[str, Any]:
     cpuinfo = _cpuinfo()
     return {
         "model": _text("/proc/device-tree/model") or None,
-        "cpu": cpuinfo.get("model name") or cpuinfo.get("Hardware") or cpuinfo.get("CPU part") or platform.processor() or None,
+        "cpu": cpuinfo.get("model name")
+        or cpuinfo.get("Hardware")
+        or cpuinfo.get("CPU part")
+        or platform.processor()
+        or None,
         "architecture": platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "features": _features(cpuinfo),
@@ -57,7 +75,9 @@ def throttled() -> str | None:
     if command is None:
         return None
     try:
-        done = subprocess.run([command, "get_throttled"], capture_output=True, text=True, timeout=_VCGENCMD_SECONDS, check=False)
+        done = subprocess.run(
+            [command, "get_throttled"], capture_output=True, text=True, timeout=_VCGENCMD_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip().removeprefix("throttled=") or None

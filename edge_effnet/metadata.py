@@ -67,7 +67,9 @@ class ModelDocument:
 def _from_dict(content: dict[str, Any], name: str) -> ModelDocument:
     version = _field(content, "schema_version", int, name)
     if version > SCHEMA_VERSION:
-        raise ModelFileError(f"{name}: made for schema version {version}, this program reads up to {SCHEMA_VERSION}; upgrade edge-effnet")
+        raise ModelFileError(
+            f"{name}: made for schema version {version}, this program reads up to {SCHEMA_VERSION}; upgrade edge-effnet"
+        )
     known = {item.name for item in fields(ModelDocument)} - {"extra"}
     return ModelDocument(
         schema_version=version,
@@ -105,7 +107,9 @@ def _positive(content: Mapping[str, Any], key: str, name: str) -> int:
 def _sha256(content: Mapping[str, Any], name: str) -> str | None:
     found: str | None = _field(content, "weights_sha256", (str, type(None)), name)
     if found is not None and not _SHA256.fullmatch(found):
-        raise ModelFileError(f"{name}: {DOCUMENT_NAME} has weights_sha256 = {found!r:.80}; expected 64 hexadecimal digits")
+        raise ModelFileError(
+            f"{name}: {DOCUMENT_NAME} has weights_sha256 = {found!r:.80}; expected 64 hexadecimal digits"
+        )
     return found
 
 
@@ -114,7 +118,10 @@ def _labels(content: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
     if labels is None:
         return None
     if not all(isinstance(label, str) for label in labels) or len(labels) != content["num_classes"]:
-        raise ModelFileError(f"{name}: {DOCUMENT_NAME} has {len(labels)} labels for {content['num_classes']} classes, or some are no text")
+        raise ModelFileError(
+            f"{name}: {DOCUMENT_NAME} has {len(labels)} labels for {content['num_classes']} classes, or some are no "
+            "text"
+        )
     return tuple(labels)
 
 

@@ -55,7 +55,9 @@ def params_for_range(low: float, high: float) -> QuantParams:
     return QuantParams(scale, zero_point)
 
 
-def quantize(values: npt.ArrayLike, scale: npt.ArrayLike, zero_point: int = 0, *, dtype: Any = np.int8, low: int | None = None) -> npt.NDArray[Any]:
+def quantize(
+    values: npt.ArrayLike, scale: npt.ArrayLike, zero_point: int = 0, *, dtype: Any = np.int8, low: int | None = None
+) -> npt.NDArray[Any]:
     """Integers of `dtype` nearest to values / scale + zero_point, saturating; `low` narrows the range (weights: -127).
 
     scale broadcasts against values (per-channel scales).

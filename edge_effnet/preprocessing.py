@@ -73,23 +73,39 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.crop < 1 or self.resize < self.crop:
-            raise UsageError(f"preprocessing: resize {self.resize} and crop {self.crop} don't fit; expected resize ≥ crop ≥ 1")
+            raise UsageError(
+                f"preprocessing: resize {self.resize} and crop {self.crop} don't fit; expected resize ≥ crop ≥ 1"
+            )
         if self.interpolation not in ("bilinear", "bicubic"):
             raise UsageError(f"preprocessing: interpolation {self.interpolation!r}; expected bilinear or bicubic")
         if self.channels not in ("rgb", "bgr"):
             raise UsageError(f"preprocessing: channels {self.channels!r}; expected rgb or bgr")
         if not all(math.isfinite(value) for value in (*self.mean, *self.std)) or min(self.std) <= 0:
             raise UsageError(f"preprocessing: mean {self.mean}, std {self.std}; expected finite numbers, std above 0")
-        if not max(max(abs(mean), abs(1 - mean)) / std for mean, std in zip(self.mean, self.std, strict=True)) <= _LARGEST_INPUT:
-            raise UsageError(f"preprocessing: mean {self.mean}, std {self.std} make inputs above {_LARGEST_INPUT:g}; expected those of pixels in 0..1")
+        if (
+            not max(max(abs(mean), abs(1 - mean)) / std for mean, std in zip(self.mean, self.std, strict=True))
+            <= _LARGEST_INPUT
+        ):
+            raise UsageError(
+                f"preprocessing: mean {self.mean}, std {self.std} make inputs above {_LARGEST_INPUT:g}; expected "
+                "those of pixels in 0..1"
+            )
 
     def pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
-        """uint8[crop, crop, 3] in the network's channel order, from an RGB image of any size: to the bit as in training."""
-        return self._ordered(resize_and_crop(image, resize=self.resize, crop=self.crop, interpolation=self.interpolation))
+        """uint8[crop, crop, 3] in the network's channel order, from an RGB image of any size: to the bit as in
+        training.
+        """
+        return self._ordered(
+            resize_and_crop(image, resize=self.resize, crop=self.crop, interpolation=self.interpolation)
+        )
 
     def quick_pixels(self, photo: Photo) -> npt.NDArray[np.uint8]:
-        """`pixels`, computed for the crop alone, and from a reduced photo where `photo` is one (see `resize_only_crop`)."""
-        return self._ordered(resize_only_crop(photo, resize=self.resize, crop=self.crop, interpolation=self.interpolation))
+        """`pixels`, computed for the crop alone, and from a reduced photo where `photo` is one (see
+        `resize_only_crop`).
+        """
+        return self._ordered(
+            resize_only_crop(photo, resize=self.resize, crop=self.crop, interpolation=self.interpolation)
+        )
 
     def normalise(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """float32[H, W, 3], (pixel / 255 - mean) / std per channel, from uint8[H, W, 3]."""
@@ -154,14 +170,16 @@ def resize_and_crop(image: Image.Image, *, resize: int, crop: int, interpolation
 def resize_only_crop(photo: Photo, *, resize: int, crop: int, interpolation: Interpolation) -> Image.Image:
     """`resize_and_crop` of the photo without computing what the crop cuts off.
 
-    From an image of the photo's own size nearly all pixels are the same, and the others one level off (measured: 1 in 8,000
-    over 1,500 sizes): PIL takes the box in float32, so that the filter lies up to 0.0001 pixels beside its place in the
-    whole resize, and a value on the edge between two levels may tip. A box that avoids this exists for few sizes.
-    Long photos and those that are enlarged are resized whole.
+    From an image of the photo's own size nearly all pixels are the same, and the others one level off (measured: 1 in
+    8,000 over 1,500 sizes): PIL takes the box in float32, so that the filter lies up to 0.0001 pixels beside its place
+    in the whole resize, and a value on the edge between two levels may tip. A box that avoids this exists for few
+    sizes. Long photos and those that are enlarged are resized whole.
     """
     (width, height), size = photo.size, _resized(photo.size, resize)
     reduced = photo.image.size != photo.size
-    if not reduced and (min(width, height) < resize + _CLEARLY_SMALLER or max(width, height) > _LONGEST * min(width, height)):
+    if not reduced and (
+        min(width, height) < resize + _CLEARLY_SMALLER or max(width, height) > _LONGEST * min(width, height)
+    ):
         return resize_and_crop(photo.image, resize=resize, crop=crop, interpolation=interpolation)
     left, right = _span(photo.extent[0], photo.extent[2], size[0], crop)
     top, bottom = _span(photo.extent[1], photo.extent[3], size[1], crop)
@@ -171,8 +189,11 @@ def resize_only_crop(photo: Photo, *, resize: int, crop: int, interpolation: Int
     return _columns_first(photo.image, box, crop, _method(interpolation))
 
 
-def _columns_first(image: Image.Image, box: tuple[float, float, float, float], crop: int, method: Image.Resampling) -> Image.Image:
-    """`image.resize((crop, crop), method, box=box)` in the order in which PIL resizes the whole of a photo that isn't long.
+def _columns_first(
+    image: Image.Image, box: tuple[float, float, float, float], crop: int, method: Image.Resampling
+) -> Image.Image:
+    """`image.resize((crop, crop), method, box=box)` in the order in which PIL resizes the whole of a photo that isn't
+    long.
 
     From version 13 on it would take the rows first where many more of them go, and clip other values in between.
     """

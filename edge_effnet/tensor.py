@@ -13,10 +13,11 @@ from edge_effnet.preprocessing import Preprocessing
 
 
 class InputTensor:
-    """Fills one engine's input. Our integer files, and bytes without a scale, take the pixels; others a number for each.
+    """Fills one engine's input. Our integer files, and bytes without a scale, take the pixels; others a number for
+    each.
 
-    raw: whether the file takes pixels as they are, 0..255. What is written for a pixel stands in a table of 256 entries a
-    channel, so that no image of floats is computed.
+    raw: whether the file takes pixels as they are, 0..255. What is written for a pixel stands in a table of 256 entries
+    a channel, so that no image of floats is computed.
     """
 
     def __init__(self, preprocessing: Preprocessing, session: Session, *, known: bool) -> None:
@@ -34,6 +35,8 @@ class InputTensor:
         if self.raw:
             self._image_hwc[...] = pixels
             return self._tensor
-        for channel, table in enumerate(self._tables):  # "clip" lets numpy write straight into `out`; no index is beyond 255
+        for channel, table in enumerate(
+            self._tables
+        ):  # "clip" lets numpy write straight into `out`; no index is beyond 255
             np.take(table, pixels[:, :, channel], out=self._image_hwc[:, :, channel], mode="clip")
         return self._tensor

@@ -30,17 +30,29 @@ def try_in_child(path: Path, *, file_format: str, engine: str, threads: int, tim
     """
     command = [sys.executable, "-c", _CODE.format(path=sys.path), str(path), file_format, engine, str(threads)]
     try:
-        status = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False).returncode
+        status = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False
+        ).returncode
     except subprocess.TimeoutExpired as error:
-        raise EngineError(f"{path}: a trial run in a process of its own didn't end within {timeout_s:g} s; the file is broken or hostile") from error
+        raise EngineError(
+            f"{path}: a trial run in a process of its own didn't end within {timeout_s:g} s; the file is broken or "
+            "hostile"
+        ) from error
     except OSError as error:
-        raise EngineError(f"{path}: the process for a trial run can't be started ({error.strerror or error})") from error
+        raise EngineError(
+            f"{path}: the process for a trial run can't be started ({error.strerror or error})"
+        ) from error
     if status:
-        raise EngineError(f"{path}: crashed the engine in a trial run ({_name(status)}); the file is broken or hostile, nothing was classified with it")
+        raise EngineError(
+            f"{path}: crashed the engine in a trial run ({_name(status)}); the file is broken or hostile, nothing was "
+            "classified with it"
+        )
 
 
 def main(path: str, file_format: str, engine: str, threads: str) -> None:
-    """The child: opens the file and runs it once. What the engine refuses in good order isn't a failure of the trial."""
+    """The child: opens the file and runs it once. What the engine refuses in good order isn't a failure of the
+    trial.
+    """
     warnings.simplefilter("ignore", SlowEngineWarning)
     try:
         session = open_session(Path(path), file_format=file_format, engine=engine, threads=int(threads))

@@ -15,6 +15,10 @@ middle = Region(0.1, 0.0, 0.8, 1.0)  # left, top, width, height as fractions of 
 with Classifier() as classifier, LiveClassifier(classifier, source, rule=rule, region=middle) as live:
     for event in live.events():  # or live.latest() whenever you like, from any thread
         reading = live.latest()
-        print(f"{event.label or 'nothing'}  (was {event.previous or 'nothing'}), {live.reader.state.dropped} frames dropped", flush=True)
+        print(
+            f"{event.label or 'nothing'}  (was {event.previous or 'nothing'}), {live.reader.state.dropped} frames "
+            "dropped",
+            flush=True,
+        )
         if reading is not None:
             print("   " + ", ".join(f"{found.label} {found.score:.2f}" for found in reading.top(3)), flush=True)

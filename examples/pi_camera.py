@@ -13,7 +13,9 @@ frames = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 
 with Picamera2() as camera, Classifier() as classifier:
     # "BGR888" is red, green, blue in numpy; picamera2's "RGB888" would be blue first.
-    camera.configure(camera.create_video_configuration(main={"size": (640, 480), "format": "BGR888"}, buffer_count=3, queue=False))
+    camera.configure(
+        camera.create_video_configuration(main={"size": (640, 480), "format": "BGR888"}, buffer_count=3, queue=False)
+    )
     camera.start()
     for _ in range(frames):
         best = classifier.predict(camera.capture_array("main"), top_k=1)[0]

@@ -1,6 +1,8 @@
-"""A folder that outgrows one machine: Ray Data gives each actor a Classifier of its own and spreads the photos over them.
+"""A folder that outgrows one machine: Ray Data gives each actor a Classifier of its own and spreads the photos over
+them.
 
-pip install edge-effnet 'ray[data]'; python ray_batch.py photos/ results/ --actors 4       (results/*.json, a line a photo)
+pip install edge-effnet 'ray[data]'; python ray_batch.py photos/ results/ --actors 4       (results/*.json, a line a
+photo)
 """
 
 import argparse
@@ -41,9 +43,15 @@ def main() -> None:
     parser.add_argument("--model", help="a path that every machine has")
     parser.add_argument("--actors", type=int, default=2)
     arguments = parser.parse_args()
-    photos = ray.data.read_binary_files(arguments.folder, include_paths=True, file_extensions=["jpg", "jpeg", "png", "webp"])
-    actors = ray.data.ActorPoolStrategy(min_size=1, max_size=arguments.actors)  # not all at once: reading needs a core, too
-    found = photos.map_batches(Predictor, fn_constructor_args=[arguments.model], batch_size=16, compute=actors, num_cpus=1)
+    photos = ray.data.read_binary_files(
+        arguments.folder, include_paths=True, file_extensions=["jpg", "jpeg", "png", "webp"]
+    )
+    actors = ray.data.ActorPoolStrategy(
+        min_size=1, max_size=arguments.actors
+    )  # not all at once: reading needs a core, too
+    found = photos.map_batches(
+        Predictor, fn_constructor_args=[arguments.model], batch_size=16, compute=actors, num_cpus=1
+    )
     found.write_json(arguments.results)
 
 

@@ -49,7 +49,9 @@ def build_graph(model: Identified, *, image_size: int, built_for: int) -> Graph:
         raise UsageError(f"image size {image_size}: expected {MINIMUM_IMAGE_SIZE} to {MAXIMUM_IMAGE_SIZE}")
     for name, values in model.weights.items():
         if not np.isfinite(values).all():
-            raise CheckpointError(f"tensor {name} holds {int((~np.isfinite(values)).sum())} NaN or infinite values; training diverged?")
+            raise CheckpointError(
+                f"tensor {name} holds {int((~np.isfinite(values)).sum())} NaN or infinite values; training diverged?"
+            )
     builder = _Builder(model, size=image_size, baked_size=built_for)
     tensor = builder.activated("stem", INPUT_NAME, stride=2)
     for index, block in enumerate(model.variant.blocks()):
@@ -61,7 +63,9 @@ def build_graph(model: Identified, *, image_size: int, built_for: int) -> Graph:
     return Graph(INPUT_NAME, (1, image_size, image_size, 3), tuple(builder.nodes), OUTPUT_NAME)
 
 
-def fold_batch_norm(weight: npt.NDArray[Any], norm: Mapping[str, npt.NDArray[Any]], eps: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def fold_batch_norm(
+    weight: npt.NDArray[Any], norm: Mapping[str, npt.NDArray[Any]], eps: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Weight [out, …] and bias [out] that give conv + batch norm, in float64 (Ioffe & Szegedy, arXiv 1502.03167)."""
     values = {name: np.asarray(value, np.float64) for name, value in norm.items()}
     if (values["running_var"] < 0).any():
@@ -118,7 +122,11 @@ class _Builder:
         if name.endswith("depthwise"):
             depthwise = np.ascontiguousarray(weight[:, 0].transpose(1, 2, 0))
             return self.append(DepthwiseConv2D(name, (tensor,), depthwise, bias, stride, padding, activation))
-        return self.append(Conv2D(name, (tensor,), np.ascontiguousarray(weight.transpose(0, 2, 3, 1)), bias, stride, padding, activation))
+        return self.append(
+            Conv2D(
+                name, (tensor,), np.ascontiguousarray(weight.transpose(0, 2, 3, 1)), bias, stride, padding, activation
+            )
+        )
 
     def _folded(self, name: str) -> tuple[FloatArray, FloatArray]:
         prefix = f"{name}.bn."
@@ -126,7 +134,10 @@ class _Builder:
         weight, bias = fold_batch_norm(self.model.weights[f"{name}.weight"], norm, self.model.bn_eps)
         largest = max(float(np.abs(values).max(initial=0.0)) for values in (weight, bias))
         if not largest <= _LARGEST_FLOAT32:
-            raise CheckpointError(f"batch norm of {name} folded into its convolution gives {largest:.3g}, more than float32 holds; training diverged?")
+            raise CheckpointError(
+                f"batch norm of {name} folded into its convolution gives {largest:.3g}, more than float32 holds; "
+                "training diverged?"
+            )
         return weight.astype(np.float32), bias.astype(np.float32)
 
     def _padding(self, kernel: int, stride: int) -> Padding:

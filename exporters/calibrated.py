@@ -24,8 +24,12 @@ class Photos:
     seed: int
 
     def further(self, more: int, *, skip: int = 0) -> CalibrationSet:
-        """Up to `more` photos that aren't calibrated on, after the first `skip` of those; empty where the source has no more."""
-        return draw_further(self.drawn, self.source, limit=self.limit, seed=self.seed, more=skip + more).subset(slice(skip, None))
+        """Up to `more` photos that aren't calibrated on, after the first `skip` of those; empty where the source has no
+        more.
+        """
+        return draw_further(self.drawn, self.source, limit=self.limit, seed=self.seed, more=skip + more).subset(
+            slice(skip, None)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +57,18 @@ class Calibrated:
         return quantize(self.graph, photos, seed=self.photos.seed)[0]
 
 
-def calibrate(graph: Graph, document: ModelDocument, ending: str, *, photos: Photos, progress: Progress | None = None) -> Calibrated:
+def calibrate(
+    graph: Graph, document: ModelDocument, ending: str, *, photos: Photos, progress: Progress | None = None
+) -> Calibrated:
     """Quantizes the float network. document: of the file; its quantization is filled in. Raises CalibrationError."""
     quantized, trace = quantize(graph, photos.drawn, seed=photos.seed, progress=progress)
     return Calibrated(graph, document, ending, photos, quantized, trace).with_quantized(quantized)
 
 
 def _summary(found: Mapping[str, Any], photos: Photos) -> dict[str, Any]:
-    return {**found, "calibration_images": len(photos.drawn), "calibration_digest": photos.drawn.digest, "seed": photos.seed}
+    return {
+        **found,
+        "calibration_images": len(photos.drawn),
+        "calibration_digest": photos.drawn.digest,
+        "seed": photos.seed,
+    }

@@ -1,4 +1,5 @@
-"""Reading trained weights into plain numpy: files, modules and state dicts, unwrapped from what trainers put around them.
+"""Reading trained weights into plain numpy: files, modules and state dicts, unwrapped from what trainers put around
+them.
 
 torch is used to read `.pth` and `.pt`, always with weights_only=True, and for nothing else.
 """
@@ -23,18 +24,40 @@ from edge_effnet.errors import CheckpointError, MissingDependencyError, first_li
 Tensors: TypeAlias = dict[str, npt.NDArray[Any]]
 
 #: Keys under which trainers put the weights, best first (an exponential moving average evaluates better).
-WRAPPERS = ("state_dict_ema", "ema", "model_ema", "ema_state_dict", "state_dict", "model_state_dict", "model", "net", "module", "weights")
+WRAPPERS = (
+    "state_dict_ema",
+    "ema",
+    "model_ema",
+    "ema_state_dict",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "module",
+    "weights",
+)
 #: The first convolution's key in each dialect; what stands before it is a prefix some wrapper added.
 ANCHORS = ("conv_stem.weight", "_conv_stem.weight", "features.0.0.weight")
 _MINIMUM_TORCH = (2, 6)
-#: The largest network read here has 13 million parameters; optimizer state and averages beside it make a few times that.
+#: The largest network read here has 13 million parameters; optimizer state and averages beside it make a few times
+#: that.
 _MAX_FILE_BYTES = 8 << 30
 #: Elements of one tensor; a file of 2 kB can declare 2^40 that all are the same one.
 _MAX_ELEMENTS = 1 << 28
 #: Endings of tensors that must be floating-point.
 _FLOATING = ("weight", "bias", "running_mean", "running_var")
 #: Type names of the safetensors format → numpy's.
-_SAFETENSORS_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U8": "<u1", "BOOL": "?"}
+_SAFETENSORS_TYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "<i1",
+    "U8": "<u1",
+    "BOOL": "?",
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +81,8 @@ class Checkpoint:
 def load_checkpoint(source: Any) -> Checkpoint:
     """Reads a `.safetensors`, `.pth`, `.pt` path, an nn.Module or a state dict.
 
-    Raises CheckpointError when it can't be read, MissingDependencyError when torch or safetensors is needed and missing.
+    Raises CheckpointError when it can't be read, MissingDependencyError when torch or safetensors is needed and
+    missing.
     """
     if isinstance(source, (str, Path)):
         return _from_file(Path(source))
@@ -66,7 +90,9 @@ def load_checkpoint(source: Any) -> Checkpoint:
         return _from_content(dict(source), origin="state dict")
     if hasattr(source, "state_dict") and hasattr(source, "named_modules"):
         return _from_module(source)
-    raise CheckpointError(f"can't read weights from {type(source).__name__}; expected a path, an nn.Module or a state dict")
+    raise CheckpointError(
+        f"can't read weights from {type(source).__name__}; expected a path, an nn.Module or a state dict"
+    )
 
 
 def _from_file(path: Path) -> Checkpoint:
@@ -112,7 +138,9 @@ def _read_torch(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(path, str(error))) from error
-    except Exception as error:  # a broken stream makes torch's unpickler raise whatever comes: struct.error, IndexError, …
+    except (
+        Exception
+    ) as error:  # a broken stream makes torch's unpickler raise whatever comes: struct.error, IndexError, …
         raise CheckpointError(f"{path}: not a readable PyTorch checkpoint ({first_line(error)})") from error
 
 
@@ -126,16 +154,23 @@ def _refuse_packed_zip(path: Path) -> None:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return  # the older format, or broken: torch will say
     if packed is not None:
-        raise CheckpointError(f"{path}: its part {packed.filename!r:.80} is compressed, which torch.save never does; save the weights again")
+        raise CheckpointError(
+            f"{path}: its part {packed.filename!r:.80} is compressed, which torch.save never does; save the weights "
+            "again"
+        )
 
 
 def _torch() -> Any:
     if importlib.util.find_spec("torch") is None:
-        raise MissingDependencyError("reading .pth and .pt needs torch: pip install 'edge-effnet[export]', or save as .safetensors")
+        raise MissingDependencyError(
+            "reading .pth and .pt needs torch: pip install 'edge-effnet[export]', or save as .safetensors"
+        )
     import torch
 
     if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < _MINIMUM_TORCH:
-        raise MissingDependencyError(f"torch {torch.__version__} loads pickles unsafely (CVE-2025-32434); install torch>=2.6")
+        raise MissingDependencyError(
+            f"torch {torch.__version__} loads pickles unsafely (CVE-2025-32434); install torch>=2.6"
+        )
     return torch
 
 
@@ -183,7 +218,10 @@ def _unwrap(content: Any, origin: str) -> tuple[Tensors, tuple[str, ...]]:
         if key is None and any(_is_tensor(value) for value in content.values()):
             break  # no EfficientNet's names: whoever identifies it says so
         if key is None:
-            raise CheckpointError(f"{origin}: no weights found under {sorted(map(str, content))[:8]}; expected tensors, or one of {', '.join(WRAPPERS)}")
+            raise CheckpointError(
+                f"{origin}: no weights found under {sorted(map(str, content))[:8]}; expected tensors, or one of "
+                f"{', '.join(WRAPPERS)}"
+            )
         remarks.append(f"took the weights under {key!r}")
         content = content[key]
     if not isinstance(content, Mapping):
@@ -198,11 +236,16 @@ def _unwrap(content: Any, origin: str) -> tuple[Tensors, tuple[str, ...]]:
 def _check_values(key: str, values: npt.NDArray[Any], origin: str) -> None:
     if values.dtype.kind != "f":
         if key.rsplit(".", 1)[-1] in _FLOATING:
-            raise CheckpointError(f"{origin}: tensor {key} holds integers; expected floating-point weights, not those of a quantized network")
+            raise CheckpointError(
+                f"{origin}: tensor {key} holds integers; expected floating-point weights, not those of a quantized "
+                "network"
+            )
         return
     wrong = values.size - int(np.count_nonzero(np.isfinite(values)))
     if wrong:
-        raise CheckpointError(f"{origin}: tensor {key} holds {wrong} NaN or infinite values of {values.size}; training diverged?")
+        raise CheckpointError(
+            f"{origin}: tensor {key} holds {wrong} NaN or infinite values of {values.size}; training diverged?"
+        )
 
 
 def _holds_network(content: Mapping[Any, Any]) -> bool:
@@ -217,13 +260,17 @@ def _is_tensor(value: Any) -> bool:
 def _to_numpy(key: str, value: Any, origin: str) -> npt.NDArray[Any]:
     """float32 for any floating type, int64 for counters."""
     if math.prod(value.shape) > _MAX_ELEMENTS:
-        raise CheckpointError(f"{origin}: tensor {key} declares {math.prod(value.shape):,} values; expected at most {_MAX_ELEMENTS:,}")
+        raise CheckpointError(
+            f"{origin}: tensor {key} declares {math.prod(value.shape):,} values; expected at most {_MAX_ELEMENTS:,}"
+        )
     if not isinstance(value, np.ndarray):
         try:
             value = value.detach().cpu()
             value = (value.float() if value.is_floating_point() else value).numpy()
         except (TypeError, RuntimeError) as error:  # quantized, sparse and meta tensors
-            raise CheckpointError(f"{origin}: tensor {key} can't be read ({first_line(error)}); expected plain floating-point weights") from error
+            raise CheckpointError(
+                f"{origin}: tensor {key} can't be read ({first_line(error)}); expected plain floating-point weights"
+            ) from error
     if value.dtype.kind == "f" or value.dtype.name == "bfloat16":
         return np.asarray(value, np.float32)
     if value.dtype.kind in "iub":
@@ -270,7 +317,9 @@ def _from_module(module: Any) -> Checkpoint:
 
 def _module_padding(modules: list[Any]) -> str | None:
     """Symmetric or SAME, off the first strided convolution; None when its class doesn't say."""
-    strided = next((m for m in modules if hasattr(m, "kernel_size") and getattr(m, "stride", (1,)) in ((2, 2), 2, [2, 2])), None)
+    strided = next(
+        (m for m in modules if hasattr(m, "kernel_size") and getattr(m, "stride", (1,)) in ((2, 2), 2, [2, 2])), None
+    )
     if strided is None:
         return None
     kind = type(strided).__name__

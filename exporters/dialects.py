@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from edge_effnet.preprocessing import HALF, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocessing, Triple, resize_for_crop_pct
+from edge_effnet.preprocessing import (
+    HALF,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Interpolation,
+    Preprocessing,
+    Triple,
+    resize_for_crop_pct,
+)
 from edge_effnet.variants import BlockSpec, Variant
 
 PaddingRule: TypeAlias = Literal["symmetric", "same", "same-baked"]

@@ -76,8 +76,8 @@ def export(
     labels: names or the path of a file with one a line. calibration: photos for int8, a folder or a sequence.
     image_rules: which of them are decoded; the others are left out, with a remark.
     max_drop: points of accuracy that int8 may lose (of agreement with float, where the photos' folders are no labels);
-    parts of blocks go back to float32 until it holds. report: a `.html` or `.json` file to write beside it, on what int8 did;
-    measured on photos not calibrated on, before either file is written.
+    parts of blocks go back to float32 until it holds. report: a `.html` or `.json` file to write beside it, on what
+    int8 did; measured on photos not calibrated on, before either file is written.
     The same arguments give the same bytes. Raises EdgeEffnetError's leaves; nothing is written then.
     """
     path = Path(output)
@@ -135,17 +135,29 @@ def _float_graph(model: Identified, size: int, padding_size: int | None) -> tupl
     native = padding_size or model.built_for or model.dialect.native_image_size(model.variant)
     graph = order_channels(build_graph(model, image_size=size, built_for=native))
     if model.dialect.padding == "same-baked" and size != native:
-        return graph, (f"padding as built for {native} px, as efficientnet-pytorch does at another size; --padding-size if it was built for another",)
+        return graph, (
+            f"padding as built for {native} px, as efficientnet-pytorch does at another size; --padding-size if it "
+            "was built for another",
+        )
     return graph, ()
 
 
-def _photos(calibration: CalibrationSource | None, preprocessing: Preprocessing, *, limit: int, seed: int, rules: ImageRules) -> Photos:
+def _photos(
+    calibration: CalibrationSource | None, preprocessing: Preprocessing, *, limit: int, seed: int, rules: ImageRules
+) -> Photos:
     if calibration is None:
-        raise UsageError("int8 needs photos to calibrate on: --calibration DIR, a few hundred like those the model will see, no labels needed")
-    return Photos(draw_calibration_set(calibration, preprocessing, limit=limit, seed=seed, rules=rules), calibration, limit, seed)
+        raise UsageError(
+            "int8 needs photos to calibrate on: --calibration DIR, a few hundred like those the model will see, no "
+            "labels needed"
+        )
+    return Photos(
+        draw_calibration_set(calibration, preprocessing, limit=limit, seed=seed, rules=rules), calibration, limit, seed
+    )
 
 
-def _document(model: Identified, preprocessing: Preprocessing, *, labels: Sequence[str] | None, precision: Precision, sha256: str) -> ModelDocument:
+def _document(
+    model: Identified, preprocessing: Preprocessing, *, labels: Sequence[str] | None, precision: Precision, sha256: str
+) -> ModelDocument:
     return ModelDocument(
         variant=model.variant.name,
         image_size=preprocessing.crop,
@@ -153,6 +165,11 @@ def _document(model: Identified, preprocessing: Preprocessing, *, labels: Sequen
         labels=None if labels is None else check_label_count(labels, model.num_classes, source="labels"),
         preprocessing=preprocessing,
         precision=precision,
-        source={"dialect": model.dialect.name, "sha256": sha256, "padding": model.dialect.padding, "bn_eps": model.bn_eps},
+        source={
+            "dialect": model.dialect.name,
+            "sha256": sha256,
+            "padding": model.dialect.padding,
+            "bn_eps": model.bn_eps,
+        },
         created_by=f"edge-effnet {__version__}",
     )

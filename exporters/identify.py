@@ -51,18 +51,29 @@ def identify(checkpoint: Checkpoint, *, source: str | None = None, variant: str 
     Raises CheckpointError listing missing, unexpected and misshapen tensors, or asking for what can't be found.
     """
     published = _published(checkpoint, source)
-    if source is None and published is not None and published.dialect not in _key_family(checkpoint.tensors, checkpoint.origin):
+    if (
+        source is None
+        and published is not None
+        and published.dialect not in _key_family(checkpoint.tensors, checkpoint.origin)
+    ):
         published = None  # torchvision's models have timm's names
     dialect = _dialect(checkpoint, source, published)
     head = _classifier_keys(checkpoint.tensors, dialect)
     found = _variant(checkpoint, dialect, head, variant)
     if published is not None and published.variant != found.name:
-        said = f"--source {source}" if source is not None else f"the name beside the weights, {checkpoint.architecture},"
-        raise CheckpointError(f"{checkpoint.origin}: {said} is a {published.variant}, the tensors are those of a {found.name}; say the right --source")
+        said = (
+            f"--source {source}" if source is not None else f"the name beside the weights, {checkpoint.architecture},"
+        )
+        raise CheckpointError(
+            f"{checkpoint.origin}: {said} is a {published.variant}, the tensors are those of a {found.name}; say the "
+            "right --source"
+        )
     weights = _canonical(checkpoint.tensors, dialect, found) | _classifier(checkpoint, head, found)
     num_classes = weights["classifier.weight"].shape[0]
     if num_classes < 2:
-        raise CheckpointError(f"{checkpoint.origin}: the classifier has {num_classes} output; expected at least 2 classes")
+        raise CheckpointError(
+            f"{checkpoint.origin}: the classifier has {num_classes} output; expected at least 2 classes"
+        )
     eps = dialect.bn_eps if checkpoint.bn_eps is None else checkpoint.bn_eps
     return Identified(dialect, found, num_classes, weights, eps, checkpoint.built_for, published)
 
@@ -72,7 +83,10 @@ def _published(checkpoint: Checkpoint, source: str | None) -> ModelName | None:
         return parse_model_name(checkpoint.architecture) if checkpoint.architecture else None
     said = parse_model_name(source)
     if said is None and source not in DIALECTS:
-        raise UsageError(f"--source {source!r} is unknown; expected {', '.join(DIALECTS)} or a model name like tf_efficientnet_b0.ns_jft_in1k")
+        raise UsageError(
+            f"--source {source!r} is unknown; expected {', '.join(DIALECTS)} or a model name like "
+            "tf_efficientnet_b0.ns_jft_in1k"
+        )
     return said
 
 
@@ -88,7 +102,10 @@ def _key_family(tensors: Tensors, origin: str) -> tuple[str, ...]:
     for prefix, names in families.items():
         if any(key.startswith(prefix) for key in tensors):
             return names
-    raise CheckpointError(f"{origin}: keys like {list(tensors)[:3]} belong to no known EfficientNet; expected the names of {', '.join(DIALECTS)}")
+    raise CheckpointError(
+        f"{origin}: keys like {list(tensors)[:3]} belong to no known EfficientNet; expected the names of "
+        f"{', '.join(DIALECTS)}"
+    )
 
 
 def _dialect(checkpoint: Checkpoint, source: str | None, published: ModelName | None) -> Dialect:
@@ -100,11 +117,14 @@ def _dialect(checkpoint: Checkpoint, source: str | None, published: ModelName | 
         said = "timm" if checkpoint.padding == "symmetric" else "timm-tf"
     if said is None:
         raise CheckpointError(
-            f"{checkpoint.origin}: timm's efficientnet_* (symmetric padding, BN eps 1e-5) and tf_efficientnet_* (SAME, 1e-3) "
+            f"{checkpoint.origin}: timm's efficientnet_* (symmetric padding, BN eps 1e-5) and tf_efficientnet_* "
+            "(SAME, 1e-3) "
             "have the same tensors; say which it was: --source timm, --source timm-tf or the model's name"
         )
     if said not in family:
-        raise CheckpointError(f"{checkpoint.origin}: --source {said} doesn't fit its keys, which are those of {' or '.join(family)}")
+        raise CheckpointError(
+            f"{checkpoint.origin}: --source {said} doesn't fit its keys, which are those of {' or '.join(family)}"
+        )
     return _with_module_padding(checkpoint, DIALECTS[said])
 
 
@@ -113,7 +133,10 @@ def _with_module_padding(checkpoint: Checkpoint, dialect: Dialect) -> Dialect:
     if checkpoint.padding is None:
         return dialect
     if (checkpoint.padding == "symmetric") != (dialect.padding == "symmetric"):
-        raise CheckpointError(f"{checkpoint.origin}: {dialect.name} means {dialect.padding} padding, but the module pads {checkpoint.padding}; check --source")
+        raise CheckpointError(
+            f"{checkpoint.origin}: {dialect.name} means {dialect.padding} padding, but the module pads "
+            f"{checkpoint.padding}; check --source"
+        )
     return replace(dialect, padding="same") if checkpoint.padding == "same" else dialect
 
 
@@ -129,12 +152,20 @@ def _expected(dialect: Dialect, variant: Variant) -> dict[str, Shape]:
 
 def _difference(checkpoint: Checkpoint, dialect: Dialect, variant: Variant, head: list[str]) -> _Difference:
     expected = _expected(dialect, variant)
-    found = {key: value.shape for key, value in checkpoint.tensors.items() if key not in head and not key.endswith("num_batches_tracked")}
+    found = {
+        key: value.shape
+        for key, value in checkpoint.tensors.items()
+        if key not in head and not key.endswith("num_batches_tracked")
+    }
     return _Difference(
         variant,
         missing=[key for key in expected if key not in found],
         unexpected=[key for key in found if key not in expected],
-        misshapen=[f"{key} {list(found[key])} (expected {list(shape)})" for key, shape in expected.items() if key in found and found[key] != shape],
+        misshapen=[
+            f"{key} {list(found[key])} (expected {list(shape)})"
+            for key, shape in expected.items()
+            if key in found and found[key] != shape
+        ],
     )
 
 
@@ -156,7 +187,11 @@ def _variant(checkpoint: Checkpoint, dialect: Dialect, head: list[str], name: st
 def _explain(checkpoint: Checkpoint, dialect: Dialect, nearest: _Difference) -> str:
     parts = [
         f"{len(keys)} {word}: {', '.join(keys[:_LISTED])}{' …' if len(keys) > _LISTED else ''}"
-        for word, keys in (("missing", nearest.missing), ("unexpected", nearest.unexpected), ("misshapen", nearest.misshapen))
+        for word, keys in (
+            ("missing", nearest.missing),
+            ("unexpected", nearest.unexpected),
+            ("misshapen", nearest.misshapen),
+        )
         if keys
     ]
     return f"{checkpoint.origin}: fits no variant; the nearest is {nearest.variant.name} ({dialect.name} names), but {'; '.join(parts)}"
@@ -183,15 +218,23 @@ def _classifier(checkpoint: Checkpoint, head: list[str], variant: Variant) -> di
     linear = [key for key in head if key.endswith(".weight") and tensors[key].ndim in (2, 4)]
     if len(linear) != 1:
         what = f"{len(linear)} linear layers ({', '.join(linear)})" if linear else "no classifier (features only)"
-        raise CheckpointError(f"{origin}: the head has {what}; expected one linear layer from {variant.head_channels} features to the classes")
+        raise CheckpointError(
+            f"{origin}: the head has {what}; expected one linear layer from {variant.head_channels} features to the "
+            "classes"
+        )
     weight = tensors[linear[0]]
     weight = weight.reshape(weight.shape[0], -1)
     bias_key = linear[0].removesuffix("weight") + "bias"
     beside = sorted(key for key in head if key not in (linear[0], bias_key))
     if beside or weight.shape[1] != variant.head_channels:
         what = f"unexpected tensors {', '.join(beside)}" if beside else f"{linear[0]} {list(weight.shape)}"
-        raise CheckpointError(f"{origin}: the head has {what}; expected one linear layer from {variant.head_channels} features to the classes")
+        raise CheckpointError(
+            f"{origin}: the head has {what}; expected one linear layer from {variant.head_channels} features to the "
+            "classes"
+        )
     bias = tensors.get(bias_key)
     if bias is not None and bias.shape != weight.shape[:1]:
-        raise CheckpointError(f"{origin}: {bias_key} {list(bias.shape)}; expected {list(weight.shape[:1])}, one value for each class")
+        raise CheckpointError(
+            f"{origin}: {bias_key} {list(bias.shape)}; expected {list(weight.shape[:1])}, one value for each class"
+        )
     return {"classifier.weight": weight, "classifier.bias": weight[:, 0] * 0 if bias is None else bias}

@@ -33,7 +33,8 @@ def check_held_out(photos: Photos) -> None:
     found = len(photos.further(_LEAST_PHOTOS))
     if found < _LEAST_PHOTOS:
         raise UsageError(
-            f"--max-drop needs at least {_LEAST_PHOTOS} photos beside the {len(photos.drawn)} calibrated on, found {found}; "
+            f"--max-drop needs at least {_LEAST_PHOTOS} photos beside the {len(photos.drawn)} calibrated on, found "
+            f"{found}; "
             "add photos or lower --calibration-images"
         )
 
@@ -43,8 +44,8 @@ def keep_within(made: Calibrated, max_drop: float, *, progress: Progress | None 
 
     The drop is the share of photos like those held out that float gets right and int8 is to be expected to get wrong,
     where they lie in folders named after the model's labels; otherwise the share on which the two are to be expected to
-    disagree; each with one standard error. Where even all islands don't do, the best is taken and the sentence says what
-    was reached. There must be enough photos to hold out (`check_held_out`).
+    disagree; each with one standard error. Where even all islands don't do, the best is taken and the sentence says
+    what was reached. There must be enough photos to hold out (`check_held_out`).
     """
     held_out = made.photos.further(HELD_OUT_PHOTOS)
     ranking, judging = _Engine(made, made.photos.drawn.subset(slice(0, _RANKING_PHOTOS))), _Engine(made, held_out)
@@ -54,11 +55,15 @@ def keep_within(made: Calibrated, max_drop: float, *, progress: Progress | None 
         made.quantized,
         correct=lambda kept: made.trace.correct(made.quantized.weights, kept),
         harm=lambda quantized: float(np.square(ranking.logits(quantized) - ranking.exact, dtype=np.float64).sum()),
-        drop=lambda quantized: bound_in_points(change_probabilities(judging.exact, judging.logits(quantized)) * counted),
+        drop=lambda quantized: bound_in_points(
+            change_probabilities(judging.exact, judging.logits(quantized)) * counted
+        ),
         progress=progress,
     )
     best = search.until(max_drop)
-    return made.with_quantized(best.quantized), _sentence(best, max_drop, photos=len(held_out), labelled=truth is not None)
+    return made.with_quantized(best.quantized), _sentence(
+        best, max_drop, photos=len(held_out), labelled=truth is not None
+    )
 
 
 def _sentence(best: Mixture, max_drop: float, *, photos: int, labelled: bool) -> str:
@@ -67,7 +72,11 @@ def _sentence(best: Mixture, max_drop: float, *, photos: int, labelled: bool) ->
     reached = f"at most about {best.drop:.2f} % of photos like the {photos} held out {what} with {floats} in float32"
     if best.drop <= max_drop:
         return reached
-    few = f"; {photos} photos can't show less than {least:.2f}, so add some" if (least := least_bound(photos)) > max_drop else ""
+    few = (
+        f"; {photos} photos can't show less than {least:.2f}, so add some"
+        if (least := least_bound(photos)) > max_drop
+        else ""
+    )
     return f"--max-drop {max_drop:g} is out of reach: {reached} is the best found{few}"
 
 
@@ -102,5 +111,8 @@ class _Engine:
                 found: list[Any] = [session.run(tensor.fill(pixels)).reshape(-1).copy() for pixels in self._pixels]
         logits = np.array(found, np.float32)
         if not np.isfinite(logits).all():
-            raise EngineError("--max-drop: a candidate gave NaN or infinite logits for a held-out photo; the checkpoint's weights have diverged")
+            raise EngineError(
+                "--max-drop: a candidate gave NaN or infinite logits for a held-out photo; the checkpoint's weights "
+                "have diverged"
+            )
         return logits

@@ -16,7 +16,21 @@ from edge_effnet.errors import MissingDependencyError
 from edge_effnet.exporters.half import SMALLEST_HALF, FloatStorage, to_half
 from edge_effnet.formats.integrity import digest
 from edge_effnet.formats.onnx import with_document
-from edge_effnet.graph import Add, Border, Conv2D, Dense, DepthwiseConv2D, Fused, GlobalMean, Mul, Node, Sigmoid, Swish, Weighted, frame_nhwc
+from edge_effnet.graph import (
+    Add,
+    Border,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Fused,
+    GlobalMean,
+    Mul,
+    Node,
+    Sigmoid,
+    Swish,
+    Weighted,
+    frame_nhwc,
+)
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams, quantize
 from edge_effnet.quantization.records import QuantizedGraph, QuantizedWeight
@@ -33,7 +47,9 @@ IR_VERSION = 8
 
 
 def emit_onnx(quantized: QuantizedGraph, document: ModelDocument, *, float_storage: FloatStorage = "float32") -> bytes:
-    """The whole file. float_storage: how weights without int8 values lie in the file (float16 is widened on loading)."""
+    """The whole file. float_storage: how weights without int8 values lie in the file (float16 is widened on
+    loading).
+    """
     emitter = _Emitter(quantized, float_storage)
     emitter.run()
     model = helper.make_model(
@@ -98,7 +114,9 @@ class _Emitter:
         """The float32 tensor; a DequantizeLinear is added once."""
         if name not in self._float:
             scale, zero_point = self._params(name)
-            self._float[name] = self._node("DequantizeLinear", [self._integer[name], scale, zero_point], f"{name}/dequantized")
+            self._float[name] = self._node(
+                "DequantizeLinear", [self._integer[name], scale, zero_point], f"{name}/dequantized"
+            )
         return self._float[name]
 
     def _quantize(self, name: str, tensor: str) -> str:
@@ -175,18 +193,32 @@ class _Emitter:
     def _integer_border(self, node: Border) -> str:
         """Zeros around the pixels, then the larger of them and a frame of constants: stays uint8, any batch."""
         params = self._quantized.activations[node.inputs[0]]
-        frame = quantize(frame_nhwc(node, self._shapes[node.name]).transpose(0, 3, 1, 2), params.scale, params.zero_point + 128, dtype=np.uint8)
+        frame = quantize(
+            frame_nhwc(node, self._shapes[node.name]).transpose(0, 3, 1, 2),
+            params.scale,
+            params.zero_point + 128,
+            dtype=np.uint8,
+        )
         lowest = self._constant(f"{node.name}/lowest", np.array(0, np.uint8))
         padded = self._node("Pad", [self._integer[node.inputs[0]], self._pads(node), lowest], f"{node.name}/padded")
         return self._node("Max", [padded, self._constant(f"{node.name}/frame", frame)], f"{node.name}/quantized")
 
     def _float_border(self, node: Border, tensor: str, output: str) -> str:
         padded = self._node("Pad", [tensor, self._pads(node)], f"{output}/padded")
-        return self._node("Add", [padded, self._constant(f"{node.name}/frame", frame_nhwc(node, self._shapes[node.name]).transpose(0, 3, 1, 2))], output)
+        return self._node(
+            "Add",
+            [
+                padded,
+                self._constant(f"{node.name}/frame", frame_nhwc(node, self._shapes[node.name]).transpose(0, 3, 1, 2)),
+            ],
+            output,
+        )
 
     def _pads(self, node: Border) -> str:
         pad = node.padding
-        return self._constant(f"{node.name}/pads", np.array([0, 0, pad.top, pad.left, 0, 0, pad.bottom, pad.right], np.int64))
+        return self._constant(
+            f"{node.name}/pads", np.array([0, 0, pad.top, pad.left, 0, 0, pad.bottom, pad.right], np.int64)
+        )
 
     def _weight(self, node: Weighted) -> str:
         name = f"{node.name}/weight"
@@ -194,7 +226,12 @@ class _Emitter:
         if stored is not None:
             integers = self._constant(f"{name}/int8", _onnx_layout(node, stored.values))
             zero_points = self._constant(f"{name}/zero_point", np.zeros(len(stored.scales), np.int8))
-            return self._node("DequantizeLinear", [integers, self._constant(f"{name}/scale", stored.scales), zero_points], name, axis=0)
+            return self._node(
+                "DequantizeLinear",
+                [integers, self._constant(f"{name}/scale", stored.scales), zero_points],
+                name,
+                axis=0,
+            )
         values = _onnx_layout(node, node.weight)
         if self._float_storage == "float32" or values.size < SMALLEST_HALF:
             return self._constant(name, values)
@@ -213,7 +250,12 @@ class _Emitter:
         scales = params.scale * stored.scales.astype(np.float64)
         values = self._constant(f"{name}/int32", quantize(node.bias, scales, dtype=np.int32))
         zero_points = self._constant(f"{name}/zero_point", np.zeros(len(scales), np.int32))
-        return self._node("DequantizeLinear", [values, self._constant(f"{name}/scale", scales.astype(np.float32)), zero_points], name, axis=0)
+        return self._node(
+            "DequantizeLinear",
+            [values, self._constant(f"{name}/scale", scales.astype(np.float32)), zero_points],
+            name,
+            axis=0,
+        )
 
 
 def _onnx_layout(node: Weighted, values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -80,7 +80,10 @@ def _remarks(photos: int) -> tuple[str, ...]:
     layers = "The figures of single tensors come from photos calibrated on."
     if photos == 1:
         return (f"There is only one photo, so nothing could be held out. {layers}",)
-    return (f"All {photos} photos went into the file's calibration, so a twin, calibrated on three quarters of them, is measured here. {layers}",)
+    return (
+        f"All {photos} photos went into the file's calibration, so a twin, calibrated on three quarters of them, is "
+        f"measured here. {layers}",
+    )
 
 
 def _subject(made: Calibrated, remarks: tuple[str, ...]) -> Subject:
@@ -98,11 +101,20 @@ def _subject(made: Calibrated, remarks: tuple[str, ...]) -> Subject:
     )
 
 
-def _measure(made: Calibrated, quantized: QuantizedGraph, held_out: CalibrationSet, note: str, progress: Progress | None) -> HeldOut:
+def _measure(
+    made: Calibrated, quantized: QuantizedGraph, held_out: CalibrationSet, note: str, progress: Progress | None
+) -> HeldOut:
     with _logits(made, quantized) as (float_logits, int8_logits, engine):
-        models = Contestants(float_logits, int8_logits, engine, made.document.labels, held_out.preprocessing, held_out.rules)
+        models = Contestants(
+            float_logits, int8_logits, engine, made.document.labels, held_out.preprocessing, held_out.rules
+        )
         total = len(held_out)
-        return measure_held_out(models, held_out.sources, note=note, told=None if progress is None else lambda done: progress("report", done, total))
+        return measure_held_out(
+            models,
+            held_out.sources,
+            note=note,
+            told=None if progress is None else lambda done: progress("report", done, total),
+        )
 
 
 @contextmanager

@@ -27,10 +27,20 @@ class PreprocessingOptions:
 def resolve_preprocessing(model: Identified, *, image_size: int, options: PreprocessingOptions) -> Preprocessing:
     """The options over what a published model name says, over the dialect's default."""
     default = model.dialect.preprocessing(model.variant, image_size)
-    mean, std = (default.mean, default.std) if model.published is None or model.published.statistics is None else model.published.statistics
+    mean, std = (
+        (default.mean, default.std)
+        if model.published is None or model.published.statistics is None
+        else model.published.statistics
+    )
     published_pct = model.published.crop_pct if model.published else None
     crop_pct = options.crop_pct if options.crop_pct is not None else published_pct if options.resize is None else None
-    resize = options.resize if options.resize is not None else default.resize if crop_pct is None else resize_for_crop_pct(image_size, crop_pct)
+    resize = (
+        options.resize
+        if options.resize is not None
+        else default.resize
+        if crop_pct is None
+        else resize_for_crop_pct(image_size, crop_pct)
+    )
     return Preprocessing(
         resize=resize,
         crop=image_size,

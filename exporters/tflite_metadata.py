@@ -50,7 +50,12 @@ def _image_tensor(builder: Any, size: int, mean: Sequence[float], std: Sequence[
     content = _union(builder, _IMAGE_PROPERTIES, properties)
     options = _table(builder, {0: _floats(builder, mean), 1: _floats(builder, std)}, size=2)
     unit = _union(builder, _NORMALIZATION_OPTIONS, options)
-    fields = {0: builder.CreateString("image"), 1: builder.CreateString("RGB image"), 3: content, 4: _offsets(builder, [unit])}
+    fields = {
+        0: builder.CreateString("image"),
+        1: builder.CreateString("RGB image"),
+        3: content,
+        4: _offsets(builder, [unit]),
+    }
     return _table(builder, fields, size=7)
 
 

@@ -16,7 +16,9 @@ try:
 except ImportError as _error:
     from edge_effnet.errors import MissingDependencyError
 
-    raise MissingDependencyError("writing .tflite needs ai-edge-litert and flatbuffers: pip install 'edge-effnet[export]'") from _error
+    raise MissingDependencyError(
+        "writing .tflite needs ai-edge-litert and flatbuffers: pip install 'edge-effnet[export]'"
+    ) from _error
 
 #: Flatbuffer version and identifier of every TFLite file.
 _SCHEMA_VERSION = 3
@@ -64,7 +66,15 @@ class TfliteWriter:
         quantization = None if scale is None else _quantization(np.array([scale], np.float32), zero_point, 0)
         return self._add_tensor(name, shape, dtype, 0, quantization)
 
-    def constant(self, name: str, values: npt.NDArray[Any], *, scales: FloatArray | None = None, axis: int = 0, zero_point: int = 0) -> int:
+    def constant(
+        self,
+        name: str,
+        values: npt.NDArray[Any],
+        *,
+        scales: FloatArray | None = None,
+        axis: int = 0,
+        zero_point: int = 0,
+    ) -> int:
         """A tensor whose values lie in the file; `scales` along `axis` (or one) mark it as quantized."""
         self._buffers.append(_AlignedBuffer(data=values))
         quantization = None if scales is None else _quantization(scales, zero_point, axis)
@@ -88,7 +98,9 @@ class TfliteWriter:
         self._operators.append(made)
         return output
 
-    def finish(self, *, inputs: dict[str, int], outputs: dict[str, int], description: str, metadata: dict[str, bytes]) -> bytes:
+    def finish(
+        self, *, inputs: dict[str, int], outputs: dict[str, int], description: str, metadata: dict[str, bytes]
+    ) -> bytes:
         """The finished file."""
         subgraph = schema.SubGraphT(
             name="main",
@@ -116,14 +128,18 @@ class TfliteWriter:
         return len(self._buffers) - 1
 
     def _add_tensor(self, name: str, shape: Shape, dtype: str, buffer: int, quantization: Any) -> int:
-        made = schema.TensorT(name=name, shape=list(shape), type=_TYPES[dtype], buffer=buffer, quantization=quantization)
+        made = schema.TensorT(
+            name=name, shape=list(shape), type=_TYPES[dtype], buffer=buffer, quantization=quantization
+        )
         self._tensors.append(made)
         return len(self._tensors) - 1
 
 
 def _quantization(scales: FloatArray, zero_point: int, axis: int) -> Any:
     zero_points = np.full(len(scales), zero_point, np.int64)
-    return schema.QuantizationParametersT(scale=np.asarray(scales, np.float32), zeroPoint=zero_points, quantizedDimension=axis)
+    return schema.QuantizationParametersT(
+        scale=np.asarray(scales, np.float32), zeroPoint=zero_points, quantizedDimension=axis
+    )
 
 
 def _operator_code(kind: int, version: int) -> Any:
@@ -134,4 +150,6 @@ def _signature(inputs: dict[str, int], outputs: dict[str, int]) -> Any:
     def maps(tensors: dict[str, int]) -> list[Any]:
         return [schema.TensorMapT(name=name, tensorIndex=index) for name, index in tensors.items()]
 
-    return schema.SignatureDefT(inputs=maps(inputs), outputs=maps(outputs), signatureKey="serving_default", subgraphIndex=0)
+    return schema.SignatureDefT(
+        inputs=maps(inputs), outputs=maps(outputs), signatureKey="serving_default", subgraphIndex=0
+    )

@@ -68,8 +68,8 @@ def draw_calibration_set(
 ) -> CalibrationSet:
     """At most `limit` photos of a folder (searched recursively) or sequence, drawn without replacement by `seed`.
 
-    What is no image by its ending is ignored; an image that is broken, or that `rules` refuse, is left out and the next one
-    drawn. Raises CalibrationError when nothing usable is left, or fewer than 16 where some were broken.
+    What is no image by its ending is ignored; an image that is broken, or that `rules` refuse, is left out and the next
+    one drawn. Raises CalibrationError when nothing usable is left, or fewer than 16 where some were broken.
     """
     candidates = _candidates(source)
     if limit < 1:
@@ -88,28 +88,37 @@ def draw_calibration_set(
             broken.append(str(error))
     if not good or (broken and len(good) < MINIMUM_AFTER_BROKEN):
         raise CalibrationError(
-            f"calibration: {len(good)} usable photos, {len(broken)} broken ({'; '.join(broken[:3])}); expected at least {MINIMUM_AFTER_BROKEN}"
+            f"calibration: {len(good)} usable photos, {len(broken)} broken ({'; '.join(broken[:3])}); expected at "
+            f"least {MINIMUM_AFTER_BROKEN}"
         )
     return CalibrationSet(_Drawn(candidates, tuple(good)), preprocessing, digest.hexdigest(), tuple(broken), rules)
 
 
-def draw_further(drawn: CalibrationSet, source: CalibrationSource, *, limit: int, seed: int, more: int) -> CalibrationSet:
+def draw_further(
+    drawn: CalibrationSet, source: CalibrationSource, *, limit: int, seed: int, more: int
+) -> CalibrationSet:
     """Up to `more` photos that would have been drawn next, none of them in `drawn`; empty when the source has no more.
 
     limit, seed: as `drawn` was drawn; it's drawn again, since a broken photo shifts all that follow.
     """
     if len(drawn) < limit:
         return drawn.subset(slice(0, 0))
-    return draw_calibration_set(source, drawn.preprocessing, limit=limit + more, seed=seed, rules=drawn.rules).subset(slice(limit, None))
+    return draw_calibration_set(source, drawn.preprocessing, limit=limit + more, seed=seed, rules=drawn.rules).subset(
+        slice(limit, None)
+    )
 
 
 def _candidates(source: CalibrationSource) -> Sequence[Any]:
     if not isinstance(source, (str, os.PathLike)):
         found: Sequence[Any] = source if isinstance(source, Sequence) else list(source)
     elif not Path(source).is_dir():
-        raise CalibrationError(f"calibration folder {source} does not exist; expected a folder with photos like those the model will see")
+        raise CalibrationError(
+            f"calibration folder {source} does not exist; expected a folder with photos like those the model will see"
+        )
     else:
         found = find_images(Path(source))
     if not found:
-        raise CalibrationError(f"calibration: no photos in {source}; expected a folder with photos like those the model will see")
+        raise CalibrationError(
+            f"calibration: no photos in {source}; expected a folder with photos like those the model will see"
+        )
     return found

@@ -33,7 +33,9 @@ def require_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise MissingDependencyError("a report as .html needs matplotlib: pip install 'edge-effnet[export]'; a .json report doesn't") from error
+        raise MissingDependencyError(
+            "a report as .html needs matplotlib: pip install 'edge-effnet[export]'; a .json report doesn't"
+        ) from error
 
 
 def layers_chart(tensors: Sequence[TensorReport]) -> str:
@@ -50,13 +52,24 @@ def layers_chart(tensors: Sequence[TensorReport]) -> str:
         ):
             chosen = [index for index, tensor in enumerate(tensors) if tensor.before_swish is before]
             axes.plot(chosen, [alone[index] for index in chosen], "o", ms=3.4, mew=0, **style)
-        axes.plot(ends, [so_far[last] for last in ends], "o-", color=OTHER, lw=1.8, ms=4.5, mew=0, label="block outputs, everything before rounded too")
+        axes.plot(
+            ends,
+            [so_far[last] for last in ends],
+            "o-",
+            color=OTHER,
+            lw=1.8,
+            ms=4.5,
+            mew=0,
+            label="block outputs, everything before rounded too",
+        )
         axes.set_ylabel("signal to noise, dB")
         axes.set_xlim(-1, len(tensors) + 1)
         axes.set_ylim(0, (np.nanmax(alone) if np.isfinite(alone).any() else 1.0) * 1.15)
         _mark_blocks(axes, blocks)
         _name_weakest(axes, tensors, alone)
-        axes.legend(frameon=False, labelcolor=INK, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, fontsize=_FONT)
+        axes.legend(
+            frameon=False, labelcolor=INK, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, fontsize=_FONT
+        )
     return out[0]
 
 
@@ -69,8 +82,12 @@ def noise_chart(tensors: Sequence[TensorReport], *, most: int = 14) -> str:
 
 def bias_chart(tensors: Sequence[TensorReport], *, most: int = 14) -> str:
     """The layers whose biases were corrected most."""
-    chosen = sorted((tensor for tensor in tensors if tensor.bias_shift), key=lambda tensor: -(tensor.bias_shift or 0))[:most]
-    bars = [(tensor.name, 100 * (tensor.bias_shift or 0), f"{100 * (tensor.bias_shift or 0):.2g} %") for tensor in chosen]
+    chosen = sorted((tensor for tensor in tensors if tensor.bias_shift), key=lambda tensor: -(tensor.bias_shift or 0))[
+        :most
+    ]
+    bars = [
+        (tensor.name, 100 * (tensor.bias_shift or 0), f"{100 * (tensor.bias_shift or 0):.2g} %") for tensor in chosen
+    ]
     return _bars("bias", bars, "bias shift, % of the output's deviation") if bars else ""
 
 
@@ -87,7 +104,9 @@ def equalisation_chart(equalised: Sequence[EqualisedTensor], *, most: int = 14) 
         axes.plot([item.after for item in chosen], rows, "o", color=MAIN, ms=5, label="after")
         _name_rows(axes, [item.name for item in chosen])
         axes.set_xlabel("widest channel / median channel")
-        axes.legend(frameon=False, labelcolor=INK, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=_FONT)
+        axes.legend(
+            frameon=False, labelcolor=INK, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=_FONT
+        )
     return out[0]
 
 
@@ -96,10 +115,21 @@ def confidence_chart(held_out: HeldOut) -> str:
     with _drawing("confidence", _WIDTH, 330) as (figure, out):
         axes = _axes(figure, grid="both")
         axes.plot([0, 1], [0, 1], color=MUTED, lw=0.9, dashes=(4, 3))
-        for agrees, style in ((True, {"color": MAIN, "label": "same answer"}), (False, {"color": BAD, "label": "another answer"})):
+        for agrees, style in (
+            (True, {"color": MAIN, "label": "same answer"}),
+            (False, {"color": BAD, "label": "another answer"}),
+        ):
             chosen = [photo for photo in held_out.photos if photo.agrees is agrees]
             if chosen:
-                axes.plot([photo.float_score for photo in chosen], [photo.kept for photo in chosen], "o", ms=5, alpha=0.75, mew=0, **style)
+                axes.plot(
+                    [photo.float_score for photo in chosen],
+                    [photo.kept for photo in chosen],
+                    "o",
+                    ms=5,
+                    alpha=0.75,
+                    mew=0,
+                    **style,
+                )
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.02)
         axes.set_xlabel("score in float")
@@ -155,7 +185,13 @@ def _blocks(tensors: Sequence[TensorReport]) -> list[tuple[str, int, int]]:
     found: list[tuple[str, int, int]] = []
     for index, tensor in enumerate(tensors):
         parts = tensor.name.split(".")
-        block = parts[1] if parts[0] == "blocks" and len(parts) > 1 else "head" if any(name.isdecimal() for name, _, _ in found) else "stem"
+        block = (
+            parts[1]
+            if parts[0] == "blocks" and len(parts) > 1
+            else "head"
+            if any(name.isdecimal() for name, _, _ in found)
+            else "stem"
+        )
         first = found.pop()[1] if found and found[-1][0] == block else index
         found.append((block, first, index))
     return found
@@ -170,9 +206,19 @@ def _mark_blocks(axes: Any, blocks: Sequence[tuple[str, int, int]]) -> None:
 
 
 def _name_weakest(axes: Any, tensors: Sequence[TensorReport], values: Sequence[float], *, most: int = 4) -> None:
-    order = sorted((index for index, value in enumerate(values) if np.isfinite(value) and not tensors[index].before_swish), key=lambda index: values[index])
+    order = sorted(
+        (index for index, value in enumerate(values) if np.isfinite(value) and not tensors[index].before_swish),
+        key=lambda index: values[index],
+    )
     for index in order[:most]:
-        axes.annotate(tensors[index].name.removeprefix("blocks."), (index, values[index]), (5, -3), textcoords="offset points", color=MUTED, fontsize=8.5)
+        axes.annotate(
+            tensors[index].name.removeprefix("blocks."),
+            (index, values[index]),
+            (5, -3),
+            textcoords="offset points",
+            color=MUTED,
+            fontsize=8.5,
+        )
 
 
 def _bars(name: str, bars: Sequence[tuple[str, float, str]], label: str) -> str:
@@ -217,7 +263,9 @@ def _drawing(name: str, width: float, height: float) -> Iterator[tuple[Any, list
     from matplotlib.figure import Figure
 
     out: list[str] = []
-    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "DejaVu Sans", "axes.formatter.useoffset": False}):
+    with matplotlib.rc_context(
+        {"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "DejaVu Sans", "axes.formatter.useoffset": False}
+    ):
         figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
         figure.patch.set_alpha(0)
         yield figure, out
@@ -230,7 +278,9 @@ def _inline(svg: str) -> str:
     """The SVG without prolog, metadata, fixed size and names that stand twice on a page; its colours as variables."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL))
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1)
+    svg = re.sub(
+        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1
+    )
     svg = re.sub(r"font: ([0-9.]+px)[^;\"]*", r"font-size: \1", svg)
     for color, variable in _VARIABLES.items():
         svg = svg.replace(color, f"var(--{variable})")

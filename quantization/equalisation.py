@@ -32,7 +32,9 @@ class Chain:
 
 
 def find_chains(graph: Graph) -> tuple[Chain, ...]:
-    """All maximal chains of tensors that can be rescaled: made by unactivated convolutions and plain additions alone."""
+    """All maximal chains of tensors that can be rescaled: made by unactivated convolutions and plain additions
+    alone.
+    """
     nodes = graph.by_name()
     linear = {name for name, node in nodes.items() if isinstance(node, Conv2D | Add) and node.activation == "none"}
     groups: dict[str, set[str]] = {name: {name} for name in linear}
@@ -73,7 +75,9 @@ def _channel_ranges(chain: Chain, statistics: Mapping[str, TensorStatistics]) ->
     """
     reach = np.stack([_usual_reach(statistics[name]) for name in chain.tensors])
     typical = np.sqrt(np.square(reach).mean(axis=0))
-    return np.maximum(typical, max(float(typical.max()) * _NARROWEST, float(np.finfo(np.float32).tiny))).astype(np.float32)
+    return np.maximum(typical, max(float(typical.max()) * _NARROWEST, float(np.finfo(np.float32).tiny))).astype(
+        np.float32
+    )
 
 
 def _usual_reach(statistics: TensorStatistics) -> npt.NDArray[np.float64]:
@@ -92,7 +96,9 @@ def rescale(graph: Graph, chain: Chain, factors: npt.ArrayLike) -> Graph:
         maker = nodes[name]
         if isinstance(maker, Conv2D):
             weight = maker.weight / scale[:, None, None, None]
-            changed[name] = replace(maker, weight=weight.astype(np.float32), bias=(maker.bias / scale).astype(np.float32))
+            changed[name] = replace(
+                maker, weight=weight.astype(np.float32), bias=(maker.bias / scale).astype(np.float32)
+            )
     for name in chain.readers:
         reader = changed.get(name, nodes[name])
         if isinstance(reader, Conv2D):

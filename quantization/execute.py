@@ -99,7 +99,9 @@ def padded(tensor: Array, padding: Padding) -> Array:
     if padding == NO_PADDING:
         return tensor
     batch, height, width, channels = tensor.shape
-    result = np.zeros((batch, height + padding.top + padding.bottom, width + padding.left + padding.right, channels), tensor.dtype)
+    result = np.zeros(
+        (batch, height + padding.top + padding.bottom, width + padding.left + padding.right, channels), tensor.dtype
+    )
     result[:, padding.top : padding.top + height, padding.left : padding.left + width] = tensor
     return result
 
@@ -127,7 +129,13 @@ def depthwise_taps(node: DepthwiseConv2D, tensor: Array) -> list[list[Array]]:
     source, stride = padded(tensor, node.padding), node.stride
     out_h = conv_size(source.shape[1], kernel_h, stride, 0, 0)
     out_w = conv_size(source.shape[2], kernel_w, stride, 0, 0)
-    return [[source[:, y : y + (out_h - 1) * stride + 1 : stride, x : x + (out_w - 1) * stride + 1 : stride] for x in range(kernel_w)] for y in range(kernel_h)]
+    return [
+        [
+            source[:, y : y + (out_h - 1) * stride + 1 : stride, x : x + (out_w - 1) * stride + 1 : stride]
+            for x in range(kernel_w)
+        ]
+        for y in range(kernel_h)
+    ]
 
 
 def _depthwise(node: DepthwiseConv2D, tensor: Array) -> Array:

@@ -20,9 +20,10 @@ def change_probabilities(exact: Array, rounded: Array) -> npt.NDArray[np.float64
     """float64[N], 0..1: how likely the best class of each photo changes.
 
     exact, rounded: float32[N, C], the logits of the float network and of int8. Each photo's float logits, best first,
-    are taken with the errors of all photos, in the order of their own best classes and with either sign, and those errors
-    counted that would change the best class. A plain count of the photos that changed sees each near-tie once, with the
-    one error that happened to fall on it: among a few hundred photos that is a handful, and swings by as much again.
+    are taken with the errors of all photos, in the order of their own best classes and with either sign, and those
+    errors counted that would change the best class. A plain count of the photos that changed sees each near-tie once,
+    with the one error that happened to fall on it: among a few hundred photos that is a handful, and swings by as much
+    again.
 
     Either sign is taken to be as likely, which is what bias correction leaves: where int8 made every best class's logit
     lower, twice as many photos as said would change.

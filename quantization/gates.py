@@ -26,7 +26,12 @@ _SHARES = np.geomspace(1.0, 1.0 / 64.0, 25)
 
 
 def equalise_gates(
-    graph: Graph, statistics: Mapping[str, TensorStatistics], sensitivity: Sensitivity, *, least_gain: float, done: frozenset[str] = frozenset()
+    graph: Graph,
+    statistics: Mapping[str, TensorStatistics],
+    sensitivity: Sensitivity,
+    *,
+    least_gain: float,
+    done: frozenset[str] = frozenset(),
 ) -> Graph:
     """The same function with rescaled gates where that saves at least `least_gain` (logit noise power).
 
@@ -77,7 +82,8 @@ def _noise(factors: Factors, width: float, product_weights: Factors, gate_weight
 
 
 def rescale_gate(graph: Graph, product: str, factors: Factors) -> Graph:
-    """The same function with the product's gate multiplied by `factors` (float[C], above 0) and its reader divided by them.
+    """The same function with the product's gate multiplied by `factors` (float[C], above 0) and its reader divided by
+    them.
 
     The multiplication is a depthwise convolution of one pixel: its weights, one a channel, are exact in int8.
     """
@@ -86,7 +92,10 @@ def rescale_gate(graph: Graph, product: str, factors: Factors) -> Graph:
     for node in graph.nodes:
         if node.name == product and isinstance(node, Mul):
             name = node.inputs[1].replace(".gate", ".rescale")
-            nodes += [DepthwiseConv2D(name, (node.inputs[1],), weight[None, None], np.zeros_like(weight)), replace(node, inputs=(node.inputs[0], name))]
+            nodes += [
+                DepthwiseConv2D(name, (node.inputs[1],), weight[None, None], np.zeros_like(weight)),
+                replace(node, inputs=(node.inputs[0], name)),
+            ]
         elif product in node.inputs and isinstance(node, Conv2D):
             nodes.append(replace(node, weight=(node.weight / weight).astype(np.float32)))
         else:

@@ -37,9 +37,14 @@ def check_headroom(quantized: QuantizedGraph) -> Headroom | None:
         if params is None or stored is None or node.name not in quantized.activations:
             continue
         rows = by_output(replace(node, weight=stored.values.astype(np.float32))).astype(np.int8)
-        largest = largest_sum(rows, quantize(node.bias, params.scale * stored.scales.astype(np.float64), dtype=np.int32), params)
+        largest = largest_sum(
+            rows, quantize(node.bias, params.scale * stored.scales.astype(np.float64), dtype=np.int32), params
+        )
         if largest > ACCUMULATOR_LIMIT:
-            raise CheckpointError(f"layer {node.name}: its int32 sums could reach {largest:,}, more than {ACCUMULATOR_LIMIT:,}; export it in float")
+            raise CheckpointError(
+                f"layer {node.name}: its int32 sums could reach {largest:,}, more than {ACCUMULATOR_LIMIT:,}; export "
+                "it in float"
+            )
         if tightest is None or largest > tightest.largest:
             tightest = Headroom(node.name, largest)
     return tightest

@@ -83,7 +83,9 @@ class Contestants:
     rules: ImageRules = DEFAULT_RULES
 
 
-def measure_held_out(models: Contestants, sources: Sequence[Any], *, note: str, told: Callable[[int], None] | None = None) -> HeldOut:
+def measure_held_out(
+    models: Contestants, sources: Sequence[Any], *, note: str, told: Callable[[int], None] | None = None
+) -> HeldOut:
     """Both models on each photo (paths or images, all decodable). told: called with how many are done."""
     agreement = Agreement()
     outcomes = []
@@ -95,7 +97,10 @@ def measure_held_out(models: Contestants, sources: Sequence[Any], *, note: str, 
         outcomes.append(_outcome(_name(source, done), scores, models.labels))
         if told is not None:
             told(done)
-    order = sorted(range(len(outcomes)), key=lambda index: (outcomes[index].agrees, -abs(outcomes[index].kept - outcomes[index].float_score), index))
+    order = sorted(
+        range(len(outcomes)),
+        key=lambda index: (outcomes[index].agrees, -abs(outcomes[index].kept - outcomes[index].float_score), index),
+    )
     worst = (ShownPhoto(outcomes[index], _thumbnail(sources[index], models)) for index in order[:_SHOWN])
     return HeldOut(
         engine=models.engine,
@@ -120,7 +125,9 @@ def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _outcome(name: str, scores: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]], labels: Sequence[str] | None) -> PhotoOutcome:
+def _outcome(
+    name: str, scores: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]], labels: Sequence[str] | None
+) -> PhotoOutcome:
     first, second = (best_classes(found)[0] for found in scores)
     return PhotoOutcome(
         name=name,
@@ -142,7 +149,9 @@ def _thumbnail(source: Any, models: Contestants) -> str:
     from PIL import Image
 
     preprocessing, photo = models.preprocessing, decode(source, rules=models.rules)
-    crop = resize_and_crop(photo, resize=preprocessing.resize, crop=preprocessing.crop, interpolation=preprocessing.interpolation)
+    crop = resize_and_crop(
+        photo, resize=preprocessing.resize, crop=preprocessing.crop, interpolation=preprocessing.interpolation
+    )
     file = io.BytesIO()
     crop.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BICUBIC).save(file, "JPEG", quality=82)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

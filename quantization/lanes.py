@@ -2,8 +2,8 @@
 
 One int8 scale must serve all channels of a tensor. Before a swish a few channels reach ±110 where most stay within
 ±10, and no rescaling of channels passes through a swish. Splitting the block's inside by channels (two expand
-convolutions, two depthwise ones, two gates; the projections added up) computes the same with the same arithmetic, and lets
-each part have the scale it needs.
+convolutions, two depthwise ones, two gates; the projections added up) computes the same with the same arithmetic, and
+lets each part have the scale it needs.
 
 What a split costs is weighed against what it saves: each lane's projection is rounded by itself, and a lane's width is
 padded to what the engines' kernels handle at once.
@@ -42,7 +42,9 @@ _SWEEPS = 3
 
 @dataclass(frozen=True, eq=False)
 class LaneChoice:
-    """A block worth splitting. lanes: channel indices of each lane, rising. gain: logit noise power saved, costs taken off."""
+    """A block worth splitting. lanes: channel indices of each lane, rising. gain: logit noise power saved, costs taken
+    off.
+    """
 
     block: str
     lanes: tuple[Indices, ...]
@@ -54,8 +56,11 @@ class LaneChoice:
         return tuple(len(lane) for lane in self.lanes)
 
 
-def choose_lanes(graph: Graph, statistics: Mapping[str, TensorStatistics], sensitivity: Sensitivity, *, least_gain: float) -> tuple[LaneChoice, ...]:
-    """The best split of every block whose every lane gains at least `least_gain` (in logit noise power), most gain first.
+def choose_lanes(
+    graph: Graph, statistics: Mapping[str, TensorStatistics], sensitivity: Sensitivity, *, least_gain: float
+) -> tuple[LaneChoice, ...]:
+    """The best split of every block whose every lane gains at least `least_gain` (in logit noise power), most gain
+    first.
 
     The product of a gate counts for nothing: rescaling the gate serves it better (`gates`).
     """
@@ -64,7 +69,11 @@ def choose_lanes(graph: Graph, statistics: Mapping[str, TensorStatistics], sensi
     choices = []
     for block in find_blocks(graph):
         prices = _Prices(graph, block, noise)
-        costs = [_Cost(statistics[name], name, graph, sensitivity) for name in _inner_tensors(graph, block) if name not in products]
+        costs = [
+            _Cost(statistics[name], name, graph, sensitivity)
+            for name in _inner_tensors(graph, block)
+            if name not in products
+        ]
         lanes, gain = _best_split(block, costs, prices, least_gain)
         if len(lanes) > 1:
             choices.append(LaneChoice(block.name, tuple(np.array(sorted(lane)) for lane in lanes), gain))
@@ -76,7 +85,9 @@ def _inner_tensors(graph: Graph, block: Block) -> list[str]:
     names = []
     reached = {block.expand.name}
     for node in graph.nodes:
-        if node.name == block.expand.name or (node.inputs[0] in reached and isinstance(node, Swish | DepthwiseConv2D | Mul)):
+        if node.name == block.expand.name or (
+            node.inputs[0] in reached and isinstance(node, Swish | DepthwiseConv2D | Mul)
+        ):
             reached.add(node.name)
             names.append(node.name)
     return names
@@ -95,7 +106,9 @@ class _Prices:
 
     def of(self, lanes: Lanes) -> float:
         added = len(lanes) - 1
-        work = (sum(tiles(len(lane)) for lane in lanes) - self._tiles) * self._inside + added * _TILES_PER_PIXEL * self._outside
+        work = (
+            sum(tiles(len(lane)) for lane in lanes) - self._tiles
+        ) * self._inside + added * _TILES_PER_PIXEL * self._outside
         return added * self._partial + work * self._per_tile
 
 
@@ -113,7 +126,10 @@ class _Cost:
         if lane not in self._known:
             chosen = np.zeros(len(self.reach), bool)
             chosen[list(lane)] = True
-            low, high = float(self._statistics.channel_low[chosen].min()), float(self._statistics.channel_high[chosen].max())
+            low, high = (
+                float(self._statistics.channel_low[chosen].min()),
+                float(self._statistics.channel_high[chosen].max()),
+            )
             self._known[lane] = least_error(self._points.of_channels(chosen), self._response, low, high)[2]
         return self._known[lane]
 
@@ -138,7 +154,9 @@ def _best_split(block: Block, costs: Sequence[_Cost], prices: _Prices, least_gai
 
 
 def _with_one_more(lanes: Lanes, costs: Sequence[_Cost]) -> Iterator[Lanes]:
-    """Each lane cut in two, between wide and narrow channels: by the first tensor, by the last, and by both together."""
+    """Each lane cut in two, between wide and narrow channels: by the first tensor, by the last, and by both
+    together.
+    """
     first, last = costs[0].reach, costs[-1].reach
     together = np.maximum(first / np.median(first).clip(1e-9), last / np.median(last).clip(1e-9))
     for index, lane in enumerate(lanes):
@@ -153,7 +171,9 @@ def _with_one_more(lanes: Lanes, costs: Sequence[_Cost]) -> Iterator[Lanes]:
 
 
 def _swapped(lanes: Lanes, costs: Sequence[_Cost], total: Callable[[Lanes], float]) -> Lanes:
-    """Pairs of channels exchanged between lanes as long as that helps: a wide channel of one tensor may be narrow in another."""
+    """Pairs of channels exchanged between lanes as long as that helps: a wide channel of one tensor may be narrow in
+    another.
+    """
     reach = np.max([cost.reach / np.median(cost.reach).clip(1e-9) for cost in costs], axis=0)
     most = int(np.clip(_SWAPPED_CHANNELS // len(reach), 4, _MOST_SWAPPED))
     for _ in range(_SWEEPS):
@@ -166,7 +186,9 @@ def _swapped(lanes: Lanes, costs: Sequence[_Cost], total: Callable[[Lanes], floa
     return lanes
 
 
-def _swap_pairs(lanes: Lanes, which: tuple[int, int], reach: npt.NDArray[np.float64], most: int, total: Callable[[Lanes], float]) -> Lanes:
+def _swap_pairs(
+    lanes: Lanes, which: tuple[int, int], reach: npt.NDArray[np.float64], most: int, total: Callable[[Lanes], float]
+) -> Lanes:
     first, second = which
     best = total(lanes)
     small = sorted(lanes[first], key=lambda channel: (reach[channel], channel))[:most]
@@ -224,7 +246,10 @@ def _split(node: Node, block: Block, inner: set[str], lanes: tuple[Indices, ...]
     if node.name in inner:
         return [_part(node, inner, index, channels) for index, channels in enumerate(lanes)]
     if isinstance(node, GlobalMean) and node.inputs[0] in inner:
-        return [replace(node, name=_lane(node.name, index), inputs=(_lane(node.inputs[0], index),)) for index in range(len(lanes))]
+        return [
+            replace(node, name=_lane(node.name, index), inputs=(_lane(node.inputs[0], index),))
+            for index in range(len(lanes))
+        ]
     if isinstance(node, Conv2D) and node.name in (block.project.name, block.reduce.name if block.reduce else None):
         return _summed(node, lanes)
     return [node]
@@ -238,7 +263,9 @@ def _part(node: Node, inner: set[str], index: int, channels: Indices) -> Node:
         case Conv2D():
             return replace(changed, weight=np.ascontiguousarray(changed.weight[channels]), bias=changed.bias[channels])
         case DepthwiseConv2D():
-            return replace(changed, weight=np.ascontiguousarray(changed.weight[:, :, channels]), bias=changed.bias[channels])
+            return replace(
+                changed, weight=np.ascontiguousarray(changed.weight[:, :, channels]), bias=changed.bias[channels]
+            )
         case _:
             return changed
 
@@ -249,7 +276,11 @@ def _summed(node: Conv2D, lanes: tuple[Indices, ...]) -> list[Node]:
     for index, channels in enumerate(lanes):
         bias = node.bias if index == 0 else np.zeros_like(node.bias)
         weight = np.ascontiguousarray(node.weight[..., channels])
-        parts.append(replace(node, name=_lane(node.name, index), inputs=(_lane(node.inputs[0], index),), weight=weight, bias=bias))
+        parts.append(
+            replace(
+                node, name=_lane(node.name, index), inputs=(_lane(node.inputs[0], index),), weight=weight, bias=bias
+            )
+        )
     total = parts[0].name
     sums: list[Node] = []
     for index, part in enumerate(parts[1:], 1):

@@ -20,7 +20,9 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class LayerSqnr:
-    """In dB, None where nothing differs. local_db: this layer rounded, its inputs exact; total_db: everything so far."""
+    """In dB, None where nothing differs. local_db: this layer rounded, its inputs exact; total_db: everything so
+    far.
+    """
 
     local_db: float | None
     total_db: float | None
@@ -41,11 +43,16 @@ def layer_sqnr(graph: Graph, quantized: QuantizedGraph, inputs: Iterable[Array])
             sources = [exact[name] for name in node.inputs]
             value = exact[node.name] = run_node(node, sources)
             alone = run_rounded(rounded[node.name], sources, quantized.activations)
-            passed[node.name] = run_rounded(rounded[node.name], [passed[name] for name in node.inputs], quantized.activations)
+            passed[node.name] = run_rounded(
+                rounded[node.name], [passed[name] for name in node.inputs], quantized.activations
+            )
             powers[node.name] += (_power(value), _power(alone - value), _power(passed[node.name] - value))
             for name in {name for name in node.inputs if last_use[name] == index}:
                 del exact[name], passed[name]
-    return {name: LayerSqnr(sqnr_db(signal, local), sqnr_db(signal, total)) for name, (signal, local, total) in powers.items()}
+    return {
+        name: LayerSqnr(sqnr_db(signal, local), sqnr_db(signal, total))
+        for name, (signal, local, total) in powers.items()
+    }
 
 
 def _power(values: Array) -> float:

@@ -11,8 +11,8 @@ from edge_effnet.numerics import QuantParams
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 
 #: What float32 costs over int8, fitted to LiteRT on one x86 core with AVX-512 (68 parts of B0 and pairs of them, 65 µs
-#: RMS of 40 to 1250): microseconds for each multiplication, for each value of a swish, and for each int8 value that is read
-#: as float32; the way back costs next to nothing. Only ratios matter.
+#: RMS of 40 to 1250): microseconds for each multiplication, for each value of a swish, and for each int8 value that is
+#: read as float32; the way back costs next to nothing. Only ratios matter.
 _US_PER_MAC, _US_PER_DEPTHWISE_MAC, _US_PER_SWISH, _US_PER_CONVERSION = 1.2e-5, 0.8e-5, 2.1e-4, 1.5e-4
 #: Two parts side by side may cost less than one; a ratio needs more than nothing below the line.
 _LEAST_COST_US = 5.0
@@ -20,8 +20,8 @@ _LEAST_COST_US = 5.0
 
 @dataclass(frozen=True)
 class Island:
-    """Tensors that go back to float32 together: a block's expansion, its depthwise convolution with what follows up to the
-    projection, the stem or the head."""
+    """Tensors that go back to float32 together: a block's expansion, its depthwise convolution with what follows up to
+    the projection, the stem or the head."""
 
     name: str
     tensors: tuple[str, ...]
@@ -54,7 +54,9 @@ def _bottleneck(tensor: str) -> str | None:
 
 
 def float_tensors(graph: Graph, islands: Iterable[Island]) -> frozenset[str]:
-    """The islands' tensors, and the bottlenecks that lie between: what is written and read in float32 alone stays it."""
+    """The islands' tensors, and the bottlenecks that lie between: what is written and read in float32 alone stays
+    it.
+    """
     inside = {tensor for island in islands for tensor in island.tensors}
     bottlenecks: dict[str, set[str]] = {}
     for node in graph.nodes:
@@ -100,7 +102,9 @@ def _node_cost_us(node: Node, values: int) -> float:
     return 0.0
 
 
-def with_floats(quantized: QuantizedGraph, floats: frozenset[str], correct: Callable[[Mapping[str, QuantParams]], Graph]) -> QuantizedGraph:
+def with_floats(
+    quantized: QuantizedGraph, floats: frozenset[str], correct: Callable[[Mapping[str, QuantParams]], Graph]
+) -> QuantizedGraph:
     """The quantized graph with these tensors in float32, its biases corrected for what is still rounded."""
     activations = {name: params for name, params in quantized.activations.items() if name not in floats}
     summary = {**(quantized.summary or {}), "float_tensors": sorted(floats & quantized.activations.keys())}
@@ -120,7 +124,8 @@ class Mixture:
 class Search:
     """Looks for the islands to return to float32.
 
-    correct: the graph with biases for the activations given. harm: the logit noise power of a mixture. drop: what it loses, in points.
+    correct: the graph with biases for the activations given. harm: the logit noise power of a mixture. drop: what it
+    loses, in points.
     """
 
     quantized: QuantizedGraph
@@ -130,9 +135,11 @@ class Search:
     progress: Progress | None = None
 
     def until(self, max_drop: float) -> Mixture:
-        """With few islands, the drop within `max_drop`; where all of them together don't do, the mixture with the least drop.
+        """With few islands, the drop within `max_drop`; where all of them together don't do, the mixture with the least
+        drop.
 
-        From all-integer on an island more each time until the target holds, and then without each that it holds without.
+        From all-integer on an island more each time until the target holds, and then without each that it holds
+        without.
         """
         worth = dict.fromkeys(find_islands(self.quantized.graph, self.quantized.activations), math.inf)
         most = len(worth)
@@ -160,7 +167,9 @@ class Search:
         known: set[Island] = set()
         while (best := max(worth, key=worth.__getitem__)) not in known:
             islands = (*mixture.islands, best)
-            worth[best] = (noise - self.harm(self._quantized(islands))) / max(self._cost(islands) - cost, _LEAST_COST_US)
+            worth[best] = (noise - self.harm(self._quantized(islands))) / max(
+                self._cost(islands) - cost, _LEAST_COST_US
+            )
             known.add(best)
             if not mixture.islands:
                 self._tell("islands", len(known), len(worth))

@@ -55,7 +55,9 @@ def _by_weights(graph: Graph, stem: Conv2D, mean: npt.NDArray[Any], std: npt.NDA
     if stem.padding != NO_PADDING:
         nodes.append(_border(stem.padding, source, mean))
         source = (nodes[0].name,)
-    folded = replace(stem, weight=weight.astype(np.float32), bias=bias.astype(np.float32), inputs=source, padding=NO_PADDING)
+    folded = replace(
+        stem, weight=weight.astype(np.float32), bias=bias.astype(np.float32), inputs=source, padding=NO_PADDING
+    )
     return replace(graph, nodes=(*nodes, folded, *graph.nodes[1:]))
 
 

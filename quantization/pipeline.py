@@ -29,7 +29,8 @@ from edge_effnet.quantization.simulate import local_mean_errors
 from edge_effnet.quantization.statistics import TensorStatistics, collect_statistics
 from edge_effnet.quantization.swishes import equalise_swishes
 
-#: Share of the expected noise that rescaling a gate must save: it costs an operator on one pixel, and 30 bytes a channel.
+#: Share of the expected noise that rescaling a gate must save: it costs an operator on one pixel, and 30 bytes a
+#: channel.
 _LEAST_GATE_GAIN = 0.003
 Inputs: TypeAlias = Callable[[str, int], Iterator[npt.NDArray[np.float32]]]
 
@@ -56,11 +57,21 @@ class QuantizationTrace:
         """The graph with its biases corrected for the rounded weights and for the activations that are int8."""
         if not self.moments:
             return self.graph
-        return correct_biases(self.graph, weights, self.moments, {name: error for name, error in self.mean_errors.items() if name in activations})
+        return correct_biases(
+            self.graph,
+            weights,
+            self.moments,
+            {name: error for name, error in self.mean_errors.items() if name in activations},
+        )
 
 
 def quantize(
-    graph: Graph, calibration: CalibrationSet, *, recipe: Recipe | None = None, seed: int = 0, progress: Progress | None = None
+    graph: Graph,
+    calibration: CalibrationSet,
+    *,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> tuple[QuantizedGraph, QuantizationTrace]:
     """int8 weights and activations for a float graph, from unlabelled photos.
 
@@ -79,7 +90,11 @@ def quantize(
     errors: Mapping[str, npt.NDArray[np.float64]] = {}
     if recipe.bias_correction == "weights-and-activations":
         errors = local_mean_errors(prepared, activations, inputs("bias correction", recipe.moments_images))
-    summary = {"recipe": recipe.to_dict(), "lanes": {choice.block: list(choice.widths) for choice in lanes}, "float_tensors": []}
+    summary = {
+        "recipe": recipe.to_dict(),
+        "lanes": {choice.block: list(choice.widths) for choice in lanes},
+        "float_tensors": [],
+    }
     trace = QuantizationTrace(
         graph=prepared,
         statistics=statistics,
@@ -87,13 +102,17 @@ def quantize(
         noise=tensor_noise(prepared, statistics, sensitivity, activations),
         lanes=lanes,
         unequalised=unequalised,
-        moments={name: found.means_only() for name, found in moments.items()} if recipe.bias_correction != "none" else {},
+        moments={name: found.means_only() for name, found in moments.items()}
+        if recipe.bias_correction != "none"
+        else {},
         mean_errors=errors,
     )
     return QuantizedGraph(trace.correct(weights, activations), activations, weights, summary), trace
 
 
-def _prepare(graph: Graph, inputs: Inputs, recipe: Recipe, seed: int) -> tuple[Graph, tuple[LaneChoice, ...], Mapping[str, TensorStatistics]]:
+def _prepare(
+    graph: Graph, inputs: Inputs, recipe: Recipe, seed: int
+) -> tuple[Graph, tuple[LaneChoice, ...], Mapping[str, TensorStatistics]]:
     """The float graph rescaled and split, both without changing what it computes."""
     unequalised: Mapping[str, TensorStatistics] = {}
     if not recipe.equalise and recipe.lanes is None:
@@ -104,7 +123,9 @@ def _prepare(graph: Graph, inputs: Inputs, recipe: Recipe, seed: int) -> tuple[G
     statistics = collect_statistics(graph, inputs("lanes", recipe.sensitivity_images))
     sensitivity = channel_sensitivity(graph, inputs("lanes", recipe.sensitivity_images), seed=seed)
     expected = sum(tensor_noise(graph, statistics, sensitivity).values())
-    choices = () if recipe.lanes is None else choose_lanes(graph, statistics, sensitivity, least_gain=recipe.lanes * expected)
+    choices = (
+        () if recipe.lanes is None else choose_lanes(graph, statistics, sensitivity, least_gain=recipe.lanes * expected)
+    )
     for choice in choices:
         statistics, sensitivity = split_statistics(graph, choice, statistics, sensitivity)
         graph = split_lanes(graph, choice)
@@ -119,12 +140,18 @@ def _needs_moments(recipe: Recipe) -> bool:
     return recipe.rounding == "output" or recipe.bias_correction != "none"
 
 
-def _round_weights(graph: Graph, activations: Mapping[str, QuantParams], moments: Mapping[str, InputMoments], recipe: Recipe) -> dict[str, QuantizedWeight]:
+def _round_weights(
+    graph: Graph, activations: Mapping[str, QuantParams], moments: Mapping[str, InputMoments], recipe: Recipe
+) -> dict[str, QuantizedWeight]:
     weights = {}
     for node in weighted(graph.nodes):
         params = activations.get(node.inputs[0])
         scales = weight_scales(node, params.scale if params else 1.0)
-        weights[node.name] = round_to_nearest(node, scales) if recipe.rounding == "nearest" else round_for_output(node, scales, moments[node.name])
+        weights[node.name] = (
+            round_to_nearest(node, scales)
+            if recipe.rounding == "nearest"
+            else round_for_output(node, scales, moments[node.name])
+        )
     return weights
 
 

@@ -80,11 +80,19 @@ def activation_params(
             case _:
                 response, reader = responses.get(node.name, (IDENTITY, node.name))
                 weights = None if sensitivity is None else sensitivity[reader]
-                params[node.name] = tensor_params(statistics[node.name], method, response=response, channel_weights=weights)
+                params[node.name] = tensor_params(
+                    statistics[node.name], method, response=response, channel_weights=weights
+                )
     return params
 
 
-def tensor_params(statistics: TensorStatistics, method: RangeMethod, *, response: Response = IDENTITY, channel_weights: Array | None = None) -> QuantParams:
+def tensor_params(
+    statistics: TensorStatistics,
+    method: RangeMethod,
+    *,
+    response: Response = IDENTITY,
+    channel_weights: Array | None = None,
+) -> QuantParams:
     """The parameters of one tensor. response, channel_weights: how errors count (method "mse")."""
     if max(-statistics.low, statistics.high) < _NOTHING:
         return _PARAMS_OF_NOTHING
@@ -137,12 +145,16 @@ def weighted_points(statistics: TensorStatistics, response: Response, channel_we
     return Points(x, channel, weight, response.value(x), weight * np.square(response.slope(x)))
 
 
-def least_error_range(statistics: TensorStatistics, response: Response, channel_weights: Array | None) -> tuple[float, float, float]:
+def least_error_range(
+    statistics: TensorStatistics, response: Response, channel_weights: Array | None
+) -> tuple[float, float, float]:
     """(low, high, error): the range with the least weighted square error, and that error per position.
 
     Rounding counts as step²/12 times slope², clipping as the square of what it changes in `response.value`.
     """
-    return least_error(weighted_points(statistics, response, channel_weights), response, statistics.low, statistics.high)
+    return least_error(
+        weighted_points(statistics, response, channel_weights), response, statistics.low, statistics.high
+    )
 
 
 def least_error(points: Points, response: Response, lowest: float, highest: float) -> tuple[float, float, float]:
@@ -153,19 +165,27 @@ def least_error(points: Points, response: Response, lowest: float, highest: floa
     return float(lows[row]), float(highs[column]), float(error[row, column])
 
 
-def channel_ranges(statistics: TensorStatistics, response: Response, channel_weights: Array) -> tuple[Array, Array, Array]:
-    """float64[C] each, (lows, highs, errors): `least_error_range` of each channel by itself; 0 for one that doesn't count."""
+def channel_ranges(
+    statistics: TensorStatistics, response: Response, channel_weights: Array
+) -> tuple[Array, Array, Array]:
+    """float64[C] each, (lows, highs, errors): `least_error_range` of each channel by itself; 0 for one that doesn't
+    count.
+    """
     points = weighted_points(statistics, response, channel_weights)
     order = np.argsort(points.channel, kind="stable")
     bounds = np.searchsorted(points.channel[order], np.arange(len(channel_weights) + 1))
     found = np.zeros((3, len(channel_weights)))
     for channel in np.flatnonzero((channel_weights > 0) & (bounds[1:] > bounds[:-1])):
         own = points.chosen(order[bounds[channel] : bounds[channel + 1]])
-        found[:, channel] = least_error(own, response, float(statistics.channel_low[channel]), float(statistics.channel_high[channel]))
+        found[:, channel] = least_error(
+            own, response, float(statistics.channel_low[channel]), float(statistics.channel_high[channel])
+        )
     return found[0], found[1], found[2]
 
 
-def range_error(statistics: TensorStatistics, response: Response, channel_weights: Array | None, params: QuantParams) -> float:
+def range_error(
+    statistics: TensorStatistics, response: Response, channel_weights: Array | None, params: QuantParams
+) -> float:
     """The weighted square error per position that given parameters cause."""
     points = weighted_points(statistics, response, channel_weights)
     return float(_range_errors(points, response, np.array([params.low]), np.array([params.high]))[0, 0])
@@ -180,7 +200,10 @@ def _range_errors(points: Points, response: Response, lows: Array, highs: Array)
     below = _clipped([total[first] for total in sums], response.value(lows))
     above = _clipped([total[-1] - total[last] for total in sums], response.value(highs))
     step = (highs[None, :] - lows[:, None]) / 255.0
-    return np.asarray(np.square(step) / 12.0 * (gain[last][None, :] - gain[first][:, None]) + below[:, None] + above[None, :], np.float64)
+    return np.asarray(
+        np.square(step) / 12.0 * (gain[last][None, :] - gain[first][:, None]) + below[:, None] + above[None, :],
+        np.float64,
+    )
 
 
 def _cumulated(values: Array) -> Array:

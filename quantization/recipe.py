@@ -33,7 +33,11 @@ class Recipe:
     sensitivity_images: int = 64
 
     def __post_init__(self) -> None:
-        for value, kind in ((self.ranges, RangeMethod), (self.rounding, Rounding), (self.bias_correction, BiasCorrection)):
+        for value, kind in (
+            (self.ranges, RangeMethod),
+            (self.rounding, Rounding),
+            (self.bias_correction, BiasCorrection),
+        ):
             if value not in get_args(kind):
                 raise UsageError(f"recipe: {value!r} is unknown; expected one of {', '.join(get_args(kind))}")
         if self.lanes is not None and not 0 <= self.lanes <= 1:
@@ -45,4 +49,6 @@ class Recipe:
 
 
 #: Mean of per-image min/max, nearest rounding, nothing else: the baseline.
-PLAIN = Recipe(ranges="mean-min-max", weigh_channels=False, equalise=False, lanes=None, rounding="nearest", bias_correction="none")
+PLAIN = Recipe(
+    ranges="mean-min-max", weigh_channels=False, equalise=False, lanes=None, rounding="nearest", bias_correction="none"
+)

@@ -33,8 +33,8 @@ class TensorReport:
     before_swish: only a swish reads it, which flattens what is low, so low values may be cut.
     low, high: what int8 reaches; None where the tensor stays float32. clipped: share of values outside. reach: how
     far the widest channel goes over how far the median one does; outliers: channels beyond 4 of those, widest first.
-    sensitivity: logit noise power for noise of variance 1; noise_share: of the logit noise expected of all tensors; 0 in float32.
-    bias_shift: quadratic mean of the corrections over the tensor's standard deviation; None without a bias.
+    sensitivity: logit noise power for noise of variance 1; noise_share: of the logit noise expected of all tensors; 0
+    in float32. bias_shift: quadratic mean of the corrections over the tensor's standard deviation; None without a bias.
     histogram: counts between observed_low and observed_high, in bars of equal width.
     """
 
@@ -70,7 +70,9 @@ class EqualisedTensor:
 
 @dataclass(frozen=True)
 class SplitBlock:
-    """A block in lanes. widths: channels of each. gain_share: the logit noise saved, as a share of what is expected of int8 throughout."""
+    """A block in lanes. widths: channels of each. gain_share: the logit noise saved, as a share of what is expected of
+    int8 throughout.
+    """
 
     block: str
     widths: tuple[int, ...]
@@ -108,7 +110,11 @@ class QuantizationReport:
 
 
 def make_report(
-    subject: Subject, quantized: QuantizedGraph, trace: QuantizationTrace, sqnr: Mapping[str, LayerSqnr], held_out: HeldOut | None
+    subject: Subject,
+    quantized: QuantizedGraph,
+    trace: QuantizationTrace,
+    sqnr: Mapping[str, LayerSqnr],
+    held_out: HeldOut | None,
 ) -> QuantizationReport:
     """The report, from what the stages found (`trace`) and what was measured since."""
     noise = {name: power for name, power in trace.noise.items() if name in quantized.activations}
@@ -145,7 +151,9 @@ def _of_statistics(found: TensorStatistics, params: QuantParams | None) -> dict[
         "high": None if params is None else _short(params.high),
         "observed_low": _short(found.low),
         "observed_high": _short(found.high),
-        "clipped": 0.0 if params is None else _short(_clipped_share(found, params.low - params.scale / 2, params.high + params.scale / 2)),
+        "clipped": 0.0
+        if params is None
+        else _short(_clipped_share(found, params.low - params.scale / 2, params.high + params.scale / 2)),
         "reach": _short(float(reach.max()) / typical),
         "outliers": tuple(int(channel) for channel in order if reach[channel] > OUTLIER * typical),
         "histogram": tuple(_short(value) for value in _histogram(found)),
@@ -185,7 +193,11 @@ def _histogram(found: TensorStatistics) -> npt.NDArray[np.float64]:
 
 def _bias_shifts(trace: QuantizationTrace, corrected: Graph) -> dict[str, float]:
     after = {node.name: node for node in weighted(corrected.nodes)}
-    return {node.name: _bias_shift(node, after[node.name], trace.statistics[node.name]) for node in weighted(trace.graph.nodes) if node.name in after}
+    return {
+        node.name: _bias_shift(node, after[node.name], trace.statistics[node.name])
+        for node in weighted(trace.graph.nodes)
+        if node.name in after
+    }
 
 
 def _bias_shift(before: Weighted, after: Weighted, found: TensorStatistics) -> float:

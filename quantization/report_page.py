@@ -31,17 +31,21 @@ def render_page(report: QuantizationReport) -> str:
         *(_held_out(report.held_out) if report.held_out else ()),
         _section(
             "Along the network",
-            "Signal to noise of every tensor. Dots: this tensor alone rounded, its inputs exact; a blue dot far below its "
-            "neighbours is a weak spot. Grey ones may be low: what a swish would flatten is cut on purpose. Line: a block's "
+            "Signal to noise of every tensor. Dots: this tensor alone rounded, its inputs exact; a blue dot far below "
+            "its "
+            "neighbours is a weak spot. Grey ones may be low: what a swish would flatten is cut on purpose. Line: a "
+            "block's "
             "output with everything up to here rounded, which is what the next block gets.",
             f'<div class="card wide"><div class="scroll">{layers_chart(report.tensors)}</div></div>',
         ),
         _section(
             "Where the noise comes from",
             "How much each tensor's rounding is expected to disturb the logits, and what its values look like. Shaded: "
-            "what int8 reaches; values beyond it are clipped. Lower half: each channel from its smallest to its largest "
+            "what int8 reaches; values beyond it are clipped. Lower half: each channel from its smallest to its "
+            "largest "
             "value, the widest on top.",
-            f'<div class="grid"><figure class="card">{noise_chart(report.tensors)}</figure>{_tensor_cards(report.tensors)}</div>',
+            '<div class="grid"><figure '
+            f'class="card">{noise_chart(report.tensors)}</figure>{_tensor_cards(report.tensors)}</div>',
         ),
         _changes(report),
         _all_tensors(report.tensors),
@@ -86,14 +90,26 @@ def _header(title: str, report: QuantizationReport) -> str:
 def _held_out_tiles(found: HeldOut) -> Iterable[tuple[str, str, str]]:
     low, high = found.agreement_interval
     same = sum(photo.agrees for photo in found.photos)
-    yield _percent(found.top1_agreement), "same answer as float", f"{same} of {found.images} photos; 95 % interval {100 * low:.0f}–{100 * high:.0f} %"
-    yield "∞" if found.logit_sqnr_db is None else f"{found.logit_sqnr_db:.1f} dB", "logits, signal to noise", "20 dB: the error is a tenth of the signal"
+    yield (
+        _percent(found.top1_agreement),
+        "same answer as float",
+        f"{same} of {found.images} photos; 95 % interval {100 * low:.0f}–{100 * high:.0f} %",
+    )
+    yield (
+        "∞" if found.logit_sqnr_db is None else f"{found.logit_sqnr_db:.1f} dB",
+        "logits, signal to noise",
+        "20 dB: the error is a tenth of the signal",
+    )
     yield (
         f"{100 * found.drift:+.2f} pt".replace("-", "−"),
         "confidence drift",
         f"mean best score {_percent(found.float_confidence)} in float, {_percent(found.int8_confidence)} in int8",
     )
-    yield _percent(found.top5_agreement), "of the five best classes kept", f"scores differ by {found.mean_abs_score_difference:.4f} on average"
+    yield (
+        _percent(found.top5_agreement),
+        "of the five best classes kept",
+        f"scores differ by {found.mean_abs_score_difference:.4f} on average",
+    )
 
 
 def _tile(value: str, what: str, detail: str) -> str:
@@ -104,8 +120,10 @@ def _held_out(found: HeldOut) -> Iterable[str]:
     worst = "".join(_photo(shown) for shown in found.worst)
     yield _section(
         "Float against int8",
-        f"{found.note} Both models ran in {found.engine}. Beside the chart: the photos whose answer changed most, as the network sees them.",
-        f'<div class="beside"><figure class="card">{confidence_chart(found)}</figure><div class="photos">{worst}</div></div>',
+        f"{found.note} Both models ran in {found.engine}. Beside the chart: the photos whose answer changed most, as "
+        "the network sees them.",
+        f'<div class="beside"><figure class="card">{confidence_chart(found)}</figure><div '
+        f'class="photos">{worst}</div></div>',
     )
 
 
@@ -123,7 +141,8 @@ def _photo(shown: ShownPhoto) -> str:
 def _tensor_cards(tensors: Sequence[TensorReport]) -> str:
     chosen = sorted(tensors, key=lambda tensor: -tensor.noise_share)[:_DRAWN]
     return "".join(
-        f'<figure class="card"><figcaption><b>{escape(tensor.name)}</b><small>{_percent(tensor.noise_share)} of the noise · '
+        f'<figure class="card"><figcaption><b>{escape(tensor.name)}</b><small>{_percent(tensor.noise_share)} of the '
+        "noise · "
         f"{_decibel(tensor.local_sqnr_db)} alone · {_range(tensor)} · {_clipped(tensor)}</small></figcaption>"
         f"{tensor_chart(tensor)}<small>{escape(outlier_text(tensor))}</small></figure>"
         for tensor in chosen
@@ -132,8 +151,16 @@ def _tensor_cards(tensors: Sequence[TensorReport]) -> str:
 
 def _changes(report: QuantizationReport) -> str:
     cards = (
-        _card("Equalisation", "Channels of bottlenecks rescaled to one width; 1 is even.", equalisation_chart(report.equalised)),
-        _card("Bias correction", "The mean shift that rounding causes, taken out layer by layer.", bias_chart(report.tensors)),
+        _card(
+            "Equalisation",
+            "Channels of bottlenecks rescaled to one width; 1 is even.",
+            equalisation_chart(report.equalised),
+        ),
+        _card(
+            "Bias correction",
+            "The mean shift that rounding causes, taken out layer by layer.",
+            bias_chart(report.tensors),
+        ),
         _card("Lanes", "Blocks whose wide and narrow channels got scales of their own.", _lanes(report.lanes)),
     )
     return _section(
@@ -144,15 +171,16 @@ def _changes(report: QuantizationReport) -> str:
 
 
 def _card(title: str, text: str, content: str) -> str:
-    return (
-        f'<figure class="card"><figcaption><b>{escape(title)}</b><small>{escape(text)}</small></figcaption>{content or "<small>Nothing here.</small>"}</figure>'
-    )
+    return f'<figure class="card"><figcaption><b>{escape(title)}</b><small>{escape(text)}</small></figcaption>{content or "<small>Nothing here.</small>"}</figure>'
 
 
 def _lanes(lanes: Sequence[SplitBlock]) -> str:
     if not lanes:
         return ""
-    rows = "".join(f"<tr><td>{escape(lane.block)}</td><td>{_sum(lane.widths)}</td><td>{_percent(lane.gain_share, 0)}</td></tr>" for lane in lanes)
+    rows = "".join(
+        f"<tr><td>{escape(lane.block)}</td><td>{_sum(lane.widths)}</td><td>{_percent(lane.gain_share, 0)}</td></tr>"
+        for lane in lanes
+    )
     head = "<tr><th>block</th><th>channels of each lane</th><th>noise saved*</th></tr>"
     return f"<table>{head}{rows}</table><small>* as a share of the noise expected of int8 throughout</small>"
 
@@ -163,7 +191,20 @@ def _sum(widths: Sequence[int]) -> str:
 
 def _all_tensors(tensors: Sequence[TensorReport]) -> str:
     head = "".join(
-        f"<th>{text}</th>" for text in ("tensor", "kind", "channels", "int8 range", "observed", "clipped", "widest", "alone", "so far", "noise", "bias")
+        f"<th>{text}</th>"
+        for text in (
+            "tensor",
+            "kind",
+            "channels",
+            "int8 range",
+            "observed",
+            "clipped",
+            "widest",
+            "alone",
+            "so far",
+            "noise",
+            "bias",
+        )
     )
     rows = "".join(
         f"<tr><td>{escape(tensor.name)}</td><td>{tensor.kind}</td><td>{tensor.channels}</td><td>{_range(tensor)}</td>"
@@ -172,7 +213,9 @@ def _all_tensors(tensors: Sequence[TensorReport]) -> str:
         f"<td>{'' if tensor.bias_shift is None else _percent(tensor.bias_shift, 2)}</td></tr>"
         for tensor in tensors
     )
-    table = f'<div class="card scroll"><table class="all"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    table = (
+        f'<div class="card scroll"><table class="all"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    )
     return f"<section><details><summary>All {len(tensors)} tensors</summary>{table}</details></section>"
 
 
@@ -180,7 +223,10 @@ def _origin(subject: Subject) -> str:
     facts = {"made by": subject.created_by, "seed": subject.seed, **subject.recipe}
     if subject.float_tensors:
         facts["left in float32"] = ", ".join(subject.float_tensors)
-    rows = "".join(f"<tr><td>{escape(str(key).replace('_', ' '))}</td><td>{escape(str(value))}</td></tr>" for key, value in facts.items())
+    rows = "".join(
+        f"<tr><td>{escape(str(key).replace('_', ' '))}</td><td>{escape(str(value))}</td></tr>"
+        for key, value in facts.items()
+    )
     return f'<section><details><summary>How it was made</summary><div class="card scroll"><table class="facts">{rows}</table></div></details></section>'
 
 

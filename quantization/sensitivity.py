@@ -13,7 +13,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.graph import NO_PADDING, Add, Border, Conv2D, Dense, DepthwiseConv2D, GlobalMean, Graph, Mul, Node, Padding, Sigmoid, Swish
+from edge_effnet.graph import (
+    NO_PADDING,
+    Add,
+    Border,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    GlobalMean,
+    Graph,
+    Mul,
+    Node,
+    Padding,
+    Sigmoid,
+    Swish,
+)
 from edge_effnet.quantization.execute import execute, sigmoid
 
 Array = npt.NDArray[Any]
@@ -45,7 +59,11 @@ def _backward(graph: Graph, tensors: dict[str, Array], signs: Array) -> Iterable
     for node in reversed(graph.nodes):
         gradient = gradients.pop(node.name)
         yield node.name, gradient
-        for name, part in zip(node.inputs, _input_gradients(node, [tensors[name] for name in node.inputs], tensors[node.name], gradient), strict=True):
+        for name, part in zip(
+            node.inputs,
+            _input_gradients(node, [tensors[name] for name in node.inputs], tensors[node.name], gradient),
+            strict=True,
+        ):
             if name != graph.input_name:
                 gradients[name] = gradients[name] + part if name in gradients else part
         del tensors[node.name]

@@ -60,7 +60,9 @@ def simulate(quantized: QuantizedGraph, images: Array) -> Array:
     return execute(graph, start, run=lambda node, inputs: run_rounded(node, inputs, params))
 
 
-def local_mean_errors(graph: Graph, activations: Mapping[str, QuantParams], inputs: Iterable[Array]) -> Mapping[str, npt.NDArray[np.float64]]:
+def local_mean_errors(
+    graph: Graph, activations: Mapping[str, QuantParams], inputs: Iterable[Array]
+) -> Mapping[str, npt.NDArray[np.float64]]:
     """Tensor name → float64[C]: by how much activation rounding since the last convolution moves each channel's mean.
 
     Every convolution is fed the float network's tensors, so what is measured is the rounding between two convolutions

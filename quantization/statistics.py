@@ -100,7 +100,9 @@ class _Gathered:
         flat = tensor.reshape(-1, tensor.shape[-1])
         low, high = flat.min(axis=0), flat.max(axis=0)
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            raise CalibrationError("calibration: the float network gives NaN or infinite values; the checkpoint is broken")
+            raise CalibrationError(
+                "calibration: the float network gives NaN or infinite values; the checkpoint is broken"
+            )
         self.channel_low, self.channel_high = np.minimum(self.channel_low, low), np.maximum(self.channel_high, high)
         self.lows.append(float(low.min()))
         self.highs.append(float(high.max()))

@@ -1,9 +1,9 @@
 """A swish whose channels are brought to one range, where one int8 scale for all of them costs too much.
 
-x · σ(x) becomes x′ · σ(s · x′) with x′ = x / s: the convolution gives x′, a multiplication by s, one a channel, feeds the
-sigmoid, and whoever reads the product takes s into its weights. The same function; but the engine no longer runs the
-swish as one table look-up, so much noise must speak for it. The sigmoid's input needs no wide range: far from zero the
-sigmoid no longer changes.
+x · σ(x) becomes x′ · σ(s · x′) with x′ = x / s: the convolution gives x′, a multiplication by s, one a channel, feeds
+the sigmoid, and whoever reads the product takes s into its weights. The same function; but the engine no longer runs
+the swish as one table look-up, so much noise must speak for it. The sigmoid's input needs no wide range: far from zero
+the sigmoid no longer changes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _TILES_PER_TILE = 0.65
 _NARROWEST = 1.0 / 64.0
 
 
-def equalise_swishes(graph: Graph, statistics: Mapping[str, TensorStatistics], sensitivity: Sensitivity, *, noise: float) -> tuple[Graph, frozenset[str]]:
+def equalise_swishes(
+    graph: Graph, statistics: Mapping[str, TensorStatistics], sensitivity: Sensitivity, *, noise: float
+) -> tuple[Graph, frozenset[str]]:
     """The same function with those swishes equalised that save more of the network's logit noise power than they cost.
 
     Also the products of gates behind them, whose channels have one range by that.
@@ -72,11 +74,14 @@ def _weights_behind(graph: Graph, tensor: str) -> list[str] | None:
     return found or None
 
 
-def swish_factors(source: TensorStatistics, product: TensorStatistics, source_weights: Factors, product_weights: Factors) -> tuple[Factors, float]:
-    """float64[C] above 0, and the logit noise power they save: two tensors at one scale against one range for all channels.
+def swish_factors(
+    source: TensorStatistics, product: TensorStatistics, source_weights: Factors, product_weights: Factors
+) -> tuple[Factors, float]:
+    """float64[C] above 0, and the logit noise power they save: two tensors at one scale against one range for all
+    channels.
 
-    source, product: before and after the swish. *_weights: float64[C], what a unit of error behind the swish does to the
-    logits.
+    source, product: before and after the swish. *_weights: float64[C], what a unit of error behind the swish does to
+    the logits.
     """
     now = least_error_range(source, SWISH, source_weights)[2] + least_error_range(product, IDENTITY, product_weights)[2]
     lows, highs, errors = channel_ranges(source, SWISH, source_weights)
@@ -87,7 +92,10 @@ def swish_factors(source: TensorStatistics, product: TensorStatistics, source_we
     wider = ((highs / factors).max() - (lows / factors).min()) * factors / np.maximum(highs - lows, factors * 1e-9)
     product_lows, product_highs, _ = channel_ranges(product, IDENTITY, product_weights)
     width = (product_highs / factors).max() - (product_lows / factors).min()
-    after = np.sum(errors * np.square(np.maximum(wider, 1.0))) + np.sum(product_weights * np.square(factors * width / 255)) / 12
+    after = (
+        np.sum(errors * np.square(np.maximum(wider, 1.0)))
+        + np.sum(product_weights * np.square(factors * width / 255)) / 12
+    )
     return factors, now - float(after)
 
 

@@ -73,7 +73,10 @@ def main() -> None:
             calibration=images,
             seed=SEED,
         )
-    print(f"{TARGET.relative_to(ROOT)}: {report.size_bytes:,} bytes, SHA-256 {hashlib.sha256(TARGET.read_bytes()).hexdigest()}")
+    print(
+        f"{TARGET.relative_to(ROOT)}: {report.size_bytes:,} bytes, SHA-256 "
+        f"{hashlib.sha256(TARGET.read_bytes()).hexdigest()}"
+    )
 
 
 if __name__ == "__main__":

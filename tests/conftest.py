@@ -32,7 +32,9 @@ def lite0_state() -> State:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory, lite0_state: State, photo_folder: Path) -> dict[tuple[str, str], Path]:
+def exported(
+    tmp_path_factory: pytest.TempPathFactory, lite0_state: State, photo_folder: Path
+) -> dict[tuple[str, str], Path]:
     """(precision, ending) → a Lite0 file at 64 px with 3 labelled classes. Tests must copy before they change one."""
     from edge_effnet.exporters import export
 
@@ -41,7 +43,15 @@ def exported(tmp_path_factory: pytest.TempPathFactory, lite0_state: State, photo
     for precision in ("fp32", "int8"):
         for ending in ("tflite", "onnx"):
             path = folder / f"lite0-{precision}.{ending}"
-            export(lite0_state, path, precision=precision, source="timm-tf", image_size=64, labels=LABELS, calibration=photo_folder)  # type: ignore[arg-type]
+            export(
+                lite0_state,
+                path,
+                precision=precision,
+                source="timm-tf",
+                image_size=64,
+                labels=LABELS,
+                calibration=photo_folder,
+            )  # type: ignore[arg-type]
             made[precision, ending] = path
     return made
 

@@ -27,7 +27,10 @@ PHOTOS = Path(__file__).parents[1] / "examples" / "photos"
 Exported = dict[tuple[str, str], Path]
 
 
-@pytest.mark.parametrize(("photo", "labels"), [("chelsea", ("cat", "tabby")), ("coffee", ("espresso", "cup")), ("rocket", ("missile", "projectile"))])
+@pytest.mark.parametrize(
+    ("photo", "labels"),
+    [("chelsea", ("cat", "tabby")), ("coffee", ("espresso", "cup")), ("rocket", ("missile", "projectile"))],
+)
 def test_the_bundled_model_knows_the_photos(bundled: Classifier, photo: str, labels: tuple[str, ...]) -> None:
     best = bundled.predict(PHOTOS / f"{photo}.jpg", top_k=1)[0]
     assert any(label in best.label.lower() for label in labels)
@@ -40,7 +43,11 @@ def test_what_it_says_of_itself(bundled: Classifier) -> None:
     assert bundled.engine_version.startswith(("ai-edge-litert ", "tflite-runtime "))
     assert bundled.metadata is not None
     assert (bundled.metadata.variant, bundled.metadata.precision) == ("lite0", "int8")
-    assert bundled.preprocessing == bundled.metadata.preprocessing == Preprocessing(256, 224, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert (
+        bundled.preprocessing
+        == bundled.metadata.preprocessing
+        == Preprocessing(256, 224, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    )
     assert BUNDLED_MODEL.stat().st_size <= 5_600_000
 
 
@@ -79,7 +86,9 @@ def test_results_stay_after_the_next_run(bundled: Classifier) -> None:
 @pytest.mark.parametrize("kind", [("fp32", "tflite"), ("int8", "tflite"), ("fp32", "onnx"), ("int8", "onnx")])
 def test_results_never_lie_in_memory_that_is_used_again(exported: Exported, kind: tuple[str, str]) -> None:
     with Classifier(exported[kind], threads=1) as classifier:
-        results = [(classifier.logits(synthetic_photo(seed)), classifier.scores(synthetic_photo(seed))) for seed in range(3)]
+        results = [
+            (classifier.logits(synthetic_photo(seed)), classifier.scores(synthetic_photo(seed))) for seed in range(3)
+        ]
         for seed, (logits, scores) in enumerate(results):
             np.testing.assert_array_equal(logits, classifier.logits(synthetic_photo(seed)))
             np.testing.assert_array_equal(scores, classifier.scores(synthetic_photo(seed)))
@@ -108,7 +117,9 @@ def test_photos_that_are_not_reduced_are_computed_as_in_training(bundled: Classi
         for name in ("astronaut", "chelsea"):
             path = PHOTOS / f"{name}.jpg"
             with Image.open(path) as image:
-                np.testing.assert_array_equal(bundled.preprocessing.pixels(image.convert("RGB")), full.preprocessing.pixels(decode(path)))
+                np.testing.assert_array_equal(
+                    bundled.preprocessing.pixels(image.convert("RGB")), full.preprocessing.pixels(decode(path))
+                )
             np.testing.assert_array_equal(bundled.logits(path), full.logits(path))
 
 
@@ -116,7 +127,9 @@ def test_quick_is_almost_the_same() -> None:
     frame = np.asarray(Image.open(PHOTOS / "coffee.jpg").convert("RGB"))
     with Classifier(threads=1) as exact, Classifier(threads=1, decoding="quick") as quick:
         assert np.abs(exact.scores(frame) - quick.scores(frame)).max() < 0.02
-        np.testing.assert_array_equal(quick.logits(frame), quick.logits(np.ascontiguousarray(frame[:, :, ::-1]), channels="bgr"))
+        np.testing.assert_array_equal(
+            quick.logits(frame), quick.logits(np.ascontiguousarray(frame[:, :, ::-1]), channels="bgr")
+        )
 
 
 def test_an_unknown_decoding() -> None:
@@ -164,7 +177,10 @@ def test_a_broken_photo_does_not_spoil_the_next(bundled: Classifier) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_every_kind_of_file_of_ours(exported: Exported, precision: str, ending: str) -> None:
     """int8 files take pixels, float files normalised ones: the Classifier hides it."""
-    with Classifier(exported["fp32", "onnx"], threads=1) as reference, Classifier(exported[precision, ending], threads=1) as classifier:
+    with (
+        Classifier(exported["fp32", "onnx"], threads=1) as reference,
+        Classifier(exported[precision, ending], threads=1) as classifier,
+    ):
         photo = synthetic_photo(0)
         expected, found = reference.logits(photo), classifier.logits(photo)
         assert np.abs(found - expected).max() < (1e-4 if precision == "fp32" else 0.3 * np.abs(expected).max())
@@ -182,7 +198,9 @@ def test_labels_of_the_caller_go_first(exported: Exported) -> None:
 def test_files_that_cannot_be_opened(tmp_path: Path, exported: Exported) -> None:
     with pytest.raises(ModelFileError, match="no such file"):
         Classifier(tmp_path / "none.tflite")
-    with pytest.raises(UsageError, match=r"engine onnxruntime runs \.onnx files, this one is \.tflite; expected --engine litert"):
+    with pytest.raises(
+        UsageError, match=r"engine onnxruntime runs \.onnx files, this one is \.tflite; expected --engine litert"
+    ):
         Classifier(exported["fp32", "tflite"], engine="onnxruntime")
     for threads in (0, -2):
         with pytest.raises(UsageError, match=f"threads is {threads}; expected at least 1"):
@@ -196,7 +214,9 @@ def test_a_newer_schema_is_refused_with_a_clear_error(tmp_path: Path, exported: 
         document = classifier.metadata
     assert document is not None
     (tmp_path / "new").write_bytes(with_document(data, replace(document, schema_version=7)))
-    with pytest.raises(ModelFileError, match="made for schema version 7, this program reads up to 1; upgrade edge-effnet"):
+    with pytest.raises(
+        ModelFileError, match="made for schema version 7, this program reads up to 1; upgrade edge-effnet"
+    ):
         Classifier(tmp_path / "new")
 
 
@@ -206,7 +226,11 @@ def test_closing(exported: Exported) -> None:
         assert same is classifier
     classifier.close()
     assert classifier.labels == ("cat", "dog", "Köln")
-    for use in (lambda: classifier.predict(synthetic_photo(0)), lambda: classifier.engine, lambda: classifier.engine_version):
+    for use in (
+        lambda: classifier.predict(synthetic_photo(0)),
+        lambda: classifier.engine,
+        lambda: classifier.engine_version,
+    ):
         with pytest.raises(EngineError, match="this Classifier is closed; open a new one"):
             use()
 
@@ -242,7 +266,9 @@ def test_several_side_by_side(exported: Exported) -> None:
         def classify(index: int, classifier: Classifier) -> None:
             found[index] = [classifier.logits(photo) for _ in range(5)]
 
-        threads = [threading.Thread(target=classify, args=(index, classifier)) for index, classifier in enumerate((one, two))]
+        threads = [
+            threading.Thread(target=classify, args=(index, classifier)) for index, classifier in enumerate((one, two))
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -23,9 +23,16 @@ class Answers:
     engine = "none"
     image_rules = ImageRules()
 
-    def __init__(self, *logits: float, name: str = "m.tflite", labels: tuple[str, ...] | None = None, foreign: bool = False) -> None:
+    def __init__(
+        self, *logits: float, name: str = "m.tflite", labels: tuple[str, ...] | None = None, foreign: bool = False
+    ) -> None:
         self._values = np.float32(logits)
-        self.num_classes, self.labels, self.model_path, self.timing_ms = len(logits), labels, Path(name), {"inference": 2.0}
+        self.num_classes, self.labels, self.model_path, self.timing_ms = (
+            len(logits),
+            labels,
+            Path(name),
+            {"inference": 2.0},
+        )
         self.metadata = None if foreign else object()
 
     def logits(self, _photo: Any) -> Any:
@@ -70,7 +77,12 @@ def test_the_reference_is_a(photo: Path) -> None:
 
 def test_identical_models_and_unlabelled_photos(photo: Path) -> None:
     found = run(Answers(1, 2, 3), Answers(1, 2, 3), labelled(photo))
-    assert (found["top1_agreement"], found["top5_agreement"], found["mean_abs_score_difference"], found["logit_sqnr_db"]) == (1.0, 1.0, 0.0, None)
+    assert (
+        found["top1_agreement"],
+        found["top5_agreement"],
+        found["mean_abs_score_difference"],
+        found["logit_sqnr_db"],
+    ) == (1.0, 1.0, 0.0, None)
     assert found["a"]["top1"] is found["a"]["top5"] is found["b"]["top1"] is None
 
 
@@ -96,7 +108,9 @@ def test_models_of_other_classes(photo: Path) -> None:
     assert run(Answers(1, 0, labels=("cat", "dog")), Answers(1, 0), labelled(photo))["images"] == 1
 
 
-@pytest.mark.parametrize(("signal", "error", "expected"), [(100.0, 1.0, 20.0), (1.0, 0.0, None), (0.0, 1.0, None), (0.0, 0.0, None)])
+@pytest.mark.parametrize(
+    ("signal", "error", "expected"), [(100.0, 1.0, 20.0), (1.0, 0.0, None), (0.0, 1.0, None), (0.0, 0.0, None)]
+)
 def test_decibels(signal: float, error: float, expected: float | None) -> None:
     assert sqnr_db(signal, error) == expected
 

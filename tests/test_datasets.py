@@ -19,11 +19,23 @@ def lay_out(folder: Path, *names: str) -> Path:
 
 
 def found(folder: Path, classes: int = 3, labels: tuple[str, ...] | None = LABELS) -> dict[str, set[int]]:
-    return {item.path.relative_to(folder).as_posix(): set(item.classes) for item in read_dataset(folder, num_classes=classes, labels=labels)}
+    return {
+        item.path.relative_to(folder).as_posix(): set(item.classes)
+        for item in read_dataset(folder, num_classes=classes, labels=labels)
+    }
 
 
 def test_folders_named_by_label_or_index(tmp_path: Path) -> None:
-    lay_out(tmp_path, "Dog/b.JPG", "Dog/deep/a.png", "cat/a.webp", "cat/notes.txt", "cat/.hidden.jpg", ".git/x.jpg", "loose.jpg")
+    lay_out(
+        tmp_path,
+        "Dog/b.JPG",
+        "Dog/deep/a.png",
+        "cat/a.webp",
+        "cat/notes.txt",
+        "cat/.hidden.jpg",
+        ".git/x.jpg",
+        "loose.jpg",
+    )
     assert found(tmp_path) == {"Dog/b.JPG": {1}, "Dog/deep/a.png": {1}, "cat/a.webp": {0, 2}}
     lay_out(tmp_path, "2/c.jpg")
     assert found(tmp_path)["2/c.jpg"] == {2}
@@ -32,7 +44,9 @@ def test_folders_named_by_label_or_index(tmp_path: Path) -> None:
 def test_folders_by_position_without_labels(tmp_path: Path) -> None:
     lay_out(tmp_path, "b/1.jpg", "a/2.jpg", "c/3.jpg")
     assert found(tmp_path, labels=None) == {"a/2.jpg": {0}, "b/1.jpg": {1}, "c/3.jpg": {2}}
-    with pytest.raises(UsageError, match="has 3 class folders, the model 4 classes and no labels; give them with --labels"):
+    with pytest.raises(
+        UsageError, match="has 3 class folders, the model 4 classes and no labels; give them with --labels"
+    ):
         found(tmp_path, classes=4, labels=None)
 
 

@@ -76,7 +76,9 @@ def slope(width: int, height: int) -> Image.Image:
         ((400, 304), None, (400, 304), 1),
     ],
 )
-def test_a_jpeg_is_decoded_no_larger_than_needed(size: tuple[int, int], shortest: int | None, expected: tuple[int, int], scale: int) -> None:
+def test_a_jpeg_is_decoded_no_larger_than_needed(
+    size: tuple[int, int], shortest: int | None, expected: tuple[int, int], scale: int
+) -> None:
     photo = read_photo(encoded(slope(*size), "JPEG"), shortest=shortest)
     assert (photo.size, photo.image.size, photo.image.mode) == (size, expected, "RGB")
     assert photo.extent == (0, 0, size[0] / scale, size[1] / scale)
@@ -92,7 +94,9 @@ def test_only_jpegs_are_reduced() -> None:
 @pytest.mark.parametrize("size", [(401, 305), (305, 401), (391, 391)])
 @pytest.mark.parametrize("orientation", TRANSPOSED)
 def test_a_reduced_photo_is_upright_and_in_its_place(orientation: int, size: tuple[int, int]) -> None:
-    """At 1/8 a pixel of the reduced JPEG spans 5 levels of the slope, and up to 7/8 of the last one lies outside the photo."""
+    """At 1/8 a pixel of the reduced JPEG spans 5 levels of the slope, and up to 7/8 of the last one lies outside the
+    photo.
+    """
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(slope(*size), "JPEG", exif=exif, quality=95)
@@ -108,14 +112,25 @@ def test_grey_and_cmyk_jpegs_are_reduced_too() -> None:
         data = encoded(slope(400, 304).convert(mode), "JPEG", quality=95)
         reduced, whole = read_photo(data, shortest=76).image, decode(data)
         assert (reduced.size, reduced.mode) == ((100, 76), "RGB")
-        assert np.abs(np.asarray(reduced).astype(int) - np.asarray(whole.resize((100, 76), Image.Resampling.BOX))).max() <= 4
+        assert (
+            np.abs(np.asarray(reduced).astype(int) - np.asarray(whole.resize((100, 76), Image.Resampling.BOX))).max()
+            <= 4
+        )
 
 
 def test_files_bytes_pil_and_arrays_are_one(tmp_path: Path) -> None:
     photo = synthetic_photo(0)
     expected = np.asarray(photo)
     (tmp_path / "a.png").write_bytes(encoded(photo))
-    for source in (tmp_path / "a.png", str(tmp_path / "a.png"), encoded(photo), bytearray(encoded(photo)), memoryview(encoded(photo)), photo, expected):
+    for source in (
+        tmp_path / "a.png",
+        str(tmp_path / "a.png"),
+        encoded(photo),
+        bytearray(encoded(photo)),
+        memoryview(encoded(photo)),
+        photo,
+        expected,
+    ):
         np.testing.assert_array_equal(pixels(source), expected)
 
 
@@ -152,7 +167,9 @@ def test_a_frame_may_be_overwritten_afterwards() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
 def test_formats(kind: str) -> None:
-    assert np.abs(pixels(encoded(Image.new("RGB", (8, 8), (200, 100, 50)), kind)).astype(int) - (200, 100, 50)).max() <= 3
+    assert (
+        np.abs(pixels(encoded(Image.new("RGB", (8, 8), (200, 100, 50)), kind)).astype(int) - (200, 100, 50)).max() <= 3
+    )
 
 
 def test_the_ending_does_not_matter(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ LEAVES = {
 
 
 def test_one_root_and_the_fitting_builtin() -> None:
-    found = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, EdgeEffnetError)}
+    found = {
+        name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, EdgeEffnetError)
+    }
     assert found == {*LEAVES, "EdgeEffnetError"}
     for name, builtin in LEAVES.items():
         assert issubclass(getattr(errors, name), (EdgeEffnetError, builtin))

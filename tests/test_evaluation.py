@@ -38,7 +38,10 @@ def test_fractions_and_confusion() -> None:
     assert (found["images"], found["top1"], found["top5"]) == (4, 0.5, 0.75)
     assert found["confusion"][0] == [1, 0, 1, 0, 0, 0, 1]
     assert sum(map(sum, found["confusion"])) == 4
-    assert found["per_class"] == [{"index": 0, "label": "a", "images": 3, "top1": 1 / 3}, {"index": 5, "label": "f", "images": 1, "top1": 1.0}]
+    assert found["per_class"] == [
+        {"index": 0, "label": "a", "images": 3, "top1": 1 / 3},
+        {"index": 5, "label": "f", "images": 1, "top1": 1.0},
+    ]
     assert (found["model"], found["engine"]) == ("m.tflite", "none")
     assert "unreadable" not in found
 
@@ -56,7 +59,10 @@ def test_a_label_that_stands_twice_counts_either_way() -> None:
 
 def test_latencies() -> None:
     found = run(*[("0", {0})] * 5)["latency_ms"]
-    assert found == {"decode": {"p50": 2.0, "p90": 2.0, "p99": 2.0}, "inference": {"p50": 40.0, "p90": 56.0, "p99": 59.6}}
+    assert found == {
+        "decode": {"p50": 2.0, "p90": 2.0, "p99": 2.0},
+        "inference": {"p50": 40.0, "p90": 56.0, "p99": 59.6},
+    }
 
 
 def test_unreadable_photos_do_not_count() -> None:

@@ -41,7 +41,9 @@ def test_permissions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "chmod"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_what_fails_midway_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: BaseException) -> None:
+def test_what_fails_midway_leaves_the_old_file_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: BaseException
+) -> None:
     (tmp_path / "f").write_bytes(b"old")
 
     def fail(*_: object, **__: object) -> None:
@@ -121,7 +123,9 @@ def test_without_locks_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.Mo
     assert listed(tmp_path) == [".edge-effnet-dead.part", "f"]
 
 
-def test_a_temporary_file_that_another_run_took_for_litter_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temporary_file_that_another_run_took_for_litter_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between its making and its locking; a cleaning process that was quicker is played by the first call."""
     made: list[str] = []
     real = tempfile.mkstemp
@@ -152,7 +156,10 @@ def test_temporary_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert listed(tmp_path) == ["edge-effnet-file"]
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with (
-        pytest.raises(OutputError, match=r"can't make a temporary folder in .*none: No such file or directory; set TMPDIR to another place"),
+        pytest.raises(
+            OutputError,
+            match=r"can't make a temporary folder in .*none: No such file or directory; set TMPDIR to another place",
+        ),
         temporary_folder(),
     ):
         pass
@@ -172,7 +179,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MB; needs the right to mount one."""
     place = tmp_path / "disk"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, check=False
+    ).returncode:
         pytest.skip("needs the right to mount a tmpfs")
     yield place
     subprocess.run(["umount", place], check=True)

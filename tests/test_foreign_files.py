@@ -13,7 +13,11 @@ from support import foreign
 from edge_effnet import Classifier, Preprocessing
 from edge_effnet.errors import EngineError, ModelFileError
 
-pytestmark = [pytest.mark.litert, pytest.mark.onnx, pytest.mark.filterwarnings("ignore::edge_effnet.errors.UnverifiedModelWarning")]
+pytestmark = [
+    pytest.mark.litert,
+    pytest.mark.onnx,
+    pytest.mark.filterwarnings("ignore::edge_effnet.errors.UnverifiedModelWarning"),
+]
 
 HALF = Preprocessing(foreign.SIZE, foreign.SIZE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 COLOUR = (255, 51, 102)
@@ -69,20 +73,32 @@ def test_onnx_that_takes_raw_pixels(tmp_path: Path) -> None:
 def test_a_network_that_wants_bgr(tmp_path: Path) -> None:
     bgr = Preprocessing(foreign.SIZE, foreign.SIZE, mean=HALF.mean, std=HALF.std, channels="bgr")
     with open_foreign(foreign.tflite(tmp_path / "m.tflite"), bgr) as classifier:
-        np.testing.assert_allclose(classifier.logits(PHOTO), foreign.WEIGHTS @ (np.array(COLOUR[::-1]) / 127.5 - 1), atol=1e-5)
+        np.testing.assert_allclose(
+            classifier.logits(PHOTO), foreign.WEIGHTS @ (np.array(COLOUR[::-1]) / 127.5 - 1), atol=1e-5
+        )
 
 
 def test_preprocessing_must_be_said(tmp_path: Path) -> None:
     path = foreign.tflite(tmp_path / "m.tflite")
-    with pytest.raises(ModelFileError, match="made by another tool, and doesn't say how to prepare photos; say it: --mean, --std and --image-size"):
+    with pytest.raises(
+        ModelFileError,
+        match="made by another tool, and doesn't say how to prepare photos; say it: --mean, --std and --image-size",
+    ):
         Classifier(path)
 
 
 def test_shapes_that_do_not_fit(tmp_path: Path) -> None:
-    for path, shape in ((foreign.tflite(tmp_path / "m.tflite"), r"\[1, 9, 9, 3\]"), (foreign.onnx(tmp_path / "m.onnx"), r"\[1, 3, 9, 9\]")):
-        with pytest.raises(ModelFileError, match=rf"its input is \[.*\]; expected {shape}, from the preprocessing's crop of 9"):
+    for path, shape in (
+        (foreign.tflite(tmp_path / "m.tflite"), r"\[1, 9, 9, 3\]"),
+        (foreign.onnx(tmp_path / "m.onnx"), r"\[1, 3, 9, 9\]"),
+    ):
+        with pytest.raises(
+            ModelFileError, match=rf"its input is \[.*\]; expected {shape}, from the preprocessing's crop of 9"
+        ):
             open_foreign(path, Preprocessing(9, 9))
-    with pytest.raises(ModelFileError, match=r"its output is \[1, 1\]; expected one score for each of at least 2 classes"):
+    with pytest.raises(
+        ModelFileError, match=r"its output is \[1, 1\]; expected one score for each of at least 2 classes"
+    ):
         open_foreign(foreign.tflite(tmp_path / "one.tflite", weights=foreign.WEIGHTS[:1]))
 
 
@@ -103,6 +119,8 @@ def test_results_that_are_not_finite(tmp_path: Path) -> None:
     weights[1, 1] = np.nan
     with (
         open_foreign(foreign.tflite(tmp_path / "m.tflite", weights=weights)) as classifier,
-        pytest.raises(EngineError, match="gave NaN or infinite logits; the file is broken or its weights have diverged"),
+        pytest.raises(
+            EngineError, match="gave NaN or infinite logits; the file is broken or its weights have diverged"
+        ),
     ):
         classifier.predict(PHOTO)

@@ -27,7 +27,14 @@ from edge_effnet.graph import (
 
 
 def conv(name: str, source: str, *, channels: int = 4, inputs: int = 3) -> Conv2D:
-    return Conv2D(name, (source,), np.ones((channels, 3, 3, inputs), np.float32), np.zeros(channels, np.float32), 2, Padding(0, 1, 0, 1))
+    return Conv2D(
+        name,
+        (source,),
+        np.ones((channels, 3, 3, inputs), np.float32),
+        np.zeros(channels, np.float32),
+        2,
+        Padding(0, 1, 0, 1),
+    )
 
 
 def small_graph() -> Graph:
@@ -37,7 +44,9 @@ def small_graph() -> Graph:
         (
             Border("border", ("image",), Padding(1, 0, 1, 0), (1.0, 2.0, 3.0)),
             conv("stem", "border"),
-            DepthwiseConv2D("depthwise", ("stem",), np.ones((3, 3, 4), np.float32), np.zeros(4, np.float32), 1, Padding(1, 1, 1, 1)),
+            DepthwiseConv2D(
+                "depthwise", ("stem",), np.ones((3, 3, 4), np.float32), np.zeros(4, np.float32), 1, Padding(1, 1, 1, 1)
+            ),
             GlobalMean("mean", ("depthwise",), keep_dims=True),
             Sigmoid("gate", ("mean",)),
             Mul("scale", ("depthwise", "gate")),
@@ -110,9 +119,12 @@ def test_the_frame_holds_its_constants_around_zeros() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "kernel", "same", "symmetric"), [(224, 3, (0, 1), (1, 0)), (224, 5, (1, 2), (2, 1)), (75, 3, (1, 1), (1, 1)), (75, 5, (2, 2), (2, 2))]
+    ("size", "kernel", "same", "symmetric"),
+    [(224, 3, (0, 1), (1, 0)), (224, 5, (1, 2), (2, 1)), (75, 3, (1, 1), (1, 1)), (75, 5, (2, 2), (2, 2))],
 )
-def test_same_and_symmetric_at_stride_two(size: int, kernel: int, same: tuple[int, int], symmetric: tuple[int, int]) -> None:
+def test_same_and_symmetric_at_stride_two(
+    size: int, kernel: int, same: tuple[int, int], symmetric: tuple[int, int]
+) -> None:
     """On odd inputs both agree; on even ones SAME puts the odd pixel after. PyTorch's last pad is never read there."""
     assert same_padding(size, kernel, 2) == same
     assert symmetric_padding(size, kernel, 2) == symmetric

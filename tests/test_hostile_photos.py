@@ -62,7 +62,9 @@ def test_big_endian_tiff_is_named_too() -> None:
     refused(b"MM\0*" + bytes(100), "a TIFF, which is read on request alone")
 
 
-@pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "PCX", "SGI", "DDS", "JPEG2000", "EPS", "PDF", "IM", "MSP", "XBM", "SPIDER"])
+@pytest.mark.parametrize(
+    "kind", ["PPM", "ICO", "TGA", "PCX", "SGI", "DDS", "JPEG2000", "EPS", "PDF", "IM", "MSP", "XBM", "SPIDER"]
+)
 def test_formats_that_pil_knows_and_this_refuses(kind: str) -> None:
     image = {"MSP": PHOTO.convert("1"), "XBM": PHOTO.convert("1"), "SPIDER": PHOTO.convert("F")}.get(kind, PHOTO)
     try:
@@ -86,7 +88,12 @@ def png_header(width: int, height: int) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", b"")
+        + chunk(b"IEND", b"")
+    )
 
 
 def test_the_pixel_limit_stands_before_the_decoder() -> None:
@@ -162,7 +169,10 @@ def test_what_holds_no_image_is_refused_even_then() -> None:
 
 def test_pils_switch_comes_back_from_several_threads() -> None:
     data = encoded(synthetic_photo(0, 200, 150), "JPEG")[:3000]
-    threads = [threading.Thread(target=decode, args=(data,), kwargs={"rules": ImageRules(truncated="accept")}) for _ in range(8)]
+    threads = [
+        threading.Thread(target=decode, args=(data,), kwargs={"rules": ImageRules(truncated="accept")})
+        for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -274,7 +284,10 @@ def test_a_png_with_a_text_that_unpacks_to_gigabytes() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", TIFF])
-@pytest.mark.parametrize("rules", [ImageRules(formats=(*IMAGE_FORMATS, TIFF)), ImageRules(formats=(*IMAGE_FORMATS, TIFF), truncated="accept")])
+@pytest.mark.parametrize(
+    "rules",
+    [ImageRules(formats=(*IMAGE_FORMATS, TIFF)), ImageRules(formats=(*IMAGE_FORMATS, TIFF), truncated="accept")],
+)
 def test_damaged_files_are_an_image_or_an_error_of_ours(kind: str, rules: ImageRules) -> None:
     data = encoded(PHOTO, kind)
     random = np.random.default_rng(2)
@@ -283,7 +296,9 @@ def test_damaged_files_are_an_image_or_an_error_of_ours(kind: str, rules: ImageR
         for _ in range(int(random.integers(1, 6))):
             copy[int(random.integers(min(len(copy), 400)))] = int(random.integers(256))
         try:
-            decode(bytes(copy[: int(random.integers(1, len(copy) + 1))] if random.integers(3) == 0 else copy), rules=rules)
+            decode(
+                bytes(copy[: int(random.integers(1, len(copy) + 1))] if random.integers(3) == 0 else copy), rules=rules
+            )
         except ImageError:
             continue
 
@@ -299,7 +314,10 @@ def test_names_with_any_bytes(tmp_path: Path) -> None:
         np.testing.assert_array_equal(pixels(path), PIXELS)
 
 
-@pytest.mark.parametrize(("name", "message"), [("a\0b.png", "no such file|can't be read"), ("x" * 300, "can't be read .*name too long|no such file")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("a\0b.png", "no such file|can't be read"), ("x" * 300, "can't be read .*name too long|no such file")],
+)
 def test_names_that_no_file_has(name: str, message: str) -> None:
     refused(name, message)
 
@@ -341,11 +359,25 @@ def test_files_without_permission_among_readable_ones(tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "c.png"):
         (shared / name).write_bytes(encoded(PHOTO))
     (shared / "b.png").chmod(0)
-    command = [sys.executable, "-c", _AS_NOBODY, "predict", str(shared), "--format", "csv", "--top-k", "1", "--threads", "1"]
+    command = [
+        sys.executable,
+        "-c",
+        _AS_NOBODY,
+        "predict",
+        str(shared),
+        "--format",
+        "csv",
+        "--top-k",
+        "1",
+        "--threads",
+        "1",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=shared)
     assert done.returncode == 2
     assert done.stderr == f"edge-effnet: error: {shared / 'b.png'}: can't be read (Permission denied)\n"
-    assert [line.split(",")[0] for line in done.stdout.split("----\n")[1].splitlines()[1:]] == [str(shared / name) for name in ("a.png", "b.png", "c.png")]
+    assert [line.split(",")[0] for line in done.stdout.split("----\n")[1].splitlines()[1:]] == [
+        str(shared / name) for name in ("a.png", "b.png", "c.png")
+    ]
 
 
 Run = Callable[..., Any]
@@ -363,15 +395,34 @@ def test_the_command_line_goes_on_past_what_is_unreadable(tmp_path: Path) -> Non
     odd.write_bytes(photo)
 
     def run(*words: Any) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "edge_effnet", "predict", *map(str, words), "--threads", "1", "--top-k", "1", "--format", "jsonl"]
-        return subprocess.run(command, capture_output=True, text=True, errors="surrogateescape", timeout=120, check=False, cwd=tmp_path)
+        command = [
+            sys.executable,
+            "-m",
+            "edge_effnet",
+            "predict",
+            *map(str, words),
+            "--threads",
+            "1",
+            "--top-k",
+            "1",
+            "--format",
+            "jsonl",
+        ]
+        return subprocess.run(
+            command, capture_output=True, text=True, errors="surrogateescape", timeout=120, check=False, cwd=tmp_path
+        )
 
     done = run(good, cut, tiff, fifo, tmp_path / "none.jpg", odd)
     assert done.returncode == 2
     assert done.stdout.count('"predictions"') == 2
     for reason, expected in zip(
         done.stderr.splitlines(),
-        (f"{cut}: broken image", f"{tiff}: a TIFF, which is read on request alone", f"{fifo}: not a regular file", f"{tmp_path}/none.jpg: no such file"),
+        (
+            f"{cut}: broken image",
+            f"{tiff}: a TIFF, which is read on request alone",
+            f"{fifo}: not a regular file",
+            f"{tmp_path}/none.jpg: no such file",
+        ),
         strict=True,
     ):
         assert reason.startswith(f"edge-effnet: error: {expected}")

@@ -17,12 +17,22 @@ def touch(folder: Path, *names: str) -> Path:
 
 def test_folders_are_searched_by_ending(tmp_path: Path) -> None:
     touch(tmp_path, "b.JPEG", "a.txt", "sub/c.tif", ".hidden.png", "d.png/inside.gif")
-    assert [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)] == ["b.JPEG", "d.png/inside.gif", "sub/c.tif"]
+    assert [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)] == [
+        "b.JPEG",
+        "d.png/inside.gif",
+        "sub/c.tif",
+    ]
 
 
 def test_names_folders_and_globs_in_order(tmp_path: Path) -> None:
     touch(tmp_path, "z.jpg", "f/b.png", "f/a.png", "g/1.jpg", "g/2.bmp", "g/deep/3.jpg")
-    given = [tmp_path / "z.jpg", tmp_path / "f", tmp_path / "g" / "*.jpg", tmp_path / "g" / "**" / "*.jpg", tmp_path / "missing.jpg"]
+    given = [
+        tmp_path / "z.jpg",
+        tmp_path / "f",
+        tmp_path / "g" / "*.jpg",
+        tmp_path / "g" / "**" / "*.jpg",
+        tmp_path / "missing.jpg",
+    ]
     names = [path.relative_to(tmp_path).as_posix() for path in expand_sources(map(str, given))]
     assert names == ["z.jpg", "f/a.png", "f/b.png", "g/1.jpg", "g/1.jpg", "g/deep/3.jpg", "missing.jpg"]
 

@@ -17,7 +17,10 @@ from edge_effnet import exporters, formats
 
 ROOT = Path(__file__).parents[1]
 #: Installed name → folder in the repository.
-PACKAGES = {"edge_effnet": "edge_effnet", **{f"edge_effnet.{name}": name for name in ("exporters", "quantization", "benchmarks")}}
+PACKAGES = {
+    "edge_effnet": "edge_effnet",
+    **{f"edge_effnet.{name}": name for name in ("exporters", "quantization", "benchmarks")},
+}
 #: Layer → the layers it may import. The command line alone reaches up, inside functions.
 ALLOWED = {
     "runtime": {"runtime"},
@@ -44,7 +47,9 @@ def layer(module: str) -> str:
 
 
 def imports(path: Path, module: str, *, functions: bool) -> Iterator[str]:
-    """Names of imported modules at module level, and with `functions` those inside functions; not those for type checks."""
+    """Names of imported modules at module level, and with `functions` those inside functions; not those for type
+    checks.
+    """
 
     def walk(node: ast.AST) -> Iterator[ast.AST]:
         for child in ast.iter_child_nodes(node):
@@ -79,7 +84,10 @@ def test_imports_point_one_way(module: str) -> None:
 
 
 def test_there_is_no_cycle() -> None:
-    graph = {module: {name for name in imports(path, module, functions=False) if name in modules() and name != module} for module, path in modules().items()}
+    graph = {
+        module: {name for name in imports(path, module, functions=False) if name in modules() and name != module}
+        for module, path in modules().items()
+    }
     done: set[str] = set()
 
     def visit(module: str, trail: tuple[str, ...]) -> None:
@@ -95,7 +103,11 @@ def test_there_is_no_cycle() -> None:
 
 @pytest.mark.parametrize("module", sorted(name for name in modules() if layer(name) in ("runtime", "cli")))
 def test_the_runtime_imports_the_standard_library_and_numpy(module: str) -> None:
-    outside = {name.split(".")[0] for name in imports(modules()[module], module, functions=False)} - {"edge_effnet", "numpy"} - set(sys.stdlib_module_names)
+    outside = (
+        {name.split(".")[0] for name in imports(modules()[module], module, functions=False)}
+        - {"edge_effnet", "numpy"}
+        - set(sys.stdlib_module_names)
+    )
     assert not outside
 
 
@@ -114,7 +126,9 @@ def loaded_by(statement: str) -> set[str]:
     return found - started
 
 
-@pytest.mark.parametrize("statement", ["import edge_effnet", "import edge_effnet.cli", "import edge_effnet.formats, edge_effnet.engines"])
+@pytest.mark.parametrize(
+    "statement", ["import edge_effnet", "import edge_effnet.cli", "import edge_effnet.formats, edge_effnet.engines"]
+)
 def test_importing_brings_numpy_and_the_standard_library(statement: str) -> None:
     found = loaded_by(statement)
     assert "numpy" in found
@@ -124,13 +138,24 @@ def test_importing_brings_numpy_and_the_standard_library(statement: str) -> None
 
 
 def test_predicting_brings_neither_torch_nor_onnx() -> None:
-    found = loaded_by(f"from edge_effnet import Classifier; Classifier().predict({str(ROOT / 'examples' / 'photos' / 'coffee.jpg')!r})")
+    found = loaded_by(
+        "from edge_effnet import Classifier; "
+        f"Classifier().predict({str(ROOT / 'examples' / 'photos' / 'coffee.jpg')!r})"
+    )
     assert "PIL" in found
     assert not found & {"torch", "onnx", "onnxruntime", "tqdm", "scipy", "matplotlib", "safetensors"}
 
 
 def test_the_export_lists() -> None:
-    assert sorted(edge_effnet.__all__) == ["Classifier", "EdgeEffnetError", "Prediction", "Preprocessing", "VARIANTS", "Variant", "__version__"]
+    assert sorted(edge_effnet.__all__) == [
+        "Classifier",
+        "EdgeEffnetError",
+        "Prediction",
+        "Preprocessing",
+        "VARIANTS",
+        "Variant",
+        "__version__",
+    ]
     for package in (edge_effnet, exporters, formats):
         assert all(hasattr(package, name) for name in package.__all__)
         assert len(set(package.__all__)) == len(package.__all__)

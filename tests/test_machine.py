@@ -47,9 +47,13 @@ def test_a_raspberry_pi(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     monkeypatch.setattr(machine, "_text", lambda path: texts.get(path, ""))
     monkeypatch.setattr(machine.shutil, "which", lambda _name: "/usr/bin/vcgencmd")
-    monkeypatch.setattr(machine.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0, "throttled=0x50005\n"))
+    monkeypatch.setattr(
+        machine.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0, "throttled=0x50005\n")
+    )
     facts = machine.machine_facts()
-    found = [facts[name] for name in ("model", "cpu", "governor", "frequency_mhz", "temperature_c", "throttled", "memory_mb")]
+    found = [
+        facts[name] for name in ("model", "cpu", "governor", "frequency_mhz", "temperature_c", "throttled", "memory_mb")
+    ]
     assert found == ["Raspberry Pi 5 Model B Rev 1.0", "0xd0b", "ondemand", 2400.0, 48.5, "0x50005", 8052]
     assert facts["features"] == ["asimd", "asimddp", "fphp", "asimdhp"]
 
@@ -62,7 +66,9 @@ def test_where_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.shutil, "which", lambda _name: "/usr/bin/vcgencmd")
     monkeypatch.setattr(machine.subprocess, "run", hangs)
     facts = machine.machine_facts()
-    assert [facts[name] for name in ("model", "governor", "frequency_mhz", "temperature_c", "throttled", "memory_mb")] == [None] * 6
+    assert [
+        facts[name] for name in ("model", "governor", "frequency_mhz", "temperature_c", "throttled", "memory_mb")
+    ] == [None] * 6
 
 
 @pytest.mark.parametrize(

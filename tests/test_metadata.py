@@ -63,7 +63,9 @@ def test_the_text_is_deterministic() -> None:
 
 
 def test_a_newer_schema_is_refused() -> None:
-    with pytest.raises(ModelFileError, match="x: made for schema version 2, this program reads up to 1; upgrade edge-effnet"):
+    with pytest.raises(
+        ModelFileError, match="x: made for schema version 2, this program reads up to 1; upgrade edge-effnet"
+    ):
         ModelDocument.from_json(changed(schema_version=2), name="x")
 
 

@@ -16,7 +16,10 @@ from edge_effnet import __version__
 from edge_effnet.classifier import BUNDLED_MODEL
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = {"edge_effnet": "edge_effnet", **{name: f"edge_effnet/{name}" for name in ("exporters", "quantization", "benchmarks")}}
+FOLDERS = {
+    "edge_effnet": "edge_effnet",
+    **{name: f"edge_effnet/{name}" for name in ("exporters", "quantization", "benchmarks")},
+}
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +47,9 @@ def members(wheel: Path) -> dict[str, bytes]:
 def test_every_module_is_in_it_under_its_installed_name(members: dict[str, bytes]) -> None:
     """A package that is forgotten in pyproject.toml works in an editable install and is missing here."""
     expected = {
-        f"{installed}/{path.relative_to(ROOT / folder).as_posix()}": path for folder, installed in FOLDERS.items() for path in (ROOT / folder).rglob("*.py")
+        f"{installed}/{path.relative_to(ROOT / folder).as_posix()}": path
+        for folder, installed in FOLDERS.items()
+        for path in (ROOT / folder).rglob("*.py")
     }
     assert {name for name in members if name.endswith(".py")} == set(expected)
     assert all(members[name] == path.read_bytes() for name, path in expected.items())
@@ -58,28 +63,46 @@ def test_the_bundled_model_and_the_marker_of_types(members: dict[str, bytes]) ->
 def test_the_camera_page(members: dict[str, bytes]) -> None:
     web = "edge_effnet/live/web"
     names = {"page.html", "page.css", "page.js", "token.html", "icon.svg"}
-    assert {name.rsplit("/", 1)[1] for name in members if name.startswith(f"{web}/") and not name.endswith(".py")} == names
+    assert {
+        name.rsplit("/", 1)[1] for name in members if name.startswith(f"{web}/") and not name.endswith(".py")
+    } == names
     assert all(members[f"{web}/{name}"] == (ROOT / web / name).read_bytes() for name in names)
 
 
 def test_nothing_else_is_in_it(members: dict[str, bytes]) -> None:
     info = f"edge_effnet-{__version__}.dist-info"
     assert {name.split("/")[0] for name in members} == {"edge_effnet", info}
-    others = {name for name in members if not name.startswith(info) and name.rsplit(".", 1)[-1] not in {"py", "typed", "tflite", "txt"}}
-    pages = {name for name in others if name.startswith("edge_effnet/live/web/") and name.rsplit(".", 1)[-1] in {"html", "css", "js", "svg"}}
+    others = {
+        name
+        for name in members
+        if not name.startswith(info) and name.rsplit(".", 1)[-1] not in {"py", "typed", "tflite", "txt"}
+    }
+    pages = {
+        name
+        for name in others
+        if name.startswith("edge_effnet/live/web/") and name.rsplit(".", 1)[-1] in {"html", "css", "js", "svg"}
+    }
     assert pages
-    assert others - pages == {f"edge_effnet/benchmarks/arm/{name}" for name in ("setup.sh", "board-python", "counter.c")}
+    assert others - pages == {
+        f"edge_effnet/benchmarks/arm/{name}" for name in ("setup.sh", "board-python", "counter.c")
+    }
     assert {f"{info}/licenses/LICENSE", f"{info}/licenses/NOTICE"} <= set(members)
 
 
 def test_the_metadata(members: dict[str, bytes]) -> None:
     info = f"edge_effnet-{__version__}.dist-info"
     metadata = message_from_bytes(members[f"{info}/METADATA"])
-    assert (metadata["Name"], metadata["Version"], metadata["License-Expression"]) == ("edge-effnet", __version__, "Apache-2.0")
+    assert (metadata["Name"], metadata["Version"], metadata["License-Expression"]) == (
+        "edge-effnet",
+        __version__,
+        "Apache-2.0",
+    )
     assert b"edge-effnet = edge_effnet.cli:main" in members[f"{info}/entry_points.txt"]
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert {re.split(r"[^\w-]", line)[0] for line in required} == {"numpy", "pillow", "ai-edge-litert"}
-    assert {"tflite", "onnx", "export", "camera", "mqtt", "all", "test", "dev"} <= set(metadata.get_all("Provides-Extra", []))
+    assert {"tflite", "onnx", "export", "camera", "mqtt", "all", "test", "dev"} <= set(
+        metadata.get_all("Provides-Extra", [])
+    )
 
 
 @pytest.mark.parametrize("machine", ["armv7l", "riscv64"])
@@ -87,7 +110,11 @@ def test_the_install_succeeds_where_the_engine_has_no_wheel(members: dict[str, b
     from packaging.requirements import Requirement
 
     metadata = message_from_bytes(members[f"edge_effnet-{__version__}.dist-info/METADATA"])
-    (line,) = (line for line in metadata.get_all("Requires-Dist", []) if line.startswith("ai-edge-litert") and "extra ==" not in line)
+    (line,) = (
+        line
+        for line in metadata.get_all("Requires-Dist", [])
+        if line.startswith("ai-edge-litert") and "extra ==" not in line
+    )
     marker = Requirement(line).marker
     assert marker is not None
     here = {"sys_platform": "linux", "platform_python_implementation": "CPython", "python_version": "3.11"}

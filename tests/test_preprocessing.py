@@ -60,7 +60,9 @@ def test_the_two_interpolations_differ() -> None:
 
 def test_it_is_antialiased() -> None:
     """Shrinking a checkerboard gives grey; without antialiasing single pixels would survive."""
-    board = Image.fromarray(np.kron(np.indices((128, 128)).sum(0) % 2, np.ones((1, 1))).astype(np.uint8) * 255).convert("RGB")
+    board = Image.fromarray(np.kron(np.indices((128, 128)).sum(0) % 2, np.ones((1, 1))).astype(np.uint8) * 255).convert(
+        "RGB"
+    )
     pixels = Preprocessing(32, 32, "bilinear").pixels(board)
     assert np.abs(pixels.astype(int) - 128).max() <= 8
 
@@ -78,7 +80,10 @@ def test_crop_offsets_round_half_to_even(margin: int, offset: int) -> None:
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(8, 48), st.integers(0, 16))
 @settings(max_examples=40, deadline=None)
 def test_any_photo_gives_the_crop(width: int, height: int, crop: int, more: int) -> None:
-    assert Preprocessing(crop + more, crop).pixels(Image.new("RGB", (width, height), (10, 20, 30))).tolist() == [[[10, 20, 30]] * crop] * crop
+    assert (
+        Preprocessing(crop + more, crop).pixels(Image.new("RGB", (width, height), (10, 20, 30))).tolist()
+        == [[[10, 20, 30]] * crop] * crop
+    )
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 20000), (20000, 1), (3000, 40), (2, 2)])
@@ -89,7 +94,8 @@ def test_extreme_shapes(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "pct", "expected"), [(224, 0.875, 256), (240, 0.882, 272), (260, 0.89, 292), (300, 0.904, 331), (380, 0.92, 413), (224, 1.0, 224)]
+    ("size", "pct", "expected"),
+    [(224, 0.875, 256), (240, 0.882, 272), (260, 0.89, 292), (300, 0.904, 331), (380, 0.92, 413), (224, 1.0, 224)],
 )
 def test_timms_resize_is_the_floor(size: int, pct: float, expected: int) -> None:
     assert resize_for_crop_pct(size, pct) == math.floor(size / pct) == expected
@@ -155,7 +161,9 @@ def test_resizing_only_the_crop_gives_the_same(size: tuple[int, int], monkeypatc
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @given(st.integers(20, 300), st.integers(20, 300), st.integers(12, 48), st.integers(0, 16), st.integers(0, 9))
 @settings(max_examples=60, deadline=None)
-def test_computing_the_crop_alone_is_at_most_one_level_off(interpolation: str, width: int, height: int, crop: int, more: int, seed: int) -> None:
+def test_computing_the_crop_alone_is_at_most_one_level_off(
+    interpolation: str, width: int, height: int, crop: int, more: int, seed: int
+) -> None:
     """PIL's float32 box may tip a value that lies on the edge between two levels, never more."""
     preprocessing, image = Preprocessing(crop + more, crop, interpolation), synthetic_photo(seed, width, height)  # type: ignore[arg-type]
     off = np.abs(preprocessing.quick_pixels(read_photo(image)).astype(int) - preprocessing.pixels(image))
@@ -178,7 +186,15 @@ def test_long_and_small_photos_are_resized_whole(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize(
     ("size", "whole"),
-    [((180, 100), False), ((100, 180), False), ((181, 100), True), ((100, 181), True), ((53, 53), False), ((52, 53), True), ((53, 52), True)],
+    [
+        ((180, 100), False),
+        ((100, 180), False),
+        ((181, 100), True),
+        ((100, 181), True),
+        ((53, 53), False),
+        ((52, 53), True),
+        ((53, 52), True),
+    ],
 )
 def test_which_photos_are_resized_whole(size: tuple[int, int], whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than 1.8 times as long as wide, or less than 16 pixels larger than the resize."""
@@ -188,7 +204,10 @@ def test_which_photos_are_resized_whole(size: tuple[int, int], whole: bool, monk
     assert calls == ["whole"] * whole
 
 
-@pytest.mark.parametrize(("size", "reduced", "columns_first"), [((90, 99), 1, True), ((99, 90), 1, False), ((90, 90), 1, False), ((90, 99), 2, False)])
+@pytest.mark.parametrize(
+    ("size", "reduced", "columns_first"),
+    [((90, 99), 1, True), ((99, 90), 1, False), ((90, 90), 1, False), ((90, 99), 2, False)],
+)
 def test_only_tall_photos_of_full_size_need_their_columns_first(
     size: tuple[int, int], reduced: int, columns_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +219,9 @@ def test_only_tall_photos_of_full_size_need_their_columns_first(
 
 
 @pytest.mark.parametrize("method", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
-@pytest.mark.parametrize(("top", "bottom"), [(100, 132), (100, 148), (100, 164), (97, 193), (3, 99), (0, 64), (240, 300)])
+@pytest.mark.parametrize(
+    ("top", "bottom"), [(100, 132), (100, 148), (100, 164), (97, 193), (3, 99), (0, 64), (240, 300)]
+)
 def test_the_rows_that_the_crop_needs_are_enough(method: Image.Resampling, top: int, bottom: int) -> None:
     """Against all rows of noise, where a missing one would show."""
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 40, 3), np.uint8))
@@ -213,7 +234,9 @@ def test_the_rows_that_the_crop_needs_are_enough(method: Image.Resampling, top: 
 def test_from_which_size_on_only_the_crop_is_resized(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     boxes: list[Any] = []
     real = Image.Image.resize
-    monkeypatch.setattr(Image.Image, "resize", lambda self, *words, box=None: boxes.append(box) or real(self, *words, box=box))
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda self, *words, box=None: boxes.append(box) or real(self, *words, box=box)
+    )
     pixels = math.prod(preprocessing_module._resized(size, 37))
     for limit, whole in ((pixels, True), (pixels - 1, False)):
         monkeypatch.setattr(preprocessing_module, "MAX_PIXELS", limit)
@@ -235,7 +258,15 @@ def test_to_and_from_the_document() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"mean": [1, 2]}, {"mean": None}, {"std": "abc"}, {"resize": "x"}, {"crop": None}, {"resize": math.inf}, {"interpolation": ["bicubic"]}],
+    [
+        {"mean": [1, 2]},
+        {"mean": None},
+        {"std": "abc"},
+        {"resize": "x"},
+        {"crop": None},
+        {"resize": math.inf},
+        {"interpolation": ["bicubic"]},
+    ],
 )
 def test_a_document_with_wrong_values(change: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="preprocessing: "):
@@ -266,7 +297,9 @@ def test_preprocessing_can_not_be_changed() -> None:
 
 @pytest.mark.parametrize("extent", [(0, 0, 60, 48), (4, 0, 64, 48), (0, 3, 60, 51), (5, 2, 65, 50)])
 def test_a_photo_that_begins_inside_its_image(extent: tuple[int, int, int, int]) -> None:
-    """As a reduced JPEG that was turned: the same as the part of the image that is the photo, at most one level apart."""
+    """As a reduced JPEG that was turned: the same as the part of the image that is the photo, at most one level
+    apart.
+    """
     image = synthetic_photo(4, 66, 52)
     part = image.crop(extent)
     found = Preprocessing(24, 20).quick_pixels(Photo(image, (120, 96), tuple(map(float, extent))))  # type: ignore[arg-type]

@@ -1,4 +1,6 @@
-"""Preprocessing, quantization arithmetic and the document against slow references that can be read off the definitions."""
+"""Preprocessing, quantization arithmetic and the document against slow references that can be read off the
+definitions.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,13 @@ from PIL import Image
 
 from edge_effnet.decoding import decode
 from edge_effnet.engines.numpy.operands import Affine
-from edge_effnet.engines.numpy.rounding import fixed_point, high_product, integer_range, multiply_fixed_point, requantize
+from edge_effnet.engines.numpy.rounding import (
+    fixed_point,
+    high_product,
+    integer_range,
+    multiply_fixed_point,
+    requantize,
+)
 from edge_effnet.errors import ModelFileError, UsageError
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.numerics import dequantize, quantize, softmax
@@ -43,13 +51,18 @@ def cubic(x: float) -> float:
 
 
 def resized_line(line: list[float], size: int, kernel: Any, support: float) -> list[float]:
-    """Antialiased: the kernel is stretched by the reduction; weights outside the line are left out and the rest made 1."""
+    """Antialiased: the kernel is stretched by the reduction; weights outside the line are left out and the rest made
+    1.
+    """
     ratio = len(line) / size
     stretch = max(ratio, 1.0)
     found = []
     for index in range(size):
         centre = (index + 0.5) * ratio
-        first, last = max(int(centre - support * stretch + 0.5), 0), min(int(centre + support * stretch + 0.5), len(line))
+        first, last = (
+            max(int(centre - support * stretch + 0.5), 0),
+            min(int(centre + support * stretch + 0.5), len(line)),
+        )
         shares = [kernel((place - centre + 0.5) / stretch) for place in range(first, last)]
         found.append(sum(share * value for share, value in zip(shares, line[first:last], strict=True)) / sum(shares))
     return found
@@ -67,7 +80,13 @@ def resized(pixels: Any, width: int, height: int, kernel: Any, support: float) -
 
 
 @quick
-@given(data=st.data(), width=st.integers(1, 14), height=st.integers(1, 14), resize=st.integers(1, 12), kind=st.sampled_from(["bilinear", "bicubic"]))
+@given(
+    data=st.data(),
+    width=st.integers(1, 14),
+    height=st.integers(1, 14),
+    resize=st.integers(1, 12),
+    kind=st.sampled_from(["bilinear", "bicubic"]),
+)
 def test_resize_and_crop_pixel_by_pixel(data: Any, width: int, height: int, resize: int, kind: Any) -> None:
     """At most one level apart: PIL's weights have 22 fraction bits."""
     crop = data.draw(st.integers(1, resize))
@@ -76,7 +95,11 @@ def test_resize_and_crop_pixel_by_pixel(data: Any, width: int, height: int, resi
     found = np.asarray(resize_and_crop(image, resize=resize, crop=crop, interpolation=kind))
     longer = int(Fraction(resize * max(width, height), min(width, height)))
     size = (resize, longer) if width <= height else (longer, resize)
-    whole = pixels.astype(float) if size == (width, height) else resized(pixels, *size, *((triangle, 1.0) if kind == "bilinear" else (cubic, 2.0)))
+    whole = (
+        pixels.astype(float)
+        if size == (width, height)
+        else resized(pixels, *size, *((triangle, 1.0) if kind == "bilinear" else (cubic, 2.0)))
+    )
     left, top = (round(Fraction(side - crop, 2)) for side in size)  # half to even, as Python rounds
     assert found.shape == (crop, crop, 3)
     assert np.abs(found[:, :, 1].astype(int) - whole[top : top + crop, left : left + crop]).max() <= 1
@@ -126,7 +149,16 @@ def test_orientation_pixel_by_pixel(pixels: Any, orientation: int) -> None:
     for y in range(height):
         for x in range(width):
             right, down = width - 1 - x, height - 1 - y
-            place = {1: (y, x), 2: (y, right), 3: (down, right), 4: (down, x), 5: (x, y), 6: (x, down), 7: (right, down), 8: (right, y)}[orientation]
+            place = {
+                1: (y, x),
+                2: (y, right),
+                3: (down, right),
+                4: (down, x),
+                5: (x, y),
+                6: (x, down),
+                7: (right, down),
+                8: (right, y),
+            }[orientation]
             assert found[place].tolist() == pixels[y, x].tolist()
 
 
@@ -136,10 +168,16 @@ REALS = st.floats(-1e3, 1e3, width=32)
 
 
 @quick
-@given(arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 4)), elements=REALS), st.data(), st.sampled_from(["int8", "uint8", "int32"]))
+@given(
+    arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 4)), elements=REALS),
+    st.data(),
+    st.sampled_from(["int8", "uint8", "int32"]),
+)
 def test_quantizing_number_by_number(values: Any, data: Any, dtype: str) -> None:
     """Divide, round half to even, add the zero point, saturate; a scale for each row."""
-    scales = data.draw(arrays(np.float32, (len(values), 1), elements=st.sampled_from([0.25, 0.5, 1.0, 2.0, 0.125])))  # exact quotients
+    scales = data.draw(
+        arrays(np.float32, (len(values), 1), elements=st.sampled_from([0.25, 0.5, 1.0, 2.0, 0.125]))
+    )  # exact quotients
     limits = np.iinfo(dtype)
     zero_point = data.draw(st.integers(max(limits.min, -128), min(limits.max, 255)))
     found = quantize(values, scales, zero_point, dtype=dtype)
@@ -160,7 +198,9 @@ def test_dequantizing_number_by_number(integers: Any, scale: float, zero_point: 
 @given(arrays(np.float32, st.integers(1, 6), elements=st.floats(-80, 80, width=32)))
 def test_softmax_term_by_term(logits: Any) -> None:
     powers = [math.exp(float(value)) for value in logits]
-    assert softmax(logits).tolist() == pytest.approx([power / math.fsum(powers) for power in powers], rel=1e-6, abs=1e-9)
+    assert softmax(logits).tolist() == pytest.approx(
+        [power / math.fsum(powers) for power in powers], rel=1e-6, abs=1e-9
+    )
 
 
 @quick
@@ -193,7 +233,9 @@ def test_the_high_product_is_rounded_half_away_from_zero(left: int, right: int) 
 def test_multiplying_by_a_fixed_point_factor(value: int, factor: float) -> None:
     """Rounded twice, so at most one step from the exact product."""
     found = int(multiply_fixed_point(np.array([value], np.int64), factor)[0])
-    assert abs(found - Fraction(value) * Fraction(factor)) <= Fraction(1, 2) + Fraction(1, 2) + Fraction(abs(value), 1 << 20)
+    assert abs(found - Fraction(value) * Fraction(factor)) <= Fraction(1, 2) + Fraction(1, 2) + Fraction(
+        abs(value), 1 << 20
+    )
 
 
 @quick
@@ -210,12 +252,17 @@ def test_requantizing_in_exact_numbers(total: int, factor: float, zero_point: in
 @given(st.sampled_from([0.01, 0.05, 1.0, 7.0]), st.integers(-128, 127))
 def test_the_range_of_relu6(scale: float, zero_point: int) -> None:
     low, high = integer_range((0.0, 6.0), Affine(np.float32(scale), zero_point), "int8")
-    assert (low, high) == (max(zero_point, -128), min(zero_point + round(float(np.rint(np.float32(6.0) / np.float32(scale)))), 127))
+    assert (low, high) == (
+        max(zero_point, -128),
+        min(zero_point + round(float(np.rint(np.float32(6.0) / np.float32(scale)))), 127),
+    )
 
 
 # The document --------------------------------------------------------------------------------------------------------
 
-TEXT = st.sampled_from(["", "a", "Köln", "\n", "\u2028", "label", "0"]) | st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
+TEXT = st.sampled_from(["", "a", "Köln", "\n", "\u2028", "label", "0"]) | st.text(
+    st.characters(exclude_categories=["Cs"]), max_size=4
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
@@ -234,7 +281,10 @@ def documents(draw: Any) -> ModelDocument:
         num_classes=classes,
         labels=draw(st.none() | st.lists(TEXT, min_size=classes, max_size=classes).map(tuple)),
         preprocessing=Preprocessing(
-            crop + draw(st.integers(0, 9)), crop, draw(st.sampled_from(["bilinear", "bicubic"])), channels=draw(st.sampled_from(["rgb", "bgr"]))
+            crop + draw(st.integers(0, 9)),
+            crop,
+            draw(st.sampled_from(["bilinear", "bicubic"])),
+            channels=draw(st.sampled_from(["rgb", "bgr"])),
         ),
         precision=draw(TEXT),
         source=draw(st.dictionaries(TEXT, JSON, max_size=3)),

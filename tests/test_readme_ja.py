@@ -1,4 +1,6 @@
-"""README.ja.md says what README.md says: the same headings, code, tables, commands, links and figures, section by section."""
+"""README.ja.md says what README.md says: the same headings, code, tables, commands, links and figures, section by
+section.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +30,20 @@ class Section:
         return Counter(span for text in self.prose for span in inline_code(text))
 
     def links(self) -> Counter[str]:
-        targets = (target for text in [*self.prose, *(cell for table in self.tables for row in table for cell in row)] for target in link_targets(text))
+        targets = (
+            target
+            for text in [*self.prose, *(cell for table in self.tables for row in table for cell in row)]
+            for target in link_targets(text)
+        )
         return Counter(target for target in targets if target not in (ENGLISH.name, JAPANESE.name))
 
     def figures(self) -> Counter[str]:
         """Numbers that stand by themselves: the 8 of int8 and the 64 of x86-64 belong to names."""
-        return Counter(number for text in self.prose for number in re.findall(r"(?<![A-Za-z\d.,–-])\d+(?:[.,]\d+)*", re.sub(r"`[^`]*`", "", text)))
+        return Counter(
+            number
+            for text in self.prose
+            for number in re.findall(r"(?<![A-Za-z\d.,–-])\d+(?:[.,]\d+)*", re.sub(r"`[^`]*`", "", text))
+        )
 
 
 def inline_code(text: str) -> list[str]:
@@ -67,7 +77,9 @@ def sections(text: str) -> list[Section]:
             if not previous.startswith("|"):
                 found[-1].tables.append([])
                 found[-1].blocks.append("table")
-            found[-1].tables[-1].append([cell.strip() for cell in line.strip().removeprefix("|").removesuffix("|").split("|")])
+            found[-1].tables[-1].append(
+                [cell.strip() for cell in line.strip().removeprefix("|").removesuffix("|").split("|")]
+            )
         elif line.startswith("- "):
             found[-1].prose.append(line)
             found[-1].blocks.append("item")
@@ -92,7 +104,8 @@ def differences(english: str, japanese: str) -> list[str]:
             "inline code": en.spans() == ja.spans(),
             "links": en.links() == ja.links(),
             "figures": en.figures() <= ja.figures(),  # Japanese writes in digits what English writes in words
-            "size of tables": [[len(row) for row in table] for table in en.tables] == [[len(row) for row in table] for table in ja.tables],
+            "size of tables": [[len(row) for row in table] for table in en.tables]
+            == [[len(row) for row in table] for table in ja.tables],
             "cells": [[list(map(cell_facts, row)) for row in table] for table in en.tables]
             == [[list(map(cell_facts, row)) for row in table] for table in ja.tables],
         }
@@ -125,12 +138,22 @@ def test_what_is_compared_is_there(english: str) -> None:
     assert len(found) > 5
     assert sum(len(section.code) for section in found) == len(re.findall(r"^```", english, re.MULTILINE)) / 2 > 5
     assert sum(len(section.tables) for section in found) == len(re.findall(r"^\|(?:-+\|)+$", english, re.MULTILINE)) > 2
-    spans = [span for section in found for text in [*section.prose, *(c for t in section.tables for r in t for c in r)] for span in inline_code(text)]
+    spans = [
+        span
+        for section in found
+        for text in [*section.prose, *(c for t in section.tables for r in t for c in r)]
+        for span in inline_code(text)
+    ]
     assert all(any(span.startswith(command) for span in spans) for command in COMMANDS)
 
 
 def test_the_translation_is_in_japanese(japanese: str) -> None:
-    assert all(re.search(r"[ぁ-んァ-ヶ一-龠]", text) for section in sections(japanese) for text in section.prose if ENGLISH.name not in link_targets(text))
+    assert all(
+        re.search(r"[ぁ-んァ-ヶ一-龠]", text)
+        for section in sections(japanese)
+        for text in section.prose
+        if ENGLISH.name not in link_targets(text)
+    )
 
 
 def a_number_of_a_table(text: str) -> str:

@@ -16,8 +16,12 @@ SIDE = 6
 SETTINGS = Preprocessing(SIDE, SIDE, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
 
 
-def input_tensor(layout: str, dtype: str, *, scale: float = 0.0, zero_point: int = 0, known: bool = True) -> InputTensor:
-    session: Any = SimpleNamespace(layout=layout, input=TensorInfo("image", (1, SIDE, SIDE, 3), dtype, scale, zero_point))
+def input_tensor(
+    layout: str, dtype: str, *, scale: float = 0.0, zero_point: int = 0, known: bool = True
+) -> InputTensor:
+    session: Any = SimpleNamespace(
+        layout=layout, input=TensorInfo("image", (1, SIDE, SIDE, 3), dtype, scale, zero_point)
+    )
     return InputTensor(SETTINGS, session, known=known)
 
 
@@ -48,10 +52,14 @@ def test_our_integer_files_and_bytes_without_a_scale_take_the_pixels(layout: str
 
 @pytest.mark.parametrize("layout", ["nhwc", "nchw"])
 @pytest.mark.parametrize(("dtype", "zero_point"), [("uint8", 117), ("int8", -11)])
-def test_integer_files_of_other_makers_take_normalised_pixels_at_their_scale(layout: str, dtype: str, zero_point: int) -> None:
+def test_integer_files_of_other_makers_take_normalised_pixels_at_their_scale(
+    layout: str, dtype: str, zero_point: int
+) -> None:
     tensor = input_tensor(layout, dtype, scale=0.02, zero_point=zero_point, known=False)
     limits = np.iinfo(dtype)
-    expected = np.clip(np.rint(SETTINGS.normalise(image(0)).astype(np.float64) / 0.02) + zero_point, limits.min, limits.max)
+    expected = np.clip(
+        np.rint(SETTINGS.normalise(image(0)).astype(np.float64) / 0.02) + zero_point, limits.min, limits.max
+    )
     found = tensor.fill(image(0))
     assert (tensor.raw, found.dtype) == (False, dtype)
     np.testing.assert_array_equal(found, laid_out(expected, layout))

@@ -38,9 +38,13 @@ def without_bias(path: Path) -> Path:
 
     writer = TfliteWriter()
     image = writer.tensor("image", (1, 8, 8, 3), "float32")
-    options = schema.DepthwiseConv2DOptionsT(depthMultiplier=1, dilationWFactor=1, dilationHFactor=1, strideW=1, strideH=1, padding=schema.Padding.SAME)
+    options = schema.DepthwiseConv2DOptionsT(
+        depthMultiplier=1, dilationWFactor=1, dilationHFactor=1, strideW=1, strideH=1, padding=schema.Padding.SAME
+    )
     kernel = writer.constant("w", np.ones((1, 3, 3, 3), np.float32))
-    out = writer.operator("DEPTHWISE_CONV_2D", [image, kernel], writer.tensor("out", (1, 8, 8, 3), "float32"), options=options)
+    out = writer.operator(
+        "DEPTHWISE_CONV_2D", [image, kernel], writer.tensor("out", (1, 8, 8, 3), "float32"), options=options
+    )
     path.write_bytes(writer.finish(inputs={"image": image}, outputs={"out": out}, description="crash", metadata={}))
     return path
 
@@ -58,7 +62,9 @@ def damaged(path: Path) -> Path:
     """The bundled model with one bit of a weight changed."""
     data = bytearray(BUNDLED_MODEL.read_bytes())
     file = read_model_file(bytes(data))
-    weight = max((tensor for tensor in file.tensors if tensor.data is not None), key=lambda tensor: len(tensor.data or b""))  # type: ignore[union-attr]
+    weight = max(
+        (tensor for tensor in file.tensors if tensor.data is not None), key=lambda tensor: len(tensor.data or b"")
+    )  # type: ignore[union-attr]
     at = data.index(bytes(weight.data or b""))
     data[at + 1000] ^= 0x40
     path.write_bytes(data)
@@ -76,7 +82,10 @@ def test_the_bundled_model_vouches_for_itself(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_one_changed_bit_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"m\.tflite: its weights have the SHA-256 .*, its document says .*; the file is damaged, get it again"):
+    with pytest.raises(
+        ModelFileError,
+        match=r"m\.tflite: its weights have the SHA-256 .*, its document says .*; the file is damaged, get it again",
+    ):
         Classifier(damaged(tmp_path / "m.tflite"), threads=1)
 
 
@@ -84,7 +93,10 @@ def test_a_file_without_a_sha256_is_tried_and_named(tmp_path: Path, monkeypatch:
     tried: list[Any] = []
     monkeypatch.setattr(trial, "try_in_child", lambda path, **options: tried.append((path, options)))
     path = unsealed(tmp_path / "m.tflite")
-    with pytest.warns(UnverifiedModelWarning, match=re.escape(f"{path} carries no SHA-256 of its weights, so damage to them would go unnoticed")):
+    with pytest.warns(
+        UnverifiedModelWarning,
+        match=re.escape(f"{path} carries no SHA-256 of its weights, so damage to them would go unnoticed"),
+    ):
         Classifier(path, threads=1).close()
     assert tried == [(path, {"file_format": "tflite", "engine": "auto", "threads": 1})]
     tried.clear()
@@ -129,7 +141,9 @@ def test_a_file_that_crashes_the_engine(tmp_path: Path) -> None:
     """The rule that refuses it is left out here: what is tested is the fence behind the rules."""
     path = without_bias(tmp_path / "crash.tflite")
     with pytest.raises(
-        EngineError, match=r"crash\.tflite: crashed the engine in a trial run \(SIG\w+\); the file is broken or hostile, nothing was classified"
+        EngineError,
+        match=r"crash\.tflite: crashed the engine in a trial run \(SIG\w+\); the file is broken or hostile, nothing "
+        r"was classified",
     ):
         attempt(path)
     with pytest.raises(ModelFileError, match=r"operator 0 \(DEPTHWISE_CONV_2D\) has 2 inputs"):
@@ -142,7 +156,10 @@ def test_a_file_that_crashes_the_engine(tmp_path: Path) -> None:
         ("import os, signal; os.kill(os.getpid(), signal.SIGABRT)", r"in a trial run \(SIGABRT\)"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", r"in a trial run \(SIGKILL\)"),
         ("import sys; sys.exit(7)", r"in a trial run \(exit status 7\)"),
-        ("import time; time.sleep(60)", "a trial run in a process of its own didn't end within 0.5 s; the file is broken or hostile"),
+        (
+            "import time; time.sleep(60)",
+            "a trial run in a process of its own didn't end within 0.5 s; the file is broken or hostile",
+        ),
     ],
 )
 def test_ends_of_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str) -> None:
@@ -151,11 +168,15 @@ def test_ends_of_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code
         attempt(tmp_path / "m", timeout_s=0.5 if "sleep" in code else 60.0)
 
 
-def test_a_signal_without_a_name_and_a_python_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_without_a_name_and_a_python_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert trial._name(-200) == "signal 200"
     assert trial._name(-signal.SIGSEGV) == "SIGSEGV"
     monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
-    with pytest.raises(EngineError, match=r"the process for a trial run can't be started \(No such file or directory\)"):
+    with pytest.raises(
+        EngineError, match=r"the process for a trial run can't be started \(No such file or directory\)"
+    ):
         attempt(BUNDLED_MODEL)
 
 
@@ -177,7 +198,13 @@ def test_the_child_itself(tmp_path: Path) -> None:
 
 
 def edge_effnet(*words: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "edge_effnet", *map(str, words)], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "edge_effnet", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def test_predict_with_trust_options(tmp_path: Path) -> None:

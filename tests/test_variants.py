@@ -63,13 +63,28 @@ def test_channels_are_those_of_the_implementations(case: str) -> None:
     variant = VARIANTS[load_case(case).variant]
     depthwise = [shape for shape in keys.values() if len(shape) == 4 and shape[1] == 1]
     assert depthwise == [(b.expanded_channels, 1, b.kernel, b.kernel) for b in variant.blocks()]
-    squeezed = [shape[0] for key, shape in keys.items() if key.endswith(("conv_reduce.bias", "fc1.bias", "_se_reduce.bias"))]
+    squeezed = [
+        shape[0] for key, shape in keys.items() if key.endswith(("conv_reduce.bias", "fc1.bias", "_se_reduce.bias"))
+    ]
     assert squeezed == [block.se_channels for block in variant.blocks() if block.se_channels]
 
 
 @pytest.mark.parametrize(
     ("channels", "expected"),
-    [(32, 32), (35.2, 32), (38.4, 40), (17.6, 16), (19.2, 24), (26.4, 24), (105.6, 104), (1, 8), (11, 16), (12, 16), (11.9, 16), (0, 8)],
+    [
+        (32, 32),
+        (35.2, 32),
+        (38.4, 40),
+        (17.6, 16),
+        (19.2, 24),
+        (26.4, 24),
+        (105.6, 104),
+        (1, 8),
+        (11, 16),
+        (12, 16),
+        (11.9, 16),
+        (0, 8),
+    ],
 )
 def test_channels_round_to_eights_but_never_below_nine_tenths(channels: float, expected: int) -> None:
     assert round_channels(channels) == expected
@@ -78,7 +93,10 @@ def test_channels_round_to_eights_but_never_below_nine_tenths(channels: float, e
 def test_lite_keeps_stem_and_head() -> None:
     assert {(v.stem_channels, v.head_channels) for v in VARIANTS.values() if v.family == "lite"} == {(32, 1280)}
     assert [VARIANTS[f"b{n}"].head_channels for n in range(4)] == [1280, 1280, 1408, 1536]
-    assert [(v.activation, v.has_squeeze_excitation) for v in (VARIANTS["b0"], VARIANTS["lite0"])] == [("swish", True), ("relu6", False)]
+    assert [(v.activation, v.has_squeeze_excitation) for v in (VARIANTS["b0"], VARIANTS["lite0"])] == [
+        ("swish", True),
+        ("relu6", False),
+    ]
 
 
 def test_neither_the_table_nor_a_variant_can_be_changed() -> None:

@@ -1,4 +1,6 @@
-"""`python -m edge_effnet.benchmarks.arm`: emulated Raspberry Pis that run the project's wheel and count its instructions."""
+"""`python -m edge_effnet.benchmarks.arm`: emulated Raspberry Pis that run the project's wheel and count its
+instructions.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_effnet.benchmarks.arm.counting import count_model
-from edge_effnet.benchmarks.arm.emulator import BOARDS, COUNTED, EmulationUnavailableError, Guest, build_wheel, default_folder, install, prepare
+from edge_effnet.benchmarks.arm.emulator import (
+    BOARDS,
+    COUNTED,
+    EmulationUnavailableError,
+    Guest,
+    build_wheel,
+    default_folder,
+    install,
+    prepare,
+)
 from edge_effnet.benchmarks.arm.reference import Counts, differences, millions, read_reference, write_reference
 from edge_effnet.errors import EdgeEffnetError, UsageError
 from edge_effnet.images import expand_sources
@@ -45,7 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     count = commands.add_parser("count", help="millions of instructions per inference of model files")
     count.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="a .tflite or .onnx file")
     count.add_argument("--board", action="append", choices=COUNTED, help="repeatable; default: both")
-    count.add_argument("--record", action="append", default=[], metavar="NAME", help="keep the counts under this name, one a MODEL, in the results")
+    count.add_argument(
+        "--record",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="keep the counts under this name, one a MODEL, in the results",
+    )
     check = commands.add_parser("check", help="compare answers with this machine's and counts with the stored ones")
     check.add_argument("--update", action="store_true", help="store the counts instead of comparing with those stored")
     check.add_argument("--photos", type=Path, default=_PHOTOS, metavar="DIR", help="(default: %(default)s)")
@@ -56,9 +73,19 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--engine", default="auto", metavar="NAME", help="of the board (default auto)")
     for command, run in ((count, _count), (check, _check), (predict, _predict)):
         command.set_defaults(run=run)
-        command.add_argument("--wheel", type=Path, metavar="FILE", help="of the project (default: built from this tree)")
-        command.add_argument("--boards", type=Path, default=default_folder(), metavar="DIR", help="where boards are kept (default: %(default)s)")
-        command.add_argument("--results", type=Path, default=_RESULTS, metavar="FILE", help="stored counts (default: %(default)s)")
+        command.add_argument(
+            "--wheel", type=Path, metavar="FILE", help="of the project (default: built from this tree)"
+        )
+        command.add_argument(
+            "--boards",
+            type=Path,
+            default=default_folder(),
+            metavar="DIR",
+            help="where boards are kept (default: %(default)s)",
+        )
+        command.add_argument(
+            "--results", type=Path, default=_RESULTS, metavar="FILE", help="stored counts (default: %(default)s)"
+        )
     return parser
 
 
@@ -73,16 +100,27 @@ def _guests(boards: Sequence[str], arguments: argparse.Namespace) -> Iterator[li
 
 def _count(arguments: argparse.Namespace) -> int:
     if arguments.record and len(arguments.record) != len(arguments.models):
-        raise UsageError(f"{len(arguments.record)} --record for {len(arguments.models)} models; expected one a model, or none")
+        raise UsageError(
+            f"{len(arguments.record)} --record for {len(arguments.models)} models; expected one a model, or none"
+        )
     boards = arguments.board or list(COUNTED)
     with _guests(boards, arguments) as guests:
-        print(f"millions of instructions per inference, one thread: {', '.join(BOARDS[board].title for board in boards)}")
+        print(
+            f"millions of instructions per inference, one thread: {', '.join(BOARDS[board].title for board in boards)}"
+        )
         for place, model in enumerate(arguments.models):
             found = [count_model(guest, model) for guest in guests]
-            print(f"{model.name:<32}{'  '.join(f'{millions(count.inference):>9}' for count in found)}  {found[0].engine}", flush=True)
+            print(
+                f"{model.name:<32}{'  '.join(f'{millions(count.inference):>9}' for count in found)}  {found[0].engine}",
+                flush=True,
+            )
             if arguments.record:
                 row = {"size_bytes": model.stat().st_size, "engine": found[0].engine}
-                _record(arguments, arguments.record[place], row | {board: count.inference for board, count in zip(boards, found, strict=True)})
+                _record(
+                    arguments,
+                    arguments.record[place],
+                    row | {board: count.inference for board, count in zip(boards, found, strict=True)},
+                )
     return 0
 
 
@@ -102,14 +140,20 @@ def _check(arguments: argparse.Namespace) -> int:
         print(f"arm: {problem}", file=sys.stderr)
     if problems:
         return 1
-    print(f"arm: on {' and '.join(COUNTED)}, {len(photos)} photos have this machine's labels and, to the bit, its last int8 values")
+    print(
+        f"arm: on {' and '.join(COUNTED)}, {len(photos)} photos have this machine's labels and, to the bit, its last "
+        "int8 values"
+    )
     return _store(arguments, counts) if arguments.update else _compare(arguments, counts)
 
 
 def _print(counts: Counts) -> None:
     for board, programs in counts.items():
         for program, found in programs.items():
-            print(f"{board}, {program}: {', '.join(f'{region} {millions(value)}' for region, value in found.items())} M instructions")
+            print(
+                f"{board}, {program}: {', '.join(f'{region} {millions(value)}' for region, value in found.items())} M "
+                "instructions"
+            )
 
 
 def _store(arguments: argparse.Namespace, counts: Counts) -> int:

@@ -29,7 +29,9 @@ _PACKAGES = ("ai-edge-litert", "numpy", "pillow")
 
 @dataclass(frozen=True)
 class Answers:
-    """What a machine finds. labels: of `predict`, best first; logits, integers: float32 vectors; all by photo's name."""
+    """What a machine finds. labels: of `predict`, best first; logits, integers: float32 vectors; all by photo's
+    name.
+    """
 
     labels: Mapping[str, Sequence[str]]
     logits: Mapping[str, npt.NDArray[np.float32]]
@@ -48,7 +50,9 @@ def measure(guests: Sequence[Guest], photos: Sequence[Path]) -> tuple[dict[str, 
         network.write_bytes(made_up_b0(photos))
         cut.write_bytes(integer_part(BUNDLED_MODEL.read_bytes()))
         here = own_answers(cut, photos)
-        found = pool.map(lambda guest: (_counts(guest, network, photos), differing(here, board_answers(guest, cut, photos))), guests)
+        found = pool.map(
+            lambda guest: (_counts(guest, network, photos), differing(here, board_answers(guest, cut, photos))), guests
+        )
         for guest, (programs, differences) in zip(guests, found, strict=True):
             counts[guest.board] = programs
             problems += [f"{guest.board}: {text}" for text in differences]
@@ -56,13 +60,20 @@ def measure(guests: Sequence[Guest], photos: Sequence[Path]) -> tuple[dict[str, 
 
 
 def _counts(guest: Guest, network: Path, photos: Sequence[Path]) -> dict[str, dict[str, int]]:
-    return {BUNDLED: dict(count_photos(guest, photos).regions), MADE_UP: {"inference": count_model(guest, network).inference}}
+    return {
+        BUNDLED: dict(count_photos(guest, photos).regions),
+        MADE_UP: {"inference": count_model(guest, network).inference},
+    }
 
 
 def predictions(guest: Guest, photos: Sequence[Path], *options: str) -> dict[str, list[str]]:
     """File name → labels, best first, by `edge-effnet predict` on the board."""
-    printed = guest.python("-m", "edge_effnet", "predict", *(photo.resolve() for photo in photos), "--format", "json", *options)
-    return {Path(entry["source"]).name: [found["label"] for found in entry["predictions"]] for entry in json.loads(printed)}
+    printed = guest.python(
+        "-m", "edge_effnet", "predict", *(photo.resolve() for photo in photos), "--format", "json", *options
+    )
+    return {
+        Path(entry["source"]).name: [found["label"] for found in entry["predictions"]] for entry in json.loads(printed)
+    }
 
 
 def board_answers(guest: Guest, cut: Path, photos: Sequence[Path]) -> Answers:
@@ -75,7 +86,9 @@ def own_answers(cut: Path, photos: Sequence[Path]) -> Answers:
     """The bundled model's answers on this machine."""
     with Classifier(threads=1) as classifier, Classifier(cut, threads=1) as shortened:
         labels = {photo.name: [found.label for found in classifier.predict(photo, top_k=_TOP)] for photo in photos}
-        logits, integers = ({photo.name: opened.logits(photo) for photo in photos} for opened in (classifier, shortened))
+        logits, integers = (
+            {photo.name: opened.logits(photo) for photo in photos} for opened in (classifier, shortened)
+        )
     return Answers(labels, logits, integers)
 
 
@@ -84,21 +97,35 @@ def differing(here: Answers, there: Answers) -> list[str]:
     problems = []
     for name in here.labels:
         if list(there.labels[name]) != list(here.labels[name]):
-            problems.append(f"{name}: predict gives {', '.join(there.labels[name])}; here {', '.join(here.labels[name])}")
+            problems.append(
+                f"{name}: predict gives {', '.join(there.labels[name])}; here {', '.join(here.labels[name])}"
+            )
         if not np.array_equal(there.integers[name], here.integers[name]):
             different = np.mean(there.integers[name] != here.integers[name])
-            problems.append(f"{name}: {100 * different:.1f} % of the last int8 values differ; expected equal bits ({_versions()} here)")
+            problems.append(
+                f"{name}: {100 * different:.1f} % of the last int8 values differ; expected equal bits ({_versions()} "
+                "here)"
+            )
         error = float(np.abs(there.logits[name] - here.logits[name]).max() / np.abs(here.logits[name]).max())
         if error > _FLOAT_TOLERANCE:
-            problems.append(f"{name}: logits differ by {error:.1e} of the largest; expected at most {_FLOAT_TOLERANCE:g}")
+            problems.append(
+                f"{name}: logits differ by {error:.1e} of the largest; expected at most {_FLOAT_TOLERANCE:g}"
+            )
     return problems
 
 
-def compare_predictions(guest: Guest, photos: Sequence[Path], *, model: Path | None, engine: str) -> list[tuple[str, list[str], list[str]]]:
-    """(file name, labels here, labels there) of `predict`. engine: the board's; here it's the one that fits the file."""
+def compare_predictions(
+    guest: Guest, photos: Sequence[Path], *, model: Path | None, engine: str
+) -> list[tuple[str, list[str], list[str]]]:
+    """(file name, labels here, labels there) of `predict`. engine: the board's; here it's the one that fits the
+    file.
+    """
     there = predictions(guest, photos, "--engine", engine, *(["--model", str(model.resolve())] if model else []))
     with Classifier(model) as classifier:
-        return [(photo.name, [found.label for found in classifier.predict(photo, top_k=_TOP)], there[photo.name]) for photo in photos]
+        return [
+            (photo.name, [found.label for found in classifier.predict(photo, top_k=_TOP)], there[photo.name])
+            for photo in photos
+        ]
 
 
 def _versions() -> str:

@@ -69,7 +69,9 @@ def guest_logits(guest: Guest, model: Path, photos: Sequence[Path]) -> dict[str,
 
 
 def regions(spans: Mapping[str, Mapping[str, Sequence[int]]], totals: Mapping[int, int]) -> dict[str, int]:
-    """Region → instructions. spans: photo ("cold": the first one) → stage → marks; totals: mark → instructions until it."""
+    """Region → instructions. spans: photo ("cold": the first one) → stage → marks; totals: mark → instructions until
+    it.
+    """
 
     def length(places: Sequence[int]) -> int:
         return sum(totals[place + 1] - totals[place] for place in places)

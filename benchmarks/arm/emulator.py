@@ -18,7 +18,16 @@ from edge_effnet.errors import EdgeEffnetError, UsageError
 _HERE = Path(__file__).parent
 #: What a wheel is built from, where this runs in the project's own tree.
 _PROJECT = _HERE.parents[1]
-_SOURCES = ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "edge_effnet", "exporters", "quantization", "benchmarks")
+_SOURCES = (
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "NOTICE",
+    "edge_effnet",
+    "exporters",
+    "quantization",
+    "benchmarks",
+)
 _NEEDED = ("apt-get", "dpkg-deb", "gcc")
 _MESSAGE_LINES = 8
 
@@ -78,16 +87,24 @@ def prepare(architecture: str, folder: Path) -> Path:
     home = folder.resolve() / architecture
     missing = [name for name in _NEEDED if shutil.which(name) is None]
     if missing and not (home / "ready").exists():
-        raise EmulationUnavailableError(f"an emulated board is set up with Debian's apt, dpkg and gcc; this machine has no {', '.join(missing)}")
+        raise EmulationUnavailableError(
+            f"an emulated board is set up with Debian's apt, dpkg and gcc; this machine has no {', '.join(missing)}"
+        )
     try:
-        _run([str(_HERE / "setup.sh"), architecture, str(home)], f"setting up {architecture}", environment={**os.environ, "PYTHON": sys.executable})
+        _run(
+            [str(_HERE / "setup.sh"), architecture, str(home)],
+            f"setting up {architecture}",
+            environment={**os.environ, "PYTHON": sys.executable},
+        )
     except EmulationError as error:
         raise EmulationUnavailableError(str(error)) from error
     return home
 
 
 def build_wheel(folder: Path) -> Path:
-    """The wheel of this tree, built from a copy so that nothing is left in it. Raises UsageError where there is no tree."""
+    """The wheel of this tree, built from a copy so that nothing is left in it. Raises UsageError where there is no
+    tree.
+    """
     if not (_PROJECT / "pyproject.toml").exists():
         raise UsageError("edge-effnet isn't installed from its source tree; name the wheel to test with --wheel FILE")
     with tempfile.TemporaryDirectory() as text:
@@ -97,7 +114,10 @@ def build_wheel(folder: Path) -> Path:
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, target)
-        _run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), text], "building the wheel")
+        _run(
+            [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), text],
+            "building the wheel",
+        )
     (wheel,) = folder.glob("edge_effnet-*.whl")
     return wheel
 
@@ -107,7 +127,14 @@ def install(board: str, home: Path, wheel: Path) -> Guest:
     prefix = home / "guests" / hashlib.sha256(wheel.read_bytes()).hexdigest()[:16]
     if not (prefix / "ready").exists():
         shutil.rmtree(prefix, ignore_errors=True)
-        options = ("--quiet", "--no-index", "--no-compile", "--no-warn-script-location", "--break-system-packages", "--root-user-action=ignore")
+        options = (
+            "--quiet",
+            "--no-index",
+            "--no-compile",
+            "--no-warn-script-location",
+            "--break-system-packages",
+            "--root-user-action=ignore",
+        )
         arguments = ("-m", "pip", "install", *options, "--prefix", prefix, wheel.resolve())
         _guest_python(board, home, arguments, site=None, counts=None)
         (prefix / "ready").touch()
@@ -115,9 +142,15 @@ def install(board: str, home: Path, wheel: Path) -> Guest:
     return Guest(board, home, site)
 
 
-def _guest_python(board: str, home: Path, arguments: Sequence[str | Path], *, site: Path | None, counts: Path | None) -> str:
+def _guest_python(
+    board: str, home: Path, arguments: Sequence[str | Path], *, site: Path | None, counts: Path | None
+) -> str:
     environment = {**os.environ, "BOARD_HOME": str(home), "BOARD_PATH": str(site or ""), "COUNTS": str(counts or "")}
-    return _run([str(_HERE / "board-python"), board, *map(str, arguments)], f"Python on the {BOARDS[board].title}", environment=environment)
+    return _run(
+        [str(_HERE / "board-python"), board, *map(str, arguments)],
+        f"Python on the {BOARDS[board].title}",
+        environment=environment,
+    )
 
 
 def _run(command: list[str], what: str, *, environment: Mapping[str, str] | None = None) -> str:

@@ -33,8 +33,9 @@ def mark(number: int) -> None:
 class Clock:
     """Stands in for `time.perf_counter`: reading number n marks n, and gives 2**(n - start) seconds.
 
-    So the milliseconds of a stage, 1000 · Σ (2**end - 2**begin), say between which marks it lay: bit k of Σ is set where
-    the instructions between marks k and k + 1 are the stage's. Exact, as long as a stage spans less than 40 readings.
+    So the milliseconds of a stage, 1000 · Σ (2**end - 2**begin), say between which marks it lay: bit k of Σ is set
+    where the instructions between marks k and k + 1 are the stage's. Exact, as long as a stage spans less than 40
+    readings.
     """
 
     def __init__(self) -> None:
@@ -67,7 +68,9 @@ def run_model(model: str, runs: str) -> None:
     session = open_session(path, file_format=path.suffix.lstrip("."), threads=1)
     mark(1)
     noise = np.random.default_rng(0).integers(0, 256, session.input.shape)
-    tensor: Any = {"uint8": noise, "int8": noise - 128}.get(session.input.dtype, (noise - 127.5) / 63.75).astype(session.input.dtype)
+    tensor: Any = {"uint8": noise, "int8": noise - 128}.get(session.input.dtype, (noise - 127.5) / 63.75).astype(
+        session.input.dtype
+    )
     for number in range(1, int(runs) + 1):
         mark(2 * number)
         session.run(tensor)

@@ -33,7 +33,9 @@ def integer_part(content: bytes) -> bytes:
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), b"TFL3")
     cut = bytes(builder.Output())
-    return with_document(cut, replace(document, num_classes=values, labels=None, weights_sha256=digest(read_tflite(cut).covered)))
+    return with_document(
+        cut, replace(document, num_classes=values, labels=None, weights_sha256=digest(read_tflite(cut).covered))
+    )
 
 
 def _cut(model: Any) -> int:

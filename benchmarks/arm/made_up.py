@@ -1,4 +1,6 @@
-"""An EfficientNet-B0 with made-up weights as an int8 file, the same operators each time: what the stored counts count."""
+"""An EfficientNet-B0 with made-up weights as an int8 file, the same operators each time: what the stored counts
+count.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,18 @@ from edge_effnet.quantization.swishes import rescale_swish
 from edge_effnet.variants import VARIANTS
 
 _CLASSES = 1000
-#: What the default recipe did to a trained B0, fixed here so that no rounding moves the count: channels of the wide lane …
+#: What the default recipe did to a trained B0, fixed here so that no rounding moves the count: channels of the wide
+#: lane …
 _WIDE = {"blocks.0": 16, "blocks.3": 16, "blocks.8": 16, "blocks.15": 128}
 #: … equalised swishes, and products whose gates are rescaled.
 _SWISHES = ("blocks.0.depthwise.swish.lane1", "blocks.3.depthwise.swish.lane0", "blocks.15.depthwise.swish.lane0")
-_PRODUCTS = ("blocks.0.se.scale.lane0", "blocks.1.se.scale", "blocks.3.se.scale.lane1", "blocks.8.se.scale.lane1", "blocks.15.se.scale.lane1")
+_PRODUCTS = (
+    "blocks.0.se.scale.lane0",
+    "blocks.1.se.scale",
+    "blocks.3.se.scale.lane1",
+    "blocks.8.se.scale.lane1",
+    "blocks.15.se.scale.lane1",
+)
 
 
 def made_up_b0(photos: Sequence[Path]) -> bytes:
@@ -40,7 +49,9 @@ def made_up_b0(photos: Sequence[Path]) -> bytes:
     preprocessing = dialect.preprocessing(variant, size)
     calibration = draw_calibration_set([str(photo) for photo in photos], preprocessing, limit=len(photos), seed=0)
     quantized, _ = quantize(made_up_graph(), calibration, recipe=PLAIN)
-    return emit_tflite(quantized, ModelDocument("b0", size, _CLASSES, None, preprocessing, "int8", {"dialect": "made up"}))
+    return emit_tflite(
+        quantized, ModelDocument("b0", size, _CLASSES, None, preprocessing, "int8", {"dialect": "made up"})
+    )
 
 
 def made_up_graph() -> Graph:

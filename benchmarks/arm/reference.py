@@ -38,8 +38,16 @@ def differences(expected: Counts, found: Counts) -> list[str]:
     for board, programs in found.items():
         for program, measured in programs.items():
             stored = expected.get(board, {}).get(program, {})
-            lines += [f"{board}, {program}, {region}: {text}" for region in measured if (text := _difference(stored.get(region), measured[region]))]
-            lines += [f"{board}, {program}, {region}: stored, but no longer measured" for region in stored if region not in measured]
+            lines += [
+                f"{board}, {program}, {region}: {text}"
+                for region in measured
+                if (text := _difference(stored.get(region), measured[region]))
+            ]
+            lines += [
+                f"{board}, {program}, {region}: stored, but no longer measured"
+                for region in stored
+                if region not in measured
+            ]
     return lines
 
 
@@ -49,7 +57,9 @@ def _difference(stored: int | None, measured: int) -> str | None:
     percent = 100 * (measured / stored - 1)
     if abs(percent) <= TOLERANCE_PERCENT:
         return None
-    return f"{millions(stored)} M → {millions(measured)} M instructions ({percent:+.1f} %, allowed ±{TOLERANCE_PERCENT} %)"
+    return (
+        f"{millions(stored)} M → {millions(measured)} M instructions ({percent:+.1f} %, allowed ±{TOLERANCE_PERCENT} %)"
+    )
 
 
 def millions(instructions: int) -> str:

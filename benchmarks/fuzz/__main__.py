@@ -3,10 +3,10 @@
     python -m edge_effnet.benchmarks.fuzz --mutants 20000 --results benchmarks/results/fuzz.json
     python -m edge_effnet.benchmarks.fuzz --remake tflite/unsealed/433 -o mutant.tflite
 
-Every mutant goes the complete path: read, open, one inference, and the answer compared with the sound file's. Files with
-the SHA-256 of their weights ("sealed") and without ("unsealed") are counted apart: the first tell every damage, the second
-show what structure checks and engines stand by themselves. The trial run in a child process is left out on purpose, and
-tried afterwards on the mutants that crashed an engine. For Linux.
+Every mutant goes the complete path: read, open, one inference, and the answer compared with the sound file's. Files
+with the SHA-256 of their weights ("sealed") and without ("unsealed") are counted apart: the first tell every damage,
+the second show what structure checks and engines stand by themselves. The trial run in a child process is left out on
+purpose, and tried afterwards on the mutants that crashed an engine. For Linux.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from edge_effnet.errors import EdgeEffnetError, UsageError
 from edge_effnet.files import require_writable_folder, temporary_folder, write_atomically
 from edge_effnet.machine import machine_facts
 
-#: (format, sealed or not, engine) of each part of a campaign → its share of the mutants: numpy can't crash, and is slow.
+#: (format, sealed or not, engine) of each part of a campaign → its share of the mutants: numpy can't crash, and is
+#: slow.
 PARTS = {
     ("tflite", "sealed", "litert"): 1.0,
     ("tflite", "unsealed", "litert"): 1.0,
@@ -48,7 +49,10 @@ _IMAGE_SEED = 1
 
 def seeds_of(file_format: str, sealing: str) -> list[Seed]:
     """The sound files of one part of a campaign."""
-    return [Seed.from_file(name, data if sealing == "sealed" else unsealed(data)) for name, data in seed_files(file_format).items()]
+    return [
+        Seed.from_file(name, data if sealing == "sealed" else unsealed(data))
+        for name, data in seed_files(file_format).items()
+    ]
 
 
 def picture() -> Any:
@@ -68,7 +72,9 @@ def run_part(file_format: str, sealing: str, engine: str, *, numbers: Sequence[i
             kinds[outcome.kind] += 1
             peak = max(peak, outcome.rss_mb)
             if outcome.result in FINDINGS:
-                findings.append({**_named(outcome), **({"fenced": _fenced(task, outcome)} if outcome.result == "crash" else {})})
+                findings.append(
+                    {**_named(outcome), **({"fenced": _fenced(task, outcome)} if outcome.result == "crash" else {})}
+                )
         return {
             "format": file_format,
             "weights": sealing,
@@ -84,7 +90,13 @@ def run_part(file_format: str, sealing: str, engine: str, *, numbers: Sequence[i
 
 
 def _named(outcome: Outcome) -> dict[str, Any]:
-    return {"number": outcome.number, "seed": outcome.seed, "damage": outcome.kind, "result": outcome.result, "detail": outcome.detail}
+    return {
+        "number": outcome.number,
+        "seed": outcome.seed,
+        "damage": outcome.kind,
+        "result": outcome.result,
+        "detail": outcome.detail,
+    }
 
 
 def _fenced(task: Task, outcome: Outcome) -> str:
@@ -93,7 +105,19 @@ def _fenced(task: Task, outcome: Outcome) -> str:
     path.write_bytes(mutant(task.seeds, outcome.number, campaign=task.campaign)[2])
     photo = task.folder / "photo.png"
     Image.fromarray(task.image).save(photo)
-    command = [sys.executable, "-m", "edge_effnet", "predict", str(photo), "--model", str(path), "--engine", task.engine, "--threads", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "edge_effnet",
+        "predict",
+        str(photo),
+        "--model",
+        str(path),
+        "--engine",
+        task.engine,
+        "--threads",
+        "1",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return f"exit status {done.returncode}" if done.returncode >= 0 else f"signal {-done.returncode}"
 
@@ -117,13 +141,19 @@ def remake(name: str, target: Path, *, campaign: int) -> None:
     """Writes the mutant FORMAT/SEALING/NUMBER; raises UsageError for another name."""
     file_format, sealing, number = [*name.split("/"), "", ""][:3]
     if file_format not in FORMATS or sealing not in ("sealed", "unsealed") or not number.isdecimal():
-        raise UsageError(f"mutant {name!r}; expected tflite or onnx, sealed or unsealed and a number: tflite/unsealed/433")
+        raise UsageError(
+            f"mutant {name!r}; expected tflite or onnx, sealed or unsealed and a number: tflite/unsealed/433"
+        )
     write_atomically(target, mutant(seeds_of(file_format, sealing), int(number), campaign=campaign)[2])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a campaign or makes one mutant again; 1 when something crashed, hung or went wrong silently."""
-    parser = argparse.ArgumentParser(prog="python -m edge_effnet.benchmarks.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m edge_effnet.benchmarks.fuzz",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--mutants", type=int, default=20_000, metavar="N", help="of each part (default 20,000)")
     parser.add_argument("--campaign", type=int, default=0, metavar="N", help="another number gives other mutants")
     parser.add_argument("--only", metavar="WORD", help="parts whose format, sealing or engine is this word")
@@ -148,7 +178,9 @@ def _run(arguments: argparse.Namespace) -> int:
     rows = []
     for part, share in PARTS.items():
         if arguments.only in (None, *part):
-            rows.append(run_part(*part, numbers=range(math.ceil(arguments.mutants * share)), campaign=arguments.campaign))
+            rows.append(
+                run_part(*part, numbers=range(math.ceil(arguments.mutants * share)), campaign=arguments.campaign)
+            )
             print(json.dumps(rows[-1]), flush=True)
     if arguments.results:
         facts = {"hang_seconds": HANG_S, "memory_bytes": MEMORY_BYTES, "machine": machine_facts(), "parts": rows}

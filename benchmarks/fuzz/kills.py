@@ -1,9 +1,9 @@
 """Killing the program while it writes: `python -m edge_effnet.benchmarks.fuzz.kills` sends SIGKILL at random moments.
 
-Each scene writes in a loop in a child process that is killed: three of four times within a few milliseconds of a temporary
-file's appearance, otherwise after a random time. Afterwards every file must be one of those that were wholly written, and after
-the next run's first step nothing else may lie beside it. Of events no line but the last may be torn, the next event mends that,
-and none that the child had written is missing. For Linux.
+Each scene writes in a loop in a child process that is killed: three of four times within a few milliseconds of a
+temporary file's appearance, otherwise after a random time. Afterwards every file must be one of those that were wholly
+written, and after the next run's first step nothing else may lie beside it. Of events no line but the last may be torn,
+the next event mends that, and none that the child had written is missing. For Linux.
 """
 
 from __future__ import annotations
@@ -100,7 +100,13 @@ def _record(folder: Path, number: int) -> None:
 
 def _export(folder: Path, number: int) -> None:
     with _narrow():
-        export(trained_like("lite0"), folder / f"model.{('tflite', 'onnx')[number % 2]}", source="timm-tf", image_size=_SIZE, labels=_LABELS[number // 2 % 2])
+        export(
+            trained_like("lite0"),
+            folder / f"model.{('tflite', 'onnx')[number % 2]}",
+            source="timm-tf",
+            image_size=_SIZE,
+            labels=_LABELS[number // 2 % 2],
+        )
 
 
 def _reported() -> Step:
@@ -109,7 +115,10 @@ def _reported() -> Step:
 
     reports: list[Any] = []
     module = sys.modules["edge_effnet.exporters.export"]
-    with tempfile.TemporaryDirectory() as folder, patch.object(module, "write_report", lambda _path, found: reports.append(found)):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(module, "write_report", lambda _path, found: reports.append(found)),
+    ):
         _export_with_report(Path(folder), 0)
         data = (Path(folder) / "model.tflite").read_bytes()
 
@@ -124,8 +133,15 @@ def _reported() -> Step:
 def _export_with_report(folder: Path, number: int) -> None:
     with _narrow():
         photos = [picture_of(seed) for seed in range(4)]
-        options: dict[str, Any] = {"source": "timm-tf", "image_size": _SIZE, "labels": _LABELS[number % 2], "calibration": photos}
-        export(trained_like("lite0"), folder / "model.tflite", precision="int8", report=folder / "report.json", **options)
+        options: dict[str, Any] = {
+            "source": "timm-tf",
+            "image_size": _SIZE,
+            "labels": _LABELS[number % 2],
+            "calibration": photos,
+        }
+        export(
+            trained_like("lite0"), folder / "model.tflite", precision="int8", report=folder / "report.json", **options
+        )
 
 
 def _events(folder: Path, number: int) -> None:
@@ -135,7 +151,9 @@ def _events(folder: Path, number: int) -> None:
 
 
 def _events_unsynced(folder: Path, number: int) -> None:
-    """Nearly all of the time is then spent writing, not waiting for the disk; a kill, unlike a power cut, must lose nothing either."""
+    """Nearly all of the time is then spent writing, not waiting for the disk; a kill, unlike a power cut, must lose
+    nothing either.
+    """
     with patch("edge_effnet.live.sinks.file._sync", lambda _: None):
         _events(folder, number)
 
@@ -251,7 +269,9 @@ def _killed(step: Step, folder: Path, others: Path, first: int, *, wait: Callabl
 
 
 def _look_at_lines(step: Step, path: Path, written: range, tally: Tally) -> None:
-    """Counts what the next run's first event doesn't mend, and which of the written events are missing; then begins a new file."""
+    """Counts what the next run's first event doesn't mend, and which of the written events are missing; then begins a
+    new file.
+    """
     before = path.read_bytes() if path.exists() else b""
     torn = before.rpartition(b"\n")[2]
     step(path.parent, 0)
@@ -284,7 +304,9 @@ def _look(scene: Scene, folder: Path, others: Path, tally: Tally) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the scenes; 1 when a file was torn, litter was left or an event was lost."""
     parser = argparse.ArgumentParser(
-        prog="python -m edge_effnet.benchmarks.fuzz.kills", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m edge_effnet.benchmarks.fuzz.kills",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--kills", type=int, default=100, metavar="N", help="of each scene (default 100)")
     parser.add_argument("--only", choices=SCENES, help="one scene")
@@ -298,7 +320,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             found[name] = run_scene(scene, arguments.kills, seed=arguments.seed)
             print(f"{name:<15} {found[name]}", flush=True)
     if arguments.results:
-        write_atomically(arguments.results, (json.dumps({name: tally.__dict__ for name, tally in found.items()}, indent=1) + "\n").encode())
+        write_atomically(
+            arguments.results,
+            (json.dumps({name: tally.__dict__ for name, tally in found.items()}, indent=1) + "\n").encode(),
+        )
     return 0 if all(tally.sound for tally in found.values()) else 1
 
 

@@ -27,7 +27,9 @@ _LONGEST_SPLICE = 4096
 
 @dataclass(frozen=True, eq=False)
 class Seed:
-    """A sound file. structure: positions that aren't values of large weights; lengths: positions of protobuf's lengths."""
+    """A sound file. structure: positions that aren't values of large weights; lengths: positions of protobuf's
+    lengths.
+    """
 
     name: str
     data: bytes
@@ -39,9 +41,18 @@ class Seed:
         """Finds out where the structure lies."""
         file = read_model_file(data)
         if isinstance(file, TfliteFile):
-            own = [memoryview(part).cast("B") for tensor in file.tensors for part in (tensor.data or b"", _raw(tensor.scales), _raw(tensor.zero_points))]
+            own = [
+                memoryview(part).cast("B")
+                for tensor in file.tensors
+                for part in (tensor.data or b"", _raw(tensor.scales), _raw(tensor.zero_points))
+            ]
             views = [view for view in own if len(view) > _SMALL_BYTES]
-            return cls(name, data, _outside(data, [(_address(view) - _address(data), len(view)) for view in views]), np.empty(0, np.int64))
+            return cls(
+                name,
+                data,
+                _outside(data, [(_address(view) - _address(data), len(view)) for view in views]),
+                np.empty(0, np.int64),
+            )
         places, values = _protobuf(memoryview(data), 0, len(data), depth=0)
         return cls(name, data, _outside(data, [(start, end - start) for start, end in values]), np.array(places))
 
@@ -123,7 +134,9 @@ def _offset(data: bytearray, seed: Seed, random: np.random.Generator, _others: S
     """An offset, length or count becomes another: far off, near by, or one that stands elsewhere in the file."""
     if len(seed.lengths):
         at = int(seed.lengths[random.integers(len(seed.lengths))])
-        data[at] = (data[at] + int(random.choice(_SMALL_STEPS))) & 0xFF if random.integers(2) else int(random.integers(256))
+        data[at] = (
+            (data[at] + int(random.choice(_SMALL_STEPS))) & 0xFF if random.integers(2) else int(random.integers(256))
+        )
         return
     for _ in range(int(random.integers(1, 3))):
         at, other = (_place(seed, random) & ~3 for _ in range(2))
@@ -154,7 +167,14 @@ def _put(data: bytearray, at: int, value: bytes) -> None:
     data[at : at + size] = value[:size]
 
 
-KINDS: Mapping[str, Damage] = {"flip": _flip, "bytes": _bytes, "truncate": _truncate, "splice": _splice, "offset": _offset, "scalar": _scalar}
+KINDS: Mapping[str, Damage] = {
+    "flip": _flip,
+    "bytes": _bytes,
+    "truncate": _truncate,
+    "splice": _splice,
+    "offset": _offset,
+    "scalar": _scalar,
+}
 #: How often each kind is drawn.
 _SHARES = np.array([0.2, 0.15, 0.1, 0.15, 0.2, 0.2])
 #: The large bundled file is damaged less often: most of its bytes are weights, and it runs slowly.

@@ -40,7 +40,9 @@ def seed_files(file_format: str) -> dict[str, bytes]:
     """Name → a sound file, whose document carries the SHA-256 of its weights."""
     files = {}
     for (family, precision), made in _networks().items():
-        document = ModelDocument(family, SIZE, len(LABELS), LABELS, _PREPROCESSING, precision, {"dialect": "timm-tf"}, created_by="fuzz")
+        document = ModelDocument(
+            family, SIZE, len(LABELS), LABELS, _PREPROCESSING, precision, {"dialect": "timm-tf"}, created_by="fuzz"
+        )
         files[f"{family}-{precision}"] = _emit(made, document, file_format)
     if file_format == "tflite":
         files["bundled"] = BUNDLED_MODEL.read_bytes()
@@ -108,10 +110,19 @@ def _weights(variant: Variant) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     """Canonical names (see exporters/dialects.py) → random weights of a network that neither explodes nor dies."""
     random = np.random.default_rng(_RANDOM_SEED)
     for name, shape in _shapes(variant).items():
-        values = random.standard_normal(shape) * (1.7 / np.prod(shape[1:])) ** 0.5 if len(shape) > 1 else random.uniform(-0.1, 0.1, shape)
+        values = (
+            random.standard_normal(shape) * (1.7 / np.prod(shape[1:])) ** 0.5
+            if len(shape) > 1
+            else random.uniform(-0.1, 0.1, shape)
+        )
         yield name, values.astype(np.float32)
         if name.endswith(".weight") and len(shape) == 4 and ".se." not in name:
-            for item, (low, high) in {"weight": (0.8, 1.2), "bias": (-0.1, 0.1), "running_mean": (-0.1, 0.1), "running_var": (0.5, 1.5)}.items():
+            for item, (low, high) in {
+                "weight": (0.8, 1.2),
+                "bias": (-0.1, 0.1),
+                "running_mean": (-0.1, 0.1),
+                "running_var": (0.5, 1.5),
+            }.items():
                 yield name.removesuffix("weight") + f"bn.{item}", random.uniform(low, high, shape[0]).astype(np.float32)
 
 
@@ -123,7 +134,10 @@ def _shapes(variant: Variant) -> Mapping[str, tuple[int, ...]]:
             shapes[f"{name}.expand.weight"] = (wide, block.in_channels, 1, 1)
         shapes[f"{name}.depthwise.weight"] = (wide, 1, block.kernel, block.kernel)
         if block.se_channels:
-            shapes |= {f"{name}.se.reduce.weight": (block.se_channels, wide, 1, 1), f"{name}.se.reduce.bias": (block.se_channels,)}
+            shapes |= {
+                f"{name}.se.reduce.weight": (block.se_channels, wide, 1, 1),
+                f"{name}.se.reduce.bias": (block.se_channels,),
+            }
             shapes |= {f"{name}.se.expand.weight": (wide, block.se_channels, 1, 1), f"{name}.se.expand.bias": (wide,)}
         shapes[f"{name}.project.weight"] = (block.out_channels, wide, 1, 1)
         last = block.out_channels

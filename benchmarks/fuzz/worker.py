@@ -48,7 +48,9 @@ Answer = tuple[int, str, float]
 
 
 def answer(path: Path, image: npt.NDArray[np.uint8], engine: str) -> tuple[Answer, list[str]]:
-    """(best class with score, classes of the warnings) of the complete path; without the trial run, which is what is tested."""
+    """(best class with score, classes of the warnings) of the complete path; without the trial run, which is what is
+    tested.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with Classifier(path, engine=engine, threads=1, probe="never") as classifier:
@@ -75,7 +77,9 @@ def judge(data: bytes, path: Path, image: npt.NDArray[np.uint8], engine: str, ex
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What a campaign runs: `image` uint8[H, W, 3]; `folder`: where the files under test are written, in memory if possible."""
+    """What a campaign runs: `image` uint8[H, W, 3]; `folder`: where the files under test are written, in memory if
+    possible.
+    """
 
     seeds: Sequence[Seed]
     engine: str
@@ -124,13 +128,16 @@ def _watched(task: Task, numbers: Sequence[int]) -> Iterator[Outcome]:
         number = numbers[done]
         seed, kind, _ = mutant(task.seeds, number, campaign=task.campaign)
         code = os.waitstatus_to_exitcode(status)
-        # What had ended by itself before the kill keeps its own status, and a kill that isn't ours (no memory left) is no hang.
+        # What had ended by itself before the kill keeps its own status, and a kill that isn't ours (no memory left) is
+        # no hang.
         result = "hang" if waited_in_vain and code == -signal.SIGKILL else "crash"
         yield Outcome(number, seed.name, kind, result, signal.Signals(-code).name if code < 0 else f"exit {code}")
 
 
 def _lines(pipe: Any, timeout_s: float) -> Iterator[bytes | None]:
-    """Lines as they come; None where none comes in time. The first may take longer: the sound files are run before it."""
+    """Lines as they come; None where none comes in time. The first may take longer: the sound files are run before
+    it.
+    """
     buffered, patience = b"", 60.0
     while True:
         if not select.select([pipe], [], [], patience)[0]:
@@ -160,7 +167,9 @@ def _child(task: Task, numbers: Sequence[int], writer: int) -> None:
             seed, kind, data = mutant(task.seeds, number, campaign=task.campaign)
             result, detail = judge(data, path, task.image, task.engine, expected[seed.name])
             rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            os.write(writer, json.dumps(Outcome(number, seed.name, kind, result, detail, rss_mb).__dict__).encode() + b"\n")
+            os.write(
+                writer, json.dumps(Outcome(number, seed.name, kind, result, detail, rss_mb).__dict__).encode() + b"\n"
+            )
         os._exit(0)
     finally:
         os._exit(99)

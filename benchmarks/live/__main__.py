@@ -1,4 +1,5 @@
-"""`python -m edge_effnet.benchmarks.live PHOTOS`: announcements, overhead, viewers and, with --soak-minutes, a long run.
+"""`python -m edge_effnet.benchmarks.live PHOTOS`: announcements, overhead, viewers and, with --soak-minutes, a long
+run.
 
 PHOTOS is examples/photos of the repository. Results go to --results as JSON, what isn't measured anew stays as it was.
 Needs OpenCV (extra: camera) and, for the long run, Linux.
@@ -43,11 +44,24 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m edge_effnet.benchmarks.live", description="Measure live classification.")
+    parser = argparse.ArgumentParser(
+        prog="python -m edge_effnet.benchmarks.live", description="Measure live classification."
+    )
     parser.add_argument("photos", type=Path, metavar="PHOTOS", help="examples/photos of the repository")
-    parser.add_argument("--only", action="append", choices=("announcements", "overhead", "viewers"), help="repeatable; default: all three")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=("announcements", "overhead", "viewers"),
+        help="repeatable; default: all three",
+    )
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of each comparison (default 15)")
-    parser.add_argument("--soak-minutes", type=float, default=0.0, metavar="M", help="run the command on the video in a loop for M minutes")
+    parser.add_argument(
+        "--soak-minutes",
+        type=float,
+        default=0.0,
+        metavar="M",
+        help="run the command on the video in a loop for M minutes",
+    )
     parser.add_argument("--results", type=Path, metavar="FILE", help="add the results to this JSON file")
     return parser
 
@@ -81,15 +95,27 @@ def _missed(results: dict[str, Any]) -> list[str]:
     missed = list(results.get("announcements", {}).get("wrong", []))
     soak = results.get("soak")
     bars = [
-        ("overhead of LiveClassifier", results.get("overhead", {}).get("overhead_percent", 0.0), _MOST_OVERHEAD_PERCENT),
-        ("processor time over predict", results.get("overhead", {}).get("cpu_overhead_percent", 0.0), _MOST_OVERHEAD_PERCENT),
+        (
+            "overhead of LiveClassifier",
+            results.get("overhead", {}).get("overhead_percent", 0.0),
+            _MOST_OVERHEAD_PERCENT,
+        ),
+        (
+            "processor time over predict",
+            results.get("overhead", {}).get("cpu_overhead_percent", 0.0),
+            _MOST_OVERHEAD_PERCENT,
+        ),
         ("processor time for viewers", results.get("viewers", {}).get("more_cpu_percent", 0.0), _MOST_SLOWER_PERCENT),
         ("slower with viewers", results.get("viewers", {}).get("slower_percent", 0.0), _MOST_SLOWER_PERCENT),
         ("growth of memory", soak["rss_growth_percent"] if soak else 0.0, _MOST_GROWTH_PERCENT),
     ]
     missed += [f"{what} is {value} %; at most {most} % is meant" for what, value, most in bars if value >= most]
     if soak:
-        missed += [f"{what} grew from {soak[what][0]} to {soak[what][1]}" for what in ("threads", "descriptors") if soak[what][1] > soak[what][0]]
+        missed += [
+            f"{what} grew from {soak[what][0]} to {soak[what][1]}"
+            for what in ("threads", "descriptors")
+            if soak[what][1] > soak[what][0]
+        ]
     return missed
 
 

@@ -1,4 +1,6 @@
-"""What a LiveClassifier costs: over bare `predict`, with viewers, and over half an hour. Everything is compared within one run."""
+"""What a LiveClassifier costs: over bare `predict`, with viewers, and over half an hour. Everything is compared within
+one run.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def announcements(classifier: Classifier, video: Path) -> list[Event]:
 
 
 def judge(events: Sequence[Event], *, scenes: Sequence[Scene] = SCENES, scene_frames: int = SCENE_FRAMES) -> list[str]:
-    """What is wrong with the announcements: one a scene, right, in order, within ten frames, none else; empty when nothing is."""
+    """What is wrong with the announcements: one a scene, right, in order, within ten frames, none else; empty when
+    nothing is.
+    """
     wrong = [] if len(events) == len(scenes) else [f"{len(events)} announcements; expected {len(scenes)}"]
     for number, (event, scene) in enumerate(zip(events, scenes, strict=False)):
         late = event.frame - number * scene_frames
@@ -63,7 +67,10 @@ def overhead(classifier: Classifier, frames: Frames, *, rounds: int) -> dict[str
     for number in range(rounds):
         for found, work in turns if number % 2 else reversed(turns):
             found.append(_timed(lambda work=work: work(classifier, frames), len(frames)))  # type: ignore[misc]
-    percent = [round(100 * (statistics.median(b[kind] / a[kind] for a, b in zip(bare, live, strict=True)) - 1), 2) for kind in (0, 1)]
+    percent = [
+        round(100 * (statistics.median(b[kind] / a[kind] for a, b in zip(bare, live, strict=True)) - 1), 2)
+        for kind in (0, 1)
+    ]
     return {
         "frames": len(frames),
         "rounds": rounds,
@@ -84,7 +91,9 @@ def _timed(work: Callable[[], None], count: int) -> tuple[float, float]:
 
 
 def _predict_all(classifier: Classifier, frames: Frames) -> None:
-    """In a thread of its own, as LiveClassifier does it: on a busy machine the scheduler treats a fresh thread otherwise."""
+    """In a thread of its own, as LiveClassifier does it: on a busy machine the scheduler treats a fresh thread
+    otherwise.
+    """
 
     def run() -> None:
         for frame in frames:
@@ -103,9 +112,11 @@ def _classify_live(classifier: Classifier, frames: Frames) -> None:
 
 
 def viewers(classifier: Classifier, frames: Frames, *, rounds: int, seconds: float, count: int = 5) -> dict[str, Any]:
-    """Classified frames a second without a viewer and with `count`, taking turns; each viewer takes pictures and events.
+    """Classified frames a second without a viewer and with `count`, taking turns; each viewer takes pictures and
+    events.
 
-    Beside them stands the processor's time for a classified frame, serving included: what viewers would cost a single core.
+    Beside them stands the processor's time for a classified frame, serving included: what viewers would cost a single
+    core.
     """
     alone: list[tuple[float, float]] = []
     watched: list[tuple[float, float]] = []
@@ -116,12 +127,16 @@ def viewers(classifier: Classifier, frames: Frames, *, rounds: int, seconds: flo
         for _ in range(rounds):
             alone.append(rate())
             with _viewing(server.server_address[1], count) as bytes_of:
-                _wait_until(lambda: server.viewers == {"picture": count, "events": count}, f"{count} viewers of each kind")
+                _wait_until(
+                    lambda: server.viewers == {"picture": count, "events": count}, f"{count} viewers of each kind"
+                )
                 time.sleep(_SETTLE_S)
                 watched.append(rate())
             received.append(bytes_of())
             time.sleep(_SETTLE_S)
-    slower, more_cpu = (statistics.median(b[kind] / a[kind] for a, b in zip(alone, watched, strict=True)) for kind in (0, 1))
+    slower, more_cpu = (
+        statistics.median(b[kind] / a[kind] for a, b in zip(alone, watched, strict=True)) for kind in (0, 1)
+    )
     return {
         "viewers": count,
         "rounds": rounds,
@@ -168,7 +183,9 @@ print(received[0])
 @contextmanager
 def _viewing(port: int, count: int) -> Iterator[Callable[[], int]]:
     """Viewers in a process of their own, as they would be on other machines; what they received is known afterwards."""
-    process = subprocess.Popen([sys.executable, "-c", _VIEWER, str(port), str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _VIEWER, str(port), str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     found: list[int] = []
     try:
         yield lambda: found[0]
@@ -178,15 +195,35 @@ def _viewing(port: int, count: int) -> Iterator[Callable[[], int]]:
 
 
 def soak(video: Path, *, minutes: float, interval_s: float = 10.0, warm_up_minutes: float = 1.0) -> dict[str, Any]:
-    """Runs the command itself on the video in a loop, every frame, page included; resident memory, threads, descriptors."""
+    """Runs the command itself on the video in a loop, every frame, page included; resident memory, threads,
+    descriptors.
+    """
     port = _free_port()
-    words = ["camera", "--source", str(video), "--loop", "--fps", "max", "--threads", "1", "--web", f"127.0.0.1:{port}", "--format", "jsonl"]
-    process = subprocess.Popen([sys.executable, "-m", "edge_effnet", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    words = [
+        "camera",
+        "--source",
+        str(video),
+        "--loop",
+        "--fps",
+        "max",
+        "--threads",
+        "1",
+        "--web",
+        f"127.0.0.1:{port}",
+        "--format",
+        "jsonl",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge_effnet", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     samples: list[dict[str, float]] = []
     try:
         _wait_until(lambda: process.poll() is not None or _listens(port), "the page")
         if process.poll() is not None:
-            raise RuntimeError(f"the camera ended with status {process.returncode} before its page was there; run it by hand: {' '.join(words)}")
+            raise RuntimeError(
+                f"the camera ended with status {process.returncode} before its page was there; run it by hand: "
+                f"{' '.join(words)}"
+            )
         began = time.monotonic()
         while time.monotonic() - began < 60 * minutes:
             time.sleep(interval_s)
@@ -195,7 +232,12 @@ def soak(video: Path, *, minutes: float, interval_s: float = 10.0, warm_up_minut
     finally:
         process.send_signal(signal.SIGTERM)
         status = process.wait(60)
-    return {**_growth(samples, warm_up_minutes), "frames": state["frames"]["classified"], "fps": state["fps"]["classified"], "exit_status": status}
+    return {
+        **_growth(samples, warm_up_minutes),
+        "frames": state["frames"]["classified"],
+        "fps": state["fps"]["classified"],
+        "exit_status": status,
+    }
 
 
 def _growth(samples: Sequence[dict[str, float]], warm_up_minutes: float) -> dict[str, Any]:
@@ -210,7 +252,11 @@ def _growth(samples: Sequence[dict[str, float]], warm_up_minutes: float) -> dict
         "rss_mb": [round(value / 1024, 2) for value in rss],
         "rss_growth_percent": round(100 * (rss[1] / rss[0] - 1), 2),
         "threads": [first[0]["threads"], last[-1]["threads"], max(sample["threads"] for sample in counted)],
-        "descriptors": [first[0]["descriptors"], last[-1]["descriptors"], max(sample["descriptors"] for sample in counted)],
+        "descriptors": [
+            first[0]["descriptors"],
+            last[-1]["descriptors"],
+            max(sample["descriptors"] for sample in counted),
+        ],
         "rss_mb_by_minute": [round(sample["rss_kb"] / 1024, 1) for sample in samples[:: max(len(samples) // 30, 1)]],
     }
 
@@ -218,7 +264,11 @@ def _growth(samples: Sequence[dict[str, float]], warm_up_minutes: float) -> dict
 def _process_facts(pid: int) -> dict[str, float]:
     """Resident memory in kB, threads, open descriptors (Linux)."""
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return {"rss_kb": float(fields["VmRSS"].split()[0]), "threads": int(fields["Threads"]), "descriptors": len(os.listdir(f"/proc/{pid}/fd"))}
+    return {
+        "rss_kb": float(fields["VmRSS"].split()[0]),
+        "threads": int(fields["Threads"]),
+        "descriptors": len(os.listdir(f"/proc/{pid}/fd")),
+    }
 
 
 def _state(port: int) -> dict[str, Any]:

@@ -22,7 +22,9 @@ _NOISE_SIGMA = 8.0
 
 @dataclass(frozen=True)
 class Scene:
-    """A photo, the part of it that the camera shows on average (left, top, width as fractions) and the labels that are right."""
+    """A photo, the part of it that the camera shows on average (left, top, width as fractions) and the labels that are
+    right.
+    """
 
     photo: str
     left: float
@@ -41,15 +43,21 @@ SCENES: Sequence[Scene] = (
 )
 
 
-def video_frames(photos: Path, *, scenes: Sequence[Scene] = SCENES, scene_frames: int = SCENE_FRAMES, seed: int = 0) -> Iterator[npt.NDArray[np.uint8]]:
-    """uint8[480, 640, 3] RGB, `scene_frames` for each scene: the view drifts, the light falls and returns, every pixel has noise."""
+def video_frames(
+    photos: Path, *, scenes: Sequence[Scene] = SCENES, scene_frames: int = SCENE_FRAMES, seed: int = 0
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """uint8[480, 640, 3] RGB, `scene_frames` for each scene: the view drifts, the light falls and returns, every pixel
+    has noise.
+    """
     random = np.random.default_rng(seed)
     noise = random.normal(0.0, _NOISE_SIGMA, (2 * FRAME_SIZE[1], 2 * FRAME_SIZE[0], 3)).astype(np.float32)
     for scene in scenes:
         yield from _scene_frames(photos / f"{scene.photo}.jpg", scene, frames=scene_frames, noise=noise, random=random)
 
 
-def _scene_frames(path: Path, scene: Scene, *, frames: int, noise: npt.NDArray[np.float32], random: np.random.Generator) -> Iterator[npt.NDArray[np.uint8]]:
+def _scene_frames(
+    path: Path, scene: Scene, *, frames: int, noise: npt.NDArray[np.float32], random: np.random.Generator
+) -> Iterator[npt.NDArray[np.uint8]]:
     from PIL import Image
 
     with Image.open(path) as opened:
@@ -62,7 +70,9 @@ def _scene_frames(path: Path, scene: Scene, *, frames: int, noise: npt.NDArray[n
         box = (left * photo.width, top * photo.height, left * photo.width + width, top * photo.height + height)
         view = np.array(photo.resize(FRAME_SIZE, Image.Resampling.BILINEAR, box=box), np.float32)
         light = 0.75 + 0.25 * math.cos(phase)
-        down, across = (int(random.integers(0, side)) for side in (FRAME_SIZE[1], FRAME_SIZE[0]))  # another part of the noise each time
+        down, across = (
+            int(random.integers(0, side)) for side in (FRAME_SIZE[1], FRAME_SIZE[0])
+        )  # another part of the noise each time
         view *= light
         view += noise[down : down + FRAME_SIZE[1], across : across + FRAME_SIZE[0]]
         yield np.clip(np.rint(view, out=view), 0, 255, out=view).astype(np.uint8)

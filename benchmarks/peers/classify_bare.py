@@ -1,4 +1,5 @@
-"""Names a photo's class with numpy, Pillow and LiteRT and nothing else: `classify_bare.py MODEL PHOTO RESIZE CROP THREADS`.
+"""Names a photo's class with numpy, Pillow and LiteRT and nothing else: `classify_bare.py MODEL PHOTO RESIZE CROP
+THREADS`.
 
 What a script would do that knows its model: an int8 file that takes pixels. Prints the class index.
 """

@@ -19,10 +19,15 @@ def main(model: str, request: str, result: str) -> None:
     options = ImageClassifierOptions(base_options=BaseOptions(model_asset_path=model), max_results=asked["top_k"])
     classifier = ImageClassifier.create_from_options(options)
     try:
-        found = [classifier.classify(mp.Image.create_from_file(file)).classifications[0].categories for file in asked["files"]]
+        found = [
+            classifier.classify(mp.Image.create_from_file(file)).classifications[0].categories
+            for file in asked["files"]
+        ]
     finally:
         classifier.close()  # otherwise its destructor fails when Python ends
-    rows = [[[category.index, category.category_name, category.score] for category in categories] for categories in found]
+    rows = [
+        [[category.index, category.category_name, category.score] for category in categories] for categories in found
+    ]
     Path(result).write_text(json.dumps(rows), encoding="utf-8")
 
 
@@ -32,7 +37,9 @@ def open_subject(settings: dict[str, Any]) -> Callable[[], object]:
     from mediapipe.tasks.python import BaseOptions
     from mediapipe.tasks.python.vision import ImageClassifier, ImageClassifierOptions
 
-    options = ImageClassifierOptions(base_options=BaseOptions(model_asset_path=settings["model"]), max_results=settings["top_k"])
+    options = ImageClassifierOptions(
+        base_options=BaseOptions(model_asset_path=settings["model"]), max_results=settings["top_k"]
+    )
     classifier = ImageClassifier.create_from_options(options)
     return lambda: classifier.classify(mp.Image.create_from_file(settings["image"]))
 

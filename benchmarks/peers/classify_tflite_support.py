@@ -17,8 +17,13 @@ def main(model: str, request: str, result: str) -> None:
         classification_options=processor.ClassificationOptions(max_results=asked["top_k"]),
     )
     classifier = vision.ImageClassifier.create_from_options(options)
-    found = [classifier.classify(vision.TensorImage.create_from_file(file)).classifications[0].categories for file in asked["files"]]
-    rows = [[[category.index, category.category_name, category.score] for category in categories] for categories in found]
+    found = [
+        classifier.classify(vision.TensorImage.create_from_file(file)).classifications[0].categories
+        for file in asked["files"]
+    ]
+    rows = [
+        [[category.index, category.category_name, category.score] for category in categories] for categories in found
+    ]
     Path(result).write_text(json.dumps(rows), encoding="utf-8")
 
 

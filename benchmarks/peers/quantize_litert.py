@@ -149,7 +149,14 @@ def _apply(operator: str, values: list[Any], attributes: dict[str, Any]) -> Any:
         symmetric = top == bottom and left == right
         source = first if symmetric else functional.pad(first, (left, right, top, bottom))
         padding = (top, left) if symmetric else (0, 0)
-        return functional.conv2d(source, rest[0], rest[1], stride=attributes.get("strides", (1, 1)), padding=padding, groups=attributes.get("group", 1))
+        return functional.conv2d(
+            source,
+            rest[0],
+            rest[1],
+            stride=attributes.get("strides", (1, 1)),
+            padding=padding,
+            groups=attributes.get("group", 1),
+        )
     if operator == "Clip":
         return functional.relu6(first)
     if operator == "Gemm":
@@ -160,9 +167,18 @@ def _apply(operator: str, values: list[Any], attributes: dict[str, Any]) -> Any:
         return first.flatten(1)
     if operator == "Reshape":
         return first.reshape([int(side) for side in rest[0]])
-    simple: dict[str, Any] = {"Add": torch.add, "Mul": torch.mul, "Sigmoid": torch.sigmoid, "Relu": torch.relu, "MatMul": torch.matmul}
+    simple: dict[str, Any] = {
+        "Add": torch.add,
+        "Mul": torch.mul,
+        "Sigmoid": torch.sigmoid,
+        "Relu": torch.relu,
+        "MatMul": torch.matmul,
+    }
     if operator not in simple:
-        raise SystemExit(f"operator {operator}; expected one that an EfficientNet needs: {', '.join(sorted(simple))}, Conv, Clip, Gemm, …")
+        raise SystemExit(
+            f"operator {operator}; expected one that an EfficientNet needs: {', '.join(sorted(simple))}, Conv, Clip, "
+            "Gemm, …"
+        )
     return simple[operator](first, *rest)
 
 

@@ -1,4 +1,6 @@
-"""onnxruntime's `quantize_static` as its documentation has it: preprocessing pass, QDQ, otherwise the defaults (weights per tensor)."""
+"""onnxruntime's `quantize_static` as its documentation has it: preprocessing pass, QDQ, otherwise the defaults (weights
+per tensor).
+"""
 
 from __future__ import annotations
 

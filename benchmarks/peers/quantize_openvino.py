@@ -1,4 +1,6 @@
-"""nncf's post-training quantization of an OpenVINO model, with its defaults (preset, subset of 300, fast bias correction)."""
+"""nncf's post-training quantization of an OpenVINO model, with its defaults (preset, subset of 300, fast bias
+correction).
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,11 @@ def open_subject(settings: dict[str, Any]) -> Callable[[], object]:
     import openvino as ov
 
     folder = Path(settings["folder"])
-    request = ov.Core().compile_model(folder / f"openvino-{settings['precision']}.xml", "CPU", _ONE_THREAD).create_infer_request()
+    request = (
+        ov.Core()
+        .compile_model(folder / f"openvino-{settings['precision']}.xml", "CPU", _ONE_THREAD)
+        .create_infer_request()
+    )
     image = np.load(folder / "arrays.npz")["image"]
     return lambda: request.infer({0: image})
 

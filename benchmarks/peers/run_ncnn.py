@@ -16,7 +16,15 @@ def make(folder: str) -> None:
     image = np.load(Path(folder) / "arrays.npz")["image"]
     shape = ",".join(str(side) for side in image.shape)
     pnnx = Path(sys.executable).with_name("pnnx")
-    names = ("ncnnparam=ncnn.param", "ncnnbin=ncnn.bin", "pnnxparam=pnnx.param", "pnnxbin=pnnx.bin", "pnnxpy=pnnx.py", "ncnnpy=ncnn.py", "pnnxonnx=pnnx.onnx")
+    names = (
+        "ncnnparam=ncnn.param",
+        "ncnnbin=ncnn.bin",
+        "pnnxparam=pnnx.param",
+        "pnnxbin=pnnx.bin",
+        "pnnxpy=pnnx.py",
+        "ncnnpy=ncnn.py",
+        "pnnxonnx=pnnx.onnx",
+    )
     subprocess.run([str(pnnx), "float.onnx", f"inputshape=[{shape}]f32", "fp16=0", *names], cwd=folder, check=True)
 
 

@@ -50,7 +50,9 @@ class _Classification:
         return {stage: timing[stage] for stage in _STAGES} | {"total": total}
 
     def finish(self) -> dict[str, Any]:
-        """Peak memory; then the time to open the file again, with the engine imported and the file in the page cache."""
+        """Peak memory; then the time to open the file again, with the engine imported and the file in the page
+        cache.
+        """
         peak = peak_rss_mb()
         self._classifier.close()
         openings = []

@@ -45,11 +45,16 @@ def _ends(values: list[float]) -> list[float] | None:
 
 
 def spoilers(facts: Mapping[str, Any], during: Mapping[str, Any]) -> list[str]:
-    """Why the figures may not be the machine's best, one sentence each. facts: of `machine_facts`; during: of a Watch."""
+    """Why the figures may not be the machine's best, one sentence each. facts: of `machine_facts`; during: of a
+    Watch.
+    """
     found = []
     governor = facts["governor"]
     if governor not in (None, "performance"):
-        found.append(f"the CPU governor is {governor}, so the clock changes with the load; for figures that repeat: sudo cpupower frequency-set -g performance")
+        found.append(
+            f"the CPU governor is {governor}, so the clock changes with the load; for figures that repeat: sudo "
+            "cpupower frequency-set -g performance"
+        )
     before, after = during["throttled"]
     words = throttling_words(after)
     if words:

@@ -14,7 +14,9 @@ _OCTAVES = {160: 60.0, 40: 30.0, 10: 14.0, 2: 6.0}
 
 
 def made_up_photo() -> bytes:
-    """A JPEG, the same each time (with the same Pillow): noise of several sizes, about 0.1 MB like a photo of its size."""
+    """A JPEG, the same each time (with the same Pillow): noise of several sizes, about 0.1 MB like a photo of its
+    size.
+    """
     from PIL import Image
 
     random = np.random.default_rng(0)

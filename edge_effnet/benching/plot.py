@@ -35,16 +35,28 @@ def plot(rows: Sequence[Mapping[str, Any]]) -> bytes:
     from matplotlib.figure import Figure
 
     out = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "edge-effnet", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}):
+    with mpl.rc_context(
+        {"svg.hashsalt": "edge-effnet", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
+    ):
         figure = Figure(figsize=_INCHES, layout="constrained")
         axes = figure.add_subplot()
         title, heights = _heights(rows)
         for place, (row, height) in enumerate(zip(rows, heights, strict=True)):
             middle, slow = (row["inference_ms"][name] for name in ("p50", "p90"))
             axes.plot([middle, slow], [height, height], color=f"C{place % 10}", lw=1, alpha=0.6)
-            axes.plot(middle, height, _MARKERS[place % len(_MARKERS)], color=f"C{place % 10}", ms=7, alpha=0.85, label=f"{label(row)}: {middle:.1f} ms")
+            axes.plot(
+                middle,
+                height,
+                _MARKERS[place % len(_MARKERS)],
+                color=f"C{place % 10}",
+                ms=7,
+                alpha=0.85,
+                label=f"{label(row)}: {middle:.1f} ms",
+            )
         axes.set(
-            xlabel="inference, ms (mark: median, line: to the 90th percentile)", ylabel=title, xlim=(0, 1.1 * max(row["inference_ms"]["p90"] for row in rows))
+            xlabel="inference, ms (mark: median, line: to the 90th percentile)",
+            ylabel=title,
+            xlim=(0, 1.1 * max(row["inference_ms"]["p90"] for row in rows)),
         )
         axes.margins(y=0.2)
         axes.grid(alpha=0.3)

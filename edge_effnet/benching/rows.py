@@ -44,7 +44,9 @@ def list_cases(models: Sequence[str], engines: Sequence[str], threads: Sequence[
         fitting = [engine for engine in engines if engine == "auto" or ENGINES[engine][0] == kind]
         if not fitting:
             able = [engine for engine, (known, _) in ENGINES.items() if known == kind]
-            raise UsageError(f"{model}: none of the engines {', '.join(engines)} runs .{kind} files; expected {', '.join(able)}")
+            raise UsageError(
+                f"{model}: none of the engines {', '.join(engines)} runs .{kind} files; expected {', '.join(able)}"
+            )
         cases += [Case(model, engine, count) for engine in fitting for count in threads]
     return cases
 
@@ -59,7 +61,8 @@ def measure(
     preprocessing: Preprocessing | None,
     after_turn: Callable[[int], None],
 ) -> list[dict[str, Any]]:
-    """One row a case, in order, as docs/performance.md describes them. Raises EngineError, ImageError's message included.
+    """One row a case, in order, as docs/performance.md describes them. Raises EngineError, ImageError's message
+    included.
 
     image: the photo that is classified, opened anew each time; image_name: what the rows say of it.
     """
@@ -75,17 +78,30 @@ def measure(
         described = []
         for case in cases:
             workers.append(stack.enter_context(own_worker(case.name, engine=case.engine, threads=case.threads)))
-            described.append(workers[-1].open({**settings, "model": case.model, "engine": case.engine, "threads": case.threads}))
+            described.append(
+                workers[-1].open({**settings, "model": case.model, "engine": case.engine, "threads": case.threads})
+            )
         timings = by_turns(workers, runs=runs, warmup=warmup, after_turn=turn_ended)
         ends = [worker.finish() for worker in workers]
     during = watch.facts()
     shared = {"image": image_name, "machine": {**machine, "during": during}, "warnings": spoilers(machine, during)}
-    return [_row(case, facts, times, end) | shared for case, facts, times, end in zip(cases, described, timings, ends, strict=True)]
+    return [
+        _row(case, facts, times, end) | shared
+        for case, facts, times, end in zip(cases, described, timings, ends, strict=True)
+    ]
 
 
 def _row(case: Case, described: Mapping[str, Any], timings: Timings, end: Mapping[str, Any]) -> dict[str, Any]:
     latencies = {f"{stage}_ms": percentiles([timing[stage] for timing in timings]) for stage in STAGES}
-    return {"model": case.model, "engine": described["engine"], "threads": case.threads, "runs": len(timings), **latencies, **end, **described}
+    return {
+        "model": case.model,
+        "engine": described["engine"],
+        "threads": case.threads,
+        "runs": len(timings),
+        **latencies,
+        **end,
+        **described,
+    }
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:

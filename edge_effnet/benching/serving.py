@@ -52,7 +52,9 @@ class _Call:
 
 
 def serve(open_subject: Callable[[dict[str, Any]], Any]) -> None:
-    """Answers until standard input ends: {"open": settings} → facts, {"run": count} → list of stages, {"finish": null}."""
+    """Answers until standard input ends: {"open": settings} → facts, {"run": count} → list of stages, {"finish":
+    null}.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it ends this process by closing its pipe
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what engines print must not get between the answers
@@ -87,7 +89,9 @@ def _maximum_of_usage() -> float:
         import resource
     except ImportError:  # Windows
         return 0.0
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
+    return round(
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6, 1
+    )
 
 
 def _load(path: str) -> Any:

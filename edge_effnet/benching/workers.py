@@ -22,7 +22,9 @@ Timings: TypeAlias = list[dict[str, float]]
 RUNS_A_TURN = 5
 _END_SECONDS = 10.0
 #: So that the child finds the same packages, however this process came by them.
-_OWN_PYTHON = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from edge_effnet.benching.classify import main; main()"
+_OWN_PYTHON = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from edge_effnet.benching.classify import main; main()"
+)
 
 
 class Worker:
@@ -35,16 +37,23 @@ class Worker:
         self.name = name
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
         variables = {**os.environ, **(environment or {})}
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=variables)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=variables
+        )
         source, answers = self._process.stdin, self._process.stdout
         if source is None or answers is None:
             raise EngineError(f"{name}: the measuring process has no pipes")
-        self._requests, self._answers = io.TextIOWrapper(source, encoding="utf-8"), io.TextIOWrapper(answers, encoding="utf-8")
+        self._requests, self._answers = (
+            io.TextIOWrapper(source, encoding="utf-8"),
+            io.TextIOWrapper(answers, encoding="utf-8"),
+        )
 
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def open(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,7 +61,9 @@ class Worker:
         return dict(self._ask({"open": dict(settings)}))
 
     def pin(self, core: int) -> None:
-        """Keeps the process to one core, where the system can; before `open`, so that its threads are kept there too."""
+        """Keeps the process to one core, where the system can; before `open`, so that its threads are kept there
+        too.
+        """
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(self._process.pid, {core})
 
@@ -102,12 +113,15 @@ class Worker:
 
 def own_worker(name: str, *, engine: str, threads: int) -> Worker:
     """A process that measures a Classifier. numpy takes its threads from the environment, so they're set there."""
-    environment = {key: str(threads) for key in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")} if engine == "numpy" else {}
+    environment = (
+        {key: str(threads) for key in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")} if engine == "numpy" else {}
+    )
     return Worker([sys.executable, "-c", _OWN_PYTHON, json.dumps(sys.path)], name, environment=environment)
 
 
 def by_turns(workers: Sequence[Worker], *, runs: int, warmup: int, after_turn: Callable[[int], None]) -> list[Timings]:
-    """`runs` timings of each worker. They take turns, so that what slows the machine for a while slows all of them alike.
+    """`runs` timings of each worker. They take turns, so that what slows the machine for a while slows all of them
+    alike.
 
     warmup: runs of each before the first turn. after_turn: is told how many runs a turn brought.
     """

@@ -15,7 +15,9 @@ _LONGEST_SIDE = 1600
 _SMALLEST_TEXT = 14
 
 
-def save_annotated(source: Any, name: str, predictions: Sequence[Prediction], folder: Path, *, rules: ImageRules) -> Path:
+def save_annotated(
+    source: Any, name: str, predictions: Sequence[Prediction], folder: Path, *, rules: ImageRules
+) -> Path:
     """Writes a JPEG copy named after the photo into `folder`; one of the same name gets a number behind it."""
     from PIL import Image, ImageDraw, ImageFont
 
@@ -23,14 +25,22 @@ def save_annotated(source: Any, name: str, predictions: Sequence[Prediction], fo
     photo.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     size = max(_SMALLEST_TEXT, photo.width // 40)
     line = round(size * 1.5)
-    canvas = Image.new("RGB", (max(photo.width, 16 * size), photo.height + line * max(1, len(predictions)) + line // 2), (24, 24, 27))
+    canvas = Image.new(
+        "RGB", (max(photo.width, 16 * size), photo.height + line * max(1, len(predictions)) + line // 2), (24, 24, 27)
+    )
     canvas.paste(photo, ((canvas.width - photo.width) // 2, 0))
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size)
     for row, found in enumerate(predictions):
         top = photo.height + line // 4 + row * line
         draw.rectangle((0, top + 2, int(found.score * canvas.width), top + line - 2), fill=(37, 99, 235))
-        draw.text((size // 2, top + line // 2), f"{100 * found.score:.1f} %  {found.label}", fill="white", font=font, anchor="lm")
+        draw.text(
+            (size // 2, top + line // 2),
+            f"{100 * found.score:.1f} %  {found.label}",
+            fill="white",
+            font=font,
+            anchor="lm",
+        )
     buffer = io.BytesIO()
     canvas.save(buffer, "JPEG", quality=90)
     target = _free_name(folder, "stdin" if name == "-" else Path(name).stem)

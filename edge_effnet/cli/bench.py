@@ -24,14 +24,35 @@ _RUNS, _WARMUP = 50, 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=".tflite or .onnx files (default: the bundled EfficientNet-Lite0)")
+    parser.add_argument(
+        "models", nargs="*", metavar="MODEL", help=".tflite or .onnx files (default: the bundled EfficientNet-Lite0)"
+    )
     parser.add_argument("--image", metavar="FILE", help="the photo to classify (default: a made-up JPEG of 640×480)")
-    parser.add_argument("--runs", type=positive, default=_RUNS, metavar="N", help=f"timed runs of each (default {_RUNS})")
-    parser.add_argument("--warmup", type=_count, default=_WARMUP, metavar="N", help=f"runs of each before them (default {_WARMUP})")
-    parser.add_argument("--threads", type=_counts, metavar="N,…", help="thread counts to try (default: 1, and the cores there are, at most 4)")
-    parser.add_argument("--engine", type=_engines, default=["auto"], metavar="NAME,…", help=f"engines to try: auto, {', '.join(ENGINES)} (default auto)")
-    parser.add_argument("--format", choices=("text", "json"), help="of the output (default: text on a terminal, JSON otherwise)")
-    parser.add_argument("--plot", metavar="FILE.svg", help="also draw latency against recorded accuracy, or against file size")
+    parser.add_argument(
+        "--runs", type=positive, default=_RUNS, metavar="N", help=f"timed runs of each (default {_RUNS})"
+    )
+    parser.add_argument(
+        "--warmup", type=_count, default=_WARMUP, metavar="N", help=f"runs of each before them (default {_WARMUP})"
+    )
+    parser.add_argument(
+        "--threads",
+        type=_counts,
+        metavar="N,…",
+        help="thread counts to try (default: 1, and the cores there are, at most 4)",
+    )
+    parser.add_argument(
+        "--engine",
+        type=_engines,
+        default=["auto"],
+        metavar="NAME,…",
+        help=f"engines to try: auto, {', '.join(ENGINES)} (default auto)",
+    )
+    parser.add_argument(
+        "--format", choices=("text", "json"), help="of the output (default: text on a terminal, JSON otherwise)"
+    )
+    parser.add_argument(
+        "--plot", metavar="FILE.svg", help="also draw latency against recorded accuracy, or against file size"
+    )
     add_preprocessing_options(parser)
 
 
@@ -50,7 +71,13 @@ def run(arguments: argparse.Namespace) -> int:
             bars("runs", done[0], total)
 
         rows = measure(
-            cases, image, image_name=name, runs=arguments.runs, warmup=arguments.warmup, preprocessing=preprocessing_from(arguments), after_turn=after_turn
+            cases,
+            image,
+            image_name=name,
+            runs=arguments.runs,
+            warmup=arguments.warmup,
+            preprocessing=preprocessing_from(arguments),
+            after_turn=after_turn,
         )
     for warning in rows[0]["warnings"]:
         remark(warning)
@@ -86,19 +113,37 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     first = rows[0]
     machine = first["machine"]
     cores = f"{machine['cores']} core{'s' if machine['cores'] != 1 else ''}"
-    print(f"{machine['model'] or machine['cpu'] or machine['architecture']}, {cores}, governor {machine['governor'] or 'unknown'}; {first['image']}")
+    print(
+        f"{machine['model'] or machine['cpu'] or machine['architecture']}, {cores}, governor "
+        f"{machine['governor'] or 'unknown'}; {first['image']}"
+    )
     print(f"{first['runs']} runs by turns; ms, medians (inference and total: median / 90th percentile)")
     columns = ("model", "engine", "threads", *STAGES, "load ms", "peak MB")
     table = [columns, *(_cells(row) for row in rows)]
     widths = [max(len(line[place]) for line in table) for place in range(len(columns))]
     for line in table:
-        print("  ".join(cell.ljust(width) if place < 2 else cell.rjust(width) for place, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip())
+        print(
+            "  ".join(
+                cell.ljust(width) if place < 2 else cell.rjust(width)
+                for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+        )
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     stages = (row[f"{stage}_ms"] for stage in STAGES)
-    shown = [f"{found['p50']:.2f}" + (f" / {found['p90']:.2f}" if stage in ("inference", "total") else "") for stage, found in zip(STAGES, stages, strict=True)]
-    return (Path(row["model"]).name, row["engine"], str(row["threads"]), *shown, f"{row['load_ms']:.1f}", f"{row['peak_rss_mb']:.0f}")
+    shown = [
+        f"{found['p50']:.2f}" + (f" / {found['p90']:.2f}" if stage in ("inference", "total") else "")
+        for stage, found in zip(STAGES, stages, strict=True)
+    ]
+    return (
+        Path(row["model"]).name,
+        row["engine"],
+        str(row["threads"]),
+        *shown,
+        f"{row['load_ms']:.1f}",
+        f"{row['peak_rss_mb']:.0f}",
+    )
 
 
 def _count(text: str) -> int:

@@ -13,7 +13,14 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-from edge_effnet.cli.options import add_engine_options, add_preprocessing_options, names, open_classifier, positive, remark
+from edge_effnet.cli.options import (
+    add_engine_options,
+    add_preprocessing_options,
+    names,
+    open_classifier,
+    positive,
+    remark,
+)
 from edge_effnet.errors import UsageError
 from edge_effnet.live import DecisionRule, LiveClassifier, Region, source_opener
 from edge_effnet.live.events import Event, EventSink, event_text
@@ -35,19 +42,41 @@ class _Terminated(BaseException):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument(
-        "--source", default="picamera2", metavar="S", help="picamera2 (default), a camera's number, /dev/video…, rtsp://…, a video file, a folder of photos"
+        "--source",
+        default="picamera2",
+        metavar="S",
+        help="picamera2 (default), a camera's number, /dev/video…, rtsp://…, a video file, a folder of photos",
     )
-    parser.add_argument("--model", metavar="FILE", help="a .tflite or .onnx file (default: the bundled EfficientNet-Lite0)")
-    parser.add_argument("--labels", metavar="FILE", help="class names, one a line, instead of the model's")
-    parser.add_argument("--size", type=_size, metavar="WxH", help="picture size to ask the camera for (default 640x480, OpenCV: the camera's own)")
     parser.add_argument(
-        "--fps", type=_rate, metavar="F", help="play files at F frames a second, or max: every frame, at the model's speed (default: a video's own)"
+        "--model", metavar="FILE", help="a .tflite or .onnx file (default: the bundled EfficientNet-Lite0)"
+    )
+    parser.add_argument("--labels", metavar="FILE", help="class names, one a line, instead of the model's")
+    parser.add_argument(
+        "--size",
+        type=_size,
+        metavar="WxH",
+        help="picture size to ask the camera for (default 640x480, OpenCV: the camera's own)",
+    )
+    parser.add_argument(
+        "--fps",
+        type=_rate,
+        metavar="F",
+        help="play files at F frames a second, or max: every frame, at the model's speed (default: a video's own)",
     )
     parser.add_argument("--loop", action="store_true", help="play files again from the beginning")
     parser.add_argument("--every", type=positive, default=1, metavar="N", help="classify each N-th frame (default 1)")
-    parser.add_argument("--roi", type=_region, metavar="X,Y,W,H", help="classify this part: left, top, width, height as fractions of the picture")
-    parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="how many classes the page shows (default 5)")
-    parser.add_argument("--format", choices=("text", "jsonl"), default="text", help="of the events on standard output (default text)")
+    parser.add_argument(
+        "--roi",
+        type=_region,
+        metavar="X,Y,W,H",
+        help="classify this part: left, top, width, height as fractions of the picture",
+    )
+    parser.add_argument(
+        "--top-k", type=positive, default=5, metavar="K", help="how many classes the page shows (default 5)"
+    )
+    parser.add_argument(
+        "--format", choices=("text", "jsonl"), default="text", help="of the events on standard output (default text)"
+    )
     _add_decisions(parser)
     _add_sinks(parser)
     _add_web(parser)
@@ -59,19 +88,59 @@ def _add_decisions(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("decisions", "when a label is announced, and when it is given up")
     group.add_argument("--allow", type=names, metavar="L,…", help="announce only these labels (names or indices)")
     group.add_argument("--deny", type=names, metavar="L,…", help="never announce these labels")
-    group.add_argument("--smoothing", type=float, default=_RULE.smoothing, metavar="X", help="weight of the newest frame, up to 1: none (default %(default)s)")
-    group.add_argument("--enter", type=float, default=_RULE.enter, metavar="X", help="lowest score to announce a label (default %(default)s)")
-    group.add_argument("--leave", type=float, default=_RULE.leave, metavar="X", help="below this score it is given up (default %(default)s)")
-    group.add_argument("--agree", type=_of, default=(_RULE.agree, _RULE.window), metavar="K/N", help="K of N frames must agree (default 3/5)")
-    group.add_argument("--margin", type=float, default=_RULE.margin, metavar="X", help="lead that another label needs (default %(default)s)")
+    group.add_argument(
+        "--smoothing",
+        type=float,
+        default=_RULE.smoothing,
+        metavar="X",
+        help="weight of the newest frame, up to 1: none (default %(default)s)",
+    )
+    group.add_argument(
+        "--enter",
+        type=float,
+        default=_RULE.enter,
+        metavar="X",
+        help="lowest score to announce a label (default %(default)s)",
+    )
+    group.add_argument(
+        "--leave",
+        type=float,
+        default=_RULE.leave,
+        metavar="X",
+        help="below this score it is given up (default %(default)s)",
+    )
+    group.add_argument(
+        "--agree",
+        type=_of,
+        default=(_RULE.agree, _RULE.window),
+        metavar="K/N",
+        help="K of N frames must agree (default 3/5)",
+    )
+    group.add_argument(
+        "--margin",
+        type=float,
+        default=_RULE.margin,
+        metavar="X",
+        help="lead that another label needs (default %(default)s)",
+    )
 
 
 def _add_sinks(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("events", "where each change goes, besides standard output")
     group.add_argument("--events", metavar="FILE", help="append each event to FILE, one JSON a line")
-    group.add_argument("--command", metavar="CMD", help="run CMD for each event: JSON on its standard input, EDGE_EFFNET_LABEL in its environment")
-    group.add_argument("--mqtt", metavar="HOST[:PORT]", help="publish each event to this MQTT broker (password: EDGE_EFFNET_MQTT_PASSWORD)")
-    group.add_argument("--mqtt-topic", default="edge-effnet", metavar="T", help="prefix of the topics (default %(default)s)")
+    group.add_argument(
+        "--command",
+        metavar="CMD",
+        help="run CMD for each event: JSON on its standard input, EDGE_EFFNET_LABEL in its environment",
+    )
+    group.add_argument(
+        "--mqtt",
+        metavar="HOST[:PORT]",
+        help="publish each event to this MQTT broker (password: EDGE_EFFNET_MQTT_PASSWORD)",
+    )
+    group.add_argument(
+        "--mqtt-topic", default="edge-effnet", metavar="T", help="prefix of the topics (default %(default)s)"
+    )
     group.add_argument("--mqtt-user", metavar="NAME", help="who we are to the broker")
     group.add_argument("--mqtt-tls", action="store_true", help="encrypt, and check the broker's certificate")
 
@@ -79,10 +148,28 @@ def _add_sinks(parser: argparse.ArgumentParser) -> None:
 def _add_web(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("page", "a page to watch the camera")
     group.add_argument("--web", metavar="HOST:PORT", help="show the page there, for instance 127.0.0.1:8080")
-    group.add_argument("--token", metavar="TEXT", help="what viewers must know; needed unless HOST is this machine alone (or EDGE_EFFNET_TOKEN)")
-    group.add_argument("--web-open", action="store_true", help="let everyone who reaches the port watch, without a token")
-    group.add_argument("--web-name", type=names, default=[], metavar="NAME,…", help="further host names under which the page is reached")
-    group.add_argument("--web-fps", type=_rate_number, default=10.0, metavar="F", help="most pictures a second on the page (default 10)")
+    group.add_argument(
+        "--token",
+        metavar="TEXT",
+        help="what viewers must know; needed unless HOST is this machine alone (or EDGE_EFFNET_TOKEN)",
+    )
+    group.add_argument(
+        "--web-open", action="store_true", help="let everyone who reaches the port watch, without a token"
+    )
+    group.add_argument(
+        "--web-name",
+        type=names,
+        default=[],
+        metavar="NAME,…",
+        help="further host names under which the page is reached",
+    )
+    group.add_argument(
+        "--web-fps",
+        type=_rate_number,
+        default=10.0,
+        metavar="F",
+        help="most pictures a second on the page (default 10)",
+    )
     parser.set_defaults(decoding="quick")
 
 
@@ -96,7 +183,14 @@ def run(arguments: argparse.Namespace) -> int:
     with _remarks(), contextlib.ExitStack() as stack:
         classifier = stack.enter_context(open_classifier(arguments, arguments.model))
         live = LiveClassifier(
-            classifier, source, rule=rule, region=arguments.roi, every=arguments.every, allow=arguments.allow, deny=arguments.deny, sinks=_sinks(arguments)
+            classifier,
+            source,
+            rule=rule,
+            region=arguments.roi,
+            every=arguments.every,
+            allow=arguments.allow,
+            deny=arguments.deny,
+            sinks=_sinks(arguments),
         )
         if web is not None:
             address, access = web
@@ -146,7 +240,13 @@ def _sinks(arguments: argparse.Namespace) -> list[EventSink]:
         found.append(CommandSink(arguments.command))
     if arguments.mqtt:
         password = os.environ.get("EDGE_EFFNET_MQTT_PASSWORD")
-        broker = MqttAddress.parse(arguments.mqtt, topic=arguments.mqtt_topic, user=arguments.mqtt_user, password=password, tls=arguments.mqtt_tls)
+        broker = MqttAddress.parse(
+            arguments.mqtt,
+            topic=arguments.mqtt_topic,
+            user=arguments.mqtt_user,
+            password=password,
+            tls=arguments.mqtt_tls,
+        )
         found.append(MqttSink(broker))
     return found
 
@@ -160,7 +260,9 @@ def _web_options(arguments: argparse.Namespace) -> tuple[WebAddress, Access] | N
     address, access = WebAddress.parse(arguments.web), Access(token, frozenset(arguments.web_name))
     access.check(address, is_open=arguments.web_open)
     if token is None and not address.is_loopback:
-        remark(f"the page is open: everyone who reaches {arguments.web} sees the camera (--token would keep others out)")
+        remark(
+            f"the page is open: everyone who reaches {arguments.web} sees the camera (--token would keep others out)"
+        )
     return address, access
 
 

@@ -7,7 +7,15 @@ import json
 from itertools import islice
 from typing import Any
 
-from edge_effnet.cli.options import add_engine_options, add_image_options, add_preprocessing_options, open_classifier, positive, remark, wants_json
+from edge_effnet.cli.options import (
+    add_engine_options,
+    add_image_options,
+    add_preprocessing_options,
+    open_classifier,
+    positive,
+    remark,
+    wants_json,
+)
 from edge_effnet.cli.progress import with_progress
 from edge_effnet.comparison import compare, comparison_photos
 
@@ -16,10 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument("a", metavar="A", help="a .tflite or .onnx file: the reference")
     parser.add_argument("b", metavar="B", help="the file to compare with it; each prepares photos in its own way")
-    parser.add_argument("data", metavar="DATA", help="photos: class folders, a folder with labels.csv, or any folder (agreement alone then)")
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        help="photos: class folders, a folder with labels.csv, or any folder (agreement alone then)",
+    )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N photos")
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, instead of the models'")
-    parser.add_argument("--format", choices=("text", "json"), help="of the output (default: text on a terminal, JSON otherwise)")
+    parser.add_argument(
+        "--format", choices=("text", "json"), help="of the output (default: text on a terminal, JSON otherwise)"
+    )
     add_engine_options(parser)
     add_image_options(parser)
     add_preprocessing_options(parser)
@@ -42,8 +56,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_text(result: dict[str, Any]) -> None:
     sqnr = result["logit_sqnr_db"]
-    print(f"{result['images']} photos: top-1 agreement {_percent(result['top1_agreement'])}, top-5 overlap {_percent(result['top5_agreement'])}")
-    print(f"  logits: {'identical' if sqnr is None else f'{sqnr:.2f} dB SQNR'}; scores differ by {result['mean_abs_score_difference']:.5f} on average")
+    print(
+        f"{result['images']} photos: top-1 agreement {_percent(result['top1_agreement'])}, top-5 overlap "
+        f"{_percent(result['top5_agreement'])}"
+    )
+    print(
+        f"  logits: {'identical' if sqnr is None else f'{sqnr:.2f} dB SQNR'}; scores differ by "
+        f"{result['mean_abs_score_difference']:.5f} on average"
+    )
     for name in ("a", "b"):
         side = result[name]
         accuracy = "" if side["top1"] is None else f", top-1 {_percent(side['top1'])}, top-5 {_percent(side['top5'])}"

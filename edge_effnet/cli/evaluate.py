@@ -34,11 +34,17 @@ _WORST_PAIRS = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument("model", metavar="MODEL", help="a .tflite or .onnx file")
-    parser.add_argument("data", metavar="DATA", help="class folders, or a folder with labels.csv (file,index or file,label)")
-    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N photos; the result isn't recorded then")
+    parser.add_argument(
+        "data", metavar="DATA", help="class folders, or a folder with labels.csv (file,index or file,label)"
+    )
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help="only the first N photos; the result isn't recorded then"
+    )
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, instead of the model's")
     parser.add_argument("--no-record", action="store_true", help="don't write the accuracy into the model file")
-    parser.add_argument("--format", choices=("text", "json"), help="of the output (default: text on a terminal, JSON otherwise)")
+    parser.add_argument(
+        "--format", choices=("text", "json"), help="of the output (default: text on a terminal, JSON otherwise)"
+    )
     add_engine_options(parser)
     add_trust_options(parser)
     add_decoding_option(parser)
@@ -62,7 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _record(classifier: Classifier, result: dict[str, Any], data: str) -> None:
-    """Fills `accuracy` of the file's document; a file of another maker, or one that can't be written, stays as it is."""
+    """Fills `accuracy` of the file's document; a file of another maker, or one that can't be written, stays as it
+    is.
+    """
     if classifier.metadata is None:
         return
     accuracy = {"data": data, **{key: result[key] for key in ("images", "top1", "top5", "engine")}}
@@ -79,7 +87,10 @@ def _print_text(result: dict[str, Any]) -> None:
     print(f"{result['model']}  ({result['engine']}, {result['images']} photos)")
     print(f"  top-1 {100 * result['top1']:.2f} %   top-5 {100 * result['top5']:.2f} %")
     worst = sorted(result["per_class"], key=lambda row: row["top1"])[:_WORST_PAIRS]
-    print("  hardest classes: " + ", ".join(f"{row['label']} {100 * row['top1']:.0f} % of {row['images']}" for row in worst))
+    print(
+        "  hardest classes: "
+        + ", ".join(f"{row['label']} {100 * row['top1']:.0f} % of {row['images']}" for row in worst)
+    )
     times = ", ".join(f"{stage} {values['p50']:.1f}" for stage, values in result["latency_ms"].items())
     print(f"  median ms: {times}")
     for text in result.get("unreadable", []):

@@ -19,10 +19,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help=".safetensors, .pth or .pt")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="the .tflite or .onnx file to write")
     parser.add_argument("--precision", choices=_PRECISIONS, default="fp32", help="default fp32")
-    parser.add_argument("--source", metavar="NAME", help="timm, timm-tf, torchvision, lukemelas, or a model name like tf_efficientnet_b0.ns_jft_in1k")
+    parser.add_argument(
+        "--source",
+        metavar="NAME",
+        help="timm, timm-tf, torchvision, lukemelas, or a model name like tf_efficientnet_b0.ns_jft_in1k",
+    )
     parser.add_argument("--variant", choices=tuple(VARIANTS), help="default: found from the tensors")
-    parser.add_argument("--image-size", type=positive, metavar="N", help="side of the network's input (default: the variant's)")
-    parser.add_argument("--padding-size", type=positive, metavar="N", help="size an efficientnet-pytorch model was built for (default: the variant's)")
+    parser.add_argument(
+        "--image-size", type=positive, metavar="N", help="side of the network's input (default: the variant's)"
+    )
+    parser.add_argument(
+        "--padding-size",
+        type=positive,
+        metavar="N",
+        help="size an efficientnet-pytorch model was built for (default: the variant's)",
+    )
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, to put into the file")
     group = parser.add_argument_group("preprocessing", "default: as published for the checkpoint's origin")
     group.add_argument("--mean", type=three, metavar="R,G,B", help="of pixels in 0..1")
@@ -33,10 +44,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize")
     group = parser.add_argument_group("int8")
     group.add_argument("--calibration", metavar="DIR", help="photos like those the model will see; no labels needed")
-    group.add_argument("--calibration-images", type=positive, default=256, metavar="N", help="how many to use (default 256)")
+    group.add_argument(
+        "--calibration-images", type=positive, default=256, metavar="N", help="how many to use (default 256)"
+    )
     group.add_argument("--seed", type=int, default=0, help="for drawing the photos (default 0)")
-    group.add_argument("--max-drop", type=float, metavar="X", help="points of accuracy int8 may lose; parts of blocks go back to float32 until that holds")
-    group.add_argument("--report", metavar="FILE", help="a page (.html), or the same as data (.json), on what int8 did; measured on photos not calibrated on")
+    group.add_argument(
+        "--max-drop",
+        type=float,
+        metavar="X",
+        help="points of accuracy int8 may lose; parts of blocks go back to float32 until that holds",
+    )
+    group.add_argument(
+        "--report",
+        metavar="FILE",
+        help="a page (.html), or the same as data (.json), on what int8 did; measured on photos not calibrated on",
+    )
     add_image_options(parser, others="calibration photos beyond it are left out")
 
 
@@ -47,13 +69,17 @@ def run(arguments: argparse.Namespace) -> int:
     start = time.perf_counter()
     options = {key: value for key, value in vars(arguments).items() if key not in _OTHERS}
     with StageBars() as bars:
-        report = export(arguments.checkpoint, arguments.output, image_rules=image_rules_from(arguments), progress=bars, **options)
+        report = export(
+            arguments.checkpoint, arguments.output, image_rules=image_rules_from(arguments), progress=bars, **options
+        )
     for text in report.remarks:
         remark(text)
     document = report.document
     print(
-        f"{report.path}: EfficientNet-{document.variant.capitalize()}, {document.precision}, {document.num_classes} classes, "
-        f"{document.image_size}×{document.image_size}, {report.size_bytes / 1e6:.2f} MB, {time.perf_counter() - start:.1f} s"
+        f"{report.path}: EfficientNet-{document.variant.capitalize()}, {document.precision}, {document.num_classes} "
+        "classes, "
+        f"{document.image_size}×{document.image_size}, {report.size_bytes / 1e6:.2f} MB, "
+        f"{time.perf_counter() - start:.1f} s"
     )
     if arguments.report is not None:
         print(f"{arguments.report}: the report")

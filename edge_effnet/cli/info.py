@@ -19,7 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument("model", metavar="MODEL", help="a .tflite or .onnx file")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="of the output (default text)")
-    parser.add_argument("--verify", action="store_true", help="check the weights against their SHA-256, and try the file in a process of its own")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="check the weights against their SHA-256, and try the file in a process of its own",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,12 +40,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _verify(contents: ModelFile, path: Path) -> dict[str, Any]:
-    """What vouches for the file; raises ModelFileError for weights that don't fit their SHA-256, EngineError for a crash."""
+    """What vouches for the file; raises ModelFileError for weights that don't fit their SHA-256, EngineError for a
+    crash.
+    """
     fits = weights_are_verified(contents.document, contents.covered, name=str(path))
     engine = _engine_for(contents.format)
     if engine is not None:
         try_in_child(path, file_format=contents.format, engine="auto", threads=1)
-    return {"weights_sha256": "fits" if fits else "not in the file", "trial_run": "no engine installed" if engine is None else "no crash"}
+    return {
+        "weights_sha256": "fits" if fits else "not in the file",
+        "trial_run": "no engine installed" if engine is None else "no crash",
+    }
 
 
 def _facts(contents: ModelFile, path: Path) -> dict[str, Any]:
@@ -72,18 +81,30 @@ def _engine_for(file_format: str) -> str | None:
 
 
 def _lines(facts: dict[str, Any], document: ModelDocument | None) -> list[str]:
-    rows = [("file", f"{facts['model']}  ({facts['size_bytes'] / 1e6:.2f} MB, {facts['weight_bytes'] / 1e6:.2f} MB of them weights)")]
+    rows = [
+        (
+            "file",
+            f"{facts['model']}  ({facts['size_bytes'] / 1e6:.2f} MB, {facts['weight_bytes'] / 1e6:.2f} MB of them "
+            "weights)",
+        )
+    ]
     rows += (
-        _document_rows(document) if document else [("document", "none: made by another tool; say how to prepare photos with --image-size, --mean and --std")]
+        _document_rows(document)
+        if document
+        else [("document", "none: made by another tool; say how to prepare photos with --image-size, --mean and --std")]
     )
-    rows += [(name, f"{facts[name]['name']}  {facts[name]['dtype']}{facts[name]['shape']}") for name in ("input", "output")]
+    rows += [
+        (name, f"{facts[name]['name']}  {facts[name]['dtype']}{facts[name]['shape']}") for name in ("input", "output")
+    ]
     labels = facts["labels"]
     rows.append(("labels", "none" if labels is None else f"{len(labels)}: {', '.join(labels[:_LABELS_SHOWN])}, …"))
     rows.append(("engine", facts["engine"] or "none installed: see edge-effnet doctor"))
     for precision, counts in facts["operators"].items():
         rows.append((f"{precision} ops", ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))))
     rows += (
-        [("verified", f"SHA-256 of the weights: {found['weights_sha256']}; {found['trial_run']} in a trial run")] if (found := facts.get("verified")) else []
+        [("verified", f"SHA-256 of the weights: {found['weights_sha256']}; {found['trial_run']} in a trial run")]
+        if (found := facts.get("verified"))
+        else []
     )
     return [f"{name:<14} {text}" for name, text in rows]
 
@@ -93,16 +114,29 @@ def _document_rows(document: ModelDocument) -> list[tuple[str, str]]:
     rows = [
         (
             "network",
-            f"EfficientNet-{document.variant.capitalize()}, {document.num_classes} classes, {document.image_size}×{document.image_size}, {document.precision}",
+            f"EfficientNet-{document.variant.capitalize()}, {document.num_classes} classes, "
+            f"{document.image_size}×{document.image_size}, {document.precision}",
         ),
-        ("photos", f"shorter side to {pre.resize}, centre {pre.crop}, {pre.interpolation}; mean {_triple(pre.mean)}, std {_triple(pre.std)}, {pre.channels}"),
-        ("checkpoint", f"{source.get('dialect')}, {source.get('padding')} padding, BN eps {source.get('bn_eps')}, sha256 {str(source.get('sha256'))[:12]}…"),
+        (
+            "photos",
+            f"shorter side to {pre.resize}, centre {pre.crop}, {pre.interpolation}; mean {_triple(pre.mean)}, std "
+            f"{_triple(pre.std)}, {pre.channels}",
+        ),
+        (
+            "checkpoint",
+            f"{source.get('dialect')}, {source.get('padding')} padding, BN eps {source.get('bn_eps')}, sha256 "
+            f"{str(source.get('sha256'))[:12]}…",
+        ),
     ]
     if document.quantization:
-        rows.append(("quantization", ", ".join(f"{key} {_short(value)}" for key, value in document.quantization.items())))
+        rows.append(
+            ("quantization", ", ".join(f"{key} {_short(value)}" for key, value in document.quantization.items()))
+        )
     rows.append(("accuracy", _accuracy(document.accuracy)))
     rows.append(("made by", document.created_by))
-    rows.append(("weights", f"sha256 {document.weights_sha256[:12]}…" if document.weights_sha256 else "no SHA-256 in the file"))
+    rows.append(
+        ("weights", f"sha256 {document.weights_sha256[:12]}…" if document.weights_sha256 else "no SHA-256 in the file")
+    )
     return rows
 
 

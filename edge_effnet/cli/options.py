@@ -21,9 +21,17 @@ from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_cr
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """--engine and --threads."""
-    parser.add_argument("--engine", choices=("auto", *ENGINES), default="auto", help="what runs the model (default: what fits the file and is installed)")
     parser.add_argument(
-        "--threads", type=positive, metavar="N", help="engine threads (default: the cores there are, at most 4); numpy takes OPENBLAS_NUM_THREADS instead"
+        "--engine",
+        choices=("auto", *ENGINES),
+        default="auto",
+        help="what runs the model (default: what fits the file and is installed)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="engine threads (default: the cores there are, at most 4); numpy takes OPENBLAS_NUM_THREADS instead",
     )
 
 
@@ -32,24 +40,36 @@ def add_trust_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("trust", "see SECURITY.md")
     group.add_argument("--sha256", metavar="HEX", help="refuse a model file that has another SHA-256")
     group.add_argument(
-        "--probe", choices=PROBES, default="auto", help="try the model in a process of its own first (default auto: where it carries no SHA-256 of its weights)"
+        "--probe",
+        choices=PROBES,
+        default="auto",
+        help="try the model in a process of its own first (default auto: where it carries no SHA-256 of its weights)",
     )
 
 
 def add_preprocessing_options(parser: argparse.ArgumentParser) -> None:
     """How to prepare photos for a file that doesn't say."""
     group = parser.add_argument_group("files of other makers", "how to prepare photos where the file doesn't say")
-    group.add_argument("--image-size", type=positive, metavar="N", help="side of the network's input; asks for the next two, too")
+    group.add_argument(
+        "--image-size", type=positive, metavar="N", help="side of the network's input; asks for the next two, too"
+    )
     group.add_argument("--mean", type=three, metavar="R,G,B", help="of pixels in 0..1 (default 0.5,0.5,0.5)")
     group.add_argument("--std", type=three, metavar="R,G,B", help="of pixels in 0..1 (default 0.5,0.5,0.5)")
-    group.add_argument("--crop-pct", type=float, metavar="X", help="share of the resized photo that the crop keeps (default 1)")
+    group.add_argument(
+        "--crop-pct", type=float, metavar="X", help="share of the resized photo that the crop keeps (default 1)"
+    )
     group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize (default bicubic)")
 
 
 def add_decoding_option(parser: argparse.ArgumentParser) -> None:
     """--full-decode."""
     parser.add_argument(
-        "--full-decode", dest="decoding", action="store_const", const="full", default="scaled", help="decode large JPEGs in full, as training did"
+        "--full-decode",
+        dest="decoding",
+        action="store_const",
+        const="full",
+        default="scaled",
+        help="decode large JPEGs in full, as training did",
     )
 
 
@@ -60,8 +80,16 @@ IMAGE_OPTIONS = ("max_pixels", "max_bytes", "allow_truncated", "allow_tiff")
 def add_image_options(parser: argparse.ArgumentParser, *, others: str = "everything else is an error") -> None:
     """IMAGE_OPTIONS. others: what becomes of photos that they refuse."""
     group = parser.add_argument_group("photos", f"what is decoded; {others}")
-    group.add_argument("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N", help=f"largest photo, width · height (default {MAX_PIXELS:,})")
-    group.add_argument("--max-bytes", type=positive, default=MAX_BYTES, metavar="N", help=f"largest image file (default {MAX_BYTES:,})")
+    group.add_argument(
+        "--max-pixels",
+        type=positive,
+        default=MAX_PIXELS,
+        metavar="N",
+        help=f"largest photo, width · height (default {MAX_PIXELS:,})",
+    )
+    group.add_argument(
+        "--max-bytes", type=positive, default=MAX_BYTES, metavar="N", help=f"largest image file (default {MAX_BYTES:,})"
+    )
     group.add_argument("--allow-truncated", action="store_true", help="take what is there of files cut off early")
     group.add_argument("--allow-tiff", action="store_true", help="read TIFF files, too")
 
@@ -138,7 +166,9 @@ def without_engine_banner() -> Iterator[None]:
 
 def _is_chatter(line: bytes) -> bool:
     """LiteRT's banner, and what 2.0 logs while it starts ("I0000 00:00:17… port.cc:153] …")."""
-    return line.startswith((b"INFO:", b"WARNING: All log messages before absl")) or (line[:1] == b"I" and line[1:5].isdigit() and b".cc:" in line)
+    return line.startswith((b"INFO:", b"WARNING: All log messages before absl")) or (
+        line[:1] == b"I" and line[1:5].isdigit() and b".cc:" in line
+    )
 
 
 def _unnamed_file() -> BinaryIO:

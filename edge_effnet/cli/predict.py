@@ -31,10 +31,16 @@ _STANDARD_INPUT = "-"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="image file, folder, glob, or - for standard input")
-    parser.add_argument("--model", metavar="FILE", help="a .tflite or .onnx file (default: the bundled EfficientNet-Lite0)")
+    parser.add_argument(
+        "sources", nargs="+", metavar="SOURCE", help="image file, folder, glob, or - for standard input"
+    )
+    parser.add_argument(
+        "--model", metavar="FILE", help="a .tflite or .onnx file (default: the bundled EfficientNet-Lite0)"
+    )
     parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="how many classes to show (default 5)")
-    parser.add_argument("--threshold", type=float, default=0.0, metavar="X", help="lowest score to show, 0 to 1 (default 0)")
+    parser.add_argument(
+        "--threshold", type=float, default=0.0, metavar="X", help="lowest score to show, 0 to 1 (default 0)"
+    )
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, instead of the model's")
     parser.add_argument("--allow", type=names, metavar="L,…", help="show only these labels (names or indices)")
     parser.add_argument("--deny", type=names, metavar="L,…", help="never show these labels")
@@ -55,7 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.save:
         _make_folder(Path(arguments.save))
     with open_classifier(arguments, arguments.model) as classifier:
-        classifier.class_indices(allow=arguments.allow, deny=arguments.deny)  # a wrong label ends the run before it begins
+        classifier.class_indices(
+            allow=arguments.allow, deny=arguments.deny
+        )  # a wrong label ends the run before it begins
         printer = make_printer(arguments.format)
         failed = 0
         for source, image in with_progress(sources, total=len(sources), what="photos"):
@@ -87,7 +95,9 @@ def _sources(given: list[str], max_bytes: int) -> Iterator[tuple[str, Any]]:
 
 def _classify(classifier: Classifier, name: str, image: Any, arguments: argparse.Namespace) -> Result:
     try:
-        found = classifier.predict(image, top_k=arguments.top_k, threshold=arguments.threshold, allow=arguments.allow, deny=arguments.deny)
+        found = classifier.predict(
+            image, top_k=arguments.top_k, threshold=arguments.threshold, allow=arguments.allow, deny=arguments.deny
+        )
     except ImageError as error:
         print(f"edge-effnet: error: {error}", file=sys.stderr)
         return {"source": name, "error": str(error)}

@@ -41,15 +41,17 @@ def _open_numpy(path: Path, threads: int) -> Session:
 ENGINES: Mapping[str, tuple[str, Opener]] = MappingProxyType(
     {"litert": ("tflite", _open_litert), "onnxruntime": ("onnx", _open_onnxruntime), "numpy": ("tflite", _open_numpy)}
 )
-#: Measured on one x86-64 core (AMD EPYC), numpy / LiteRT in ms: int8 Lite0 35 / 4.5, B0 39 / 5.6; float32 34 / 9.2, 39 / 11.3.
+#: Measured on one x86-64 core (AMD EPYC), numpy / LiteRT in ms: int8 Lite0 35 / 4.5, B0 39 / 5.6; float32 34 / 9.2, 39
+#: / 11.3.
 _SLOWER = "LiteRT runs int8 files 7 to 8 times as fast, float files 3 to 4 times"
 
 
 def open_session(path: Path, *, file_format: str, engine: str = "auto", threads: int) -> Session:
     """A session for the file: the named engine, or with "auto" the first one that runs its format and is installed.
 
-    Warns with SlowEngineWarning where "auto" is left with numpy. Raises UsageError when the engine can't run the format,
-    MissingDependencyError naming the extra when none is installed, EngineError when the engine refuses the file.
+    Warns with SlowEngineWarning where "auto" is left with numpy. Raises UsageError when the engine can't run the
+    format, MissingDependencyError naming the extra when none is installed, EngineError when the engine refuses the
+    file.
     """
     if engine != "auto":
         return _opener(engine, file_format)(path, threads)
@@ -63,7 +65,11 @@ def open_session(path: Path, *, file_format: str, engine: str = "auto", threads:
             reasons.append(f"{name}: {error}")
             continue
         if name == "numpy":
-            warnings.warn(f"no inference engine is installed, so numpy runs the model; {_SLOWER} ({'; '.join(reasons)})", SlowEngineWarning, stacklevel=2)
+            warnings.warn(
+                f"no inference engine is installed, so numpy runs the model; {_SLOWER} ({'; '.join(reasons)})",
+                SlowEngineWarning,
+                stacklevel=2,
+            )
         return session
     raise MissingDependencyError("; ".join(reasons) or f"no engine runs .{file_format} files")
 

@@ -88,4 +88,6 @@ def _info(details: list[dict[str, Any]], path: Path, which: str) -> tuple[Tensor
     found = details[0]
     scale, zero_point = found["quantization"]
     shape = tuple(int(side) for side in found["shape"])
-    return TensorInfo(str(found["name"]), shape, np.dtype(found["dtype"]).name, float(scale), int(zero_point)), int(found["index"])
+    return TensorInfo(str(found["name"]), shape, np.dtype(found["dtype"]).name, float(scale), int(zero_point)), int(
+        found["index"]
+    )

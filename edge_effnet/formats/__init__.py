@@ -17,7 +17,17 @@ from edge_effnet.metadata import ModelDocument
 if TYPE_CHECKING:
     from edge_effnet.formats.onnx import OnnxFile, read_onnx
 
-__all__ = ["ModelFile", "OnnxFile", "TensorFacts", "TfliteFile", "read_model_file", "read_onnx", "read_tflite", "weights_are_verified", "with_document"]
+__all__ = [
+    "ModelFile",
+    "OnnxFile",
+    "TensorFacts",
+    "TfliteFile",
+    "read_model_file",
+    "read_onnx",
+    "read_tflite",
+    "weights_are_verified",
+    "with_document",
+]
 
 ModelFile: TypeAlias = "TfliteFile | OnnxFile"
 

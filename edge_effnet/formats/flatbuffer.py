@@ -48,10 +48,15 @@ class FlatBuffer:
         """Checks that `size` bytes at `start` lie inside, and that the file isn't read over and over."""
         end = start + size
         if start < 0 or end > self._size:
-            raise ModelFileError(f"{self.name}: {what} at byte {start} would end at byte {end}, but the file has {self._size} bytes; {_ADVICE}")
+            raise ModelFileError(
+                f"{self.name}: {what} at byte {start} would end at byte {end}, but the file has {self._size} bytes; "
+                f"{_ADVICE}"
+            )
         self._budget -= size
         if self._budget < 0:
-            raise ModelFileError(f"{self.name}: {what} at byte {start}: too many entries share the same bytes; {_ADVICE}")
+            raise ModelFileError(
+                f"{self.name}: {what} at byte {start}: too many entries share the same bytes; {_ADVICE}"
+            )
         if end > self.end:
             self.end = end
 
@@ -68,7 +73,10 @@ class FlatBuffer:
         self.claim(position, _VTABLE_HEAD.size, "vtable")
         own_size, table_size = _VTABLE_HEAD.unpack_from(self.data, position)
         if own_size < _VTABLE_HEAD.size or own_size % 2 or table_size < _OFFSET_BYTES:
-            raise ModelFileError(f"{self.name}: vtable at byte {position} has the impossible sizes {own_size} and {table_size}; {_ADVICE}")
+            raise ModelFileError(
+                f"{self.name}: vtable at byte {position} has the impossible sizes {own_size} and {table_size}; "
+                f"{_ADVICE}"
+            )
         self.claim(position, own_size, "vtable")
         fields = struct.unpack_from(f"<{own_size // 2 - 2}H", self.data, position + _VTABLE_HEAD.size)
         self._layouts[position] = table_size, fields
@@ -114,7 +122,9 @@ class Table:
         """A vector of int32, at most `limit` of them."""
         start, count = self._vector(slot, 4, "vector")
         if count > limit:
-            raise ModelFileError(f"{self._buffer.name}: vector at byte {start} has {count} numbers; at most {limit} are expected")
+            raise ModelFileError(
+                f"{self._buffer.name}: vector at byte {start} has {count} numbers; at most {limit} are expected"
+            )
         return struct.unpack_from(f"<{count}i", self._buffer.data, start)
 
     def table(self, slot: int) -> Table | None:
@@ -126,7 +136,9 @@ class Table:
         """A vector of tables, at most `limit` of them."""
         start, count = self._vector(slot, _OFFSET_BYTES, "vector")
         if count > limit:
-            raise ModelFileError(f"{self._buffer.name}: vector at byte {start} has {count} tables; at most {limit} are read")
+            raise ModelFileError(
+                f"{self._buffer.name}: vector at byte {start} has {count} tables; at most {limit} are read"
+            )
         offsets = struct.unpack_from(f"<{count}I", self._buffer.data, start)
         return [self._buffer.table_at(start + _OFFSET_BYTES * index + offset) for index, offset in enumerate(offsets)]
 
@@ -142,7 +154,10 @@ class Table:
         if not offset:
             return 0
         if offset < _OFFSET_BYTES or offset + width > self._size:
-            raise ModelFileError(f"{self._buffer.name}: field {slot} of the table at byte {self._position} lies outside the table; {_ADVICE}")
+            raise ModelFileError(
+                f"{self._buffer.name}: field {slot} of the table at byte {self._position} lies outside the table; "
+                f"{_ADVICE}"
+            )
         return self._position + offset
 
     def _vector(self, slot: int, width: int, what: str) -> tuple[int, int]:

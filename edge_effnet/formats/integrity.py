@@ -32,5 +32,8 @@ def weights_are_verified(document: ModelDocument | None, covered: Iterable[memor
         return False
     found = digest(covered)
     if found != expected:
-        raise ModelFileError(f"{name}: its weights have the SHA-256 {found[:16]}…, its document says {expected[:16]}…; the file is damaged, get it again")
+        raise ModelFileError(
+            f"{name}: its weights have the SHA-256 {found[:16]}…, its document says {expected[:16]}…; the file is "
+            "damaged, get it again"
+        )
     return True

@@ -12,7 +12,14 @@ from functools import cached_property
 
 from edge_effnet.errors import ModelFileError
 from edge_effnet.formats.integrity import digest, weights_are_verified
-from edge_effnet.formats.onnx_graph import OnnxInitializer, OnnxNode, read_initializers, read_nodes, read_value_types, read_values
+from edge_effnet.formats.onnx_graph import (
+    OnnxInitializer,
+    OnnxNode,
+    read_initializers,
+    read_nodes,
+    read_value_types,
+    read_values,
+)
 from edge_effnet.formats.onnx_precision import node_precisions
 from edge_effnet.formats.packed import MAX_MEMBER_BYTES, parse_document
 from edge_effnet.formats.protobuf import DELIMITED, VARINT, Message, encoded_field, spans, tag
@@ -30,7 +37,9 @@ _MAX_OPSETS = 1 << 6
 #: Far above the newest (27 in 2026); what a damaged number looks like.
 _LARGEST_OPSET = 1000
 #: What may open a ModelProto, whatever the order of its fields: see `looks_like_onnx`.
-_MODEL_TAGS = frozenset({tag(1, VARINT), tag(5, VARINT), *(tag(number) for number in (2, 3, 4, 6, 7, 8, 14, 20, 25, 26))})
+_MODEL_TAGS = frozenset(
+    {tag(1, VARINT), tag(5, VARINT), *(tag(number) for number in (2, 3, 4, 6, 7, 8, 14, 20, 25, 26))}
+)
 
 
 #: Operators that this project's exporter writes.
@@ -158,17 +167,26 @@ def read_onnx(source: ModelSource, *, name: str | None = None) -> OnnxFile:
 
 
 def with_document(data: bytes, document: ModelDocument, *, name: str | None = None) -> bytes:
-    """The same file with the document replaced: all other fields copied byte for byte, document and checksum at the end.
+    """The same file with the document replaced: all other fields copied byte for byte, document and checksum at the
+    end.
 
-    Raises ModelFileError when `data` isn't a sound .onnx file, isn't the one whose weights the document describes, or the
-    result is more than protobuf allows.
+    Raises ModelFileError when `data` isn't a sound .onnx file, isn't the one whose weights the document describes, or
+    the result is more than protobuf allows.
     """
     name, view = open_source(data, name=name)
     weights_are_verified(document, read_onnx(view, name=name).covered, name=name)
     text = document.to_json().encode("utf-8")
-    changed = b"".join([*_without_document(view, name), _property(ONNX_PROPERTY, text), _property(ONNX_CHECKSUM, digest([text]).encode())])
+    changed = b"".join(
+        [
+            *_without_document(view, name),
+            _property(ONNX_PROPERTY, text),
+            _property(ONNX_CHECKSUM, digest([text]).encode()),
+        ]
+    )
     if len(changed) > _MAX_FILE_BYTES:
-        raise ModelFileError(f"{name}: {len(changed)} bytes with the document; an .onnx file holds at most {_MAX_FILE_BYTES}")
+        raise ModelFileError(
+            f"{name}: {len(changed)} bytes with the document; an .onnx file holds at most {_MAX_FILE_BYTES}"
+        )
     return changed
 
 
@@ -189,7 +207,10 @@ def _model(data: memoryview, name: str) -> Message:
         raise ModelFileError(f"{name}: has no IR version; the file is damaged or no ONNX model")
     for number, what in _REFUSED.items():
         if model.has(number):
-            raise ModelFileError(f"{name}: holds {what}; expected a plain inference graph, save it again without (onnx.inliner inlines functions)")
+            raise ModelFileError(
+                f"{name}: holds {what}; expected a plain inference graph, save it again without (onnx.inliner inlines "
+                "functions)"
+            )
     return model
 
 
@@ -205,7 +226,8 @@ def _check_opset(nodes: Sequence[OnnxNode], opset: Mapping[str, int], name: str)
         if not 1 <= opset.get(domain, 0) <= _LARGEST_OPSET:
             found = f"version {opset[domain]}" if domain in opset else "nothing"
             raise ModelFileError(
-                f"{name}: declares {found} for the operators of the domain {domain or 'ai.onnx'!r}; expected an operator set from 1 to {_LARGEST_OPSET}"
+                f"{name}: declares {found} for the operators of the domain {domain or 'ai.onnx'!r}; expected an "
+                f"operator set from 1 to {_LARGEST_OPSET}"
             )
 
 
@@ -214,7 +236,10 @@ def _properties(model: Message, name: str) -> dict[str, str]:
     for item in model.messages(_PROPERTIES, limit=_MAX_PROPERTIES):
         value = item.raw(2)
         if len(value) > MAX_MEMBER_BYTES:
-            raise ModelFileError(f"{name}: metadata {item.text(1)!r:.{SHOWN}} has {len(value)} bytes; at most {MAX_MEMBER_BYTES} are read")
+            raise ModelFileError(
+                f"{name}: metadata {item.text(1)!r:.{SHOWN}} has {len(value)} bytes; at most {MAX_MEMBER_BYTES} are "
+                "read"
+            )
         properties[item.text(1)] = item.text(2)
     return properties
 
@@ -223,7 +248,10 @@ def _document(properties: Mapping[str, str], name: str) -> ModelDocument | None:
     """The document, once its checksum, if there is one, is seen to fit."""
     text, checksum = properties.get(ONNX_PROPERTY), properties.get(ONNX_CHECKSUM)
     if checksum is not None and (text is None or digest([text.encode("utf-8")]) != checksum):
-        raise ModelFileError(f"{name}: its document {ONNX_PROPERTY!r} is {'missing' if text is None else 'damaged'}, as {ONNX_CHECKSUM!r} shows; get it again")
+        raise ModelFileError(
+            f"{name}: its document {ONNX_PROPERTY!r} is {'missing' if text is None else 'damaged'}, as "
+            f"{ONNX_CHECKSUM!r} shows; get it again"
+        )
     return None if text is None else parse_document(text.encode("utf-8"), name=name)
 
 
@@ -235,7 +263,10 @@ def _without_document(data: memoryview, name: str) -> list[memoryview]:
     """The file's fields but for document and checksum; neighbours in one piece."""
     kept, begin = [], 0
     for opening, start, content, end in spans(data, 0, len(data), name=name):
-        if opening == tag(_PROPERTIES, DELIMITED) and Message(data, content, end, name=name).text(1) in (ONNX_PROPERTY, ONNX_CHECKSUM):
+        if opening == tag(_PROPERTIES, DELIMITED) and Message(data, content, end, name=name).text(1) in (
+            ONNX_PROPERTY,
+            ONNX_CHECKSUM,
+        ):
             kept.append(data[begin:start])
             begin = end
     return [*kept, data[begin:]]

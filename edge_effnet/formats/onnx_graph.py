@@ -68,7 +68,9 @@ _OTHER_KINDS = {4: "sequence", 5: "map", 7: "opaque", 8: "sparse tensor", 9: "op
 
 @dataclass(frozen=True)
 class OnnxNode:
-    """One operator. `attributes`: int, float, str, tuples of int and, for tensors, OnnxInitializer; others are left out."""
+    """One operator. `attributes`: int, float, str, tuples of int and, for tensors, OnnxInitializer; others are left
+    out.
+    """
 
     op_type: str
     domain: str
@@ -80,7 +82,9 @@ class OnnxNode:
 
 @dataclass(frozen=True)
 class OnnxInitializer:
-    """A constant: `byte_length` is what its values take in memory; `dtype` is numpy's name or ONNX's for other types."""
+    """A constant: `byte_length` is what its values take in memory; `dtype` is numpy's name or ONNX's for other
+    types.
+    """
 
     name: str
     dims: tuple[int, ...]
@@ -110,12 +114,17 @@ def read_initializer(message: Message) -> OnnxInitializer:
     name = message.text(8)
     where = f"{message.name}: initializer {name!r:.{SHOWN}}"
     if message.integer(14) == _EXTERNAL or message.has(13):
-        raise ModelFileError(f"{where} has its values in another file; expected a self-contained file: save it again with the weights inside")
+        raise ModelFileError(
+            f"{where} has its values in another file; expected a self-contained file: save it again with the weights "
+            "inside"
+        )
     dims = message.integers(1, limit=_MAX_RANK)
     dtype = data_type(message.integer(2), where)
     count = math.prod(dims)
     if min(dims, default=0) < 0 or count > _MAX_ELEMENTS:
-        raise ModelFileError(f"{where} has the shape {list(dims)}; expected sides of at least 0 and at most {_MAX_ELEMENTS} elements")
+        raise ModelFileError(
+            f"{where} has the shape {list(dims)}; expected sides of at least 0 and at most {_MAX_ELEMENTS} elements"
+        )
     size = (count * _BITS[dtype] + 7) // 8
     raw, bits = len(message.raw(9)), _BITS[dtype]
     if bits and (raw != size if raw else count and not message.holds(_TYPED_DATA)):
@@ -126,7 +135,10 @@ def read_initializer(message: Message) -> OnnxInitializer:
 def data_type(number: int, where: str) -> str:
     """The name of a TensorProto.DataType; raises ModelFileError for an unknown one."""
     if number not in DATA_TYPES:
-        raise ModelFileError(f"{where} has the unknown type {number}; expected 0 to {len(DATA_TYPES) - 1}, or a newer edge-effnet is needed")
+        raise ModelFileError(
+            f"{where} has the unknown type {number}; expected 0 to {len(DATA_TYPES) - 1}, or a newer edge-effnet is "
+            "needed"
+        )
     return DATA_TYPES[number][0]
 
 
@@ -163,7 +175,9 @@ def _side(message: Message, where: str) -> int | None:
     """A side's length; None for a named or unknown one, also written as -1."""
     length = message.integer(1, -1)
     if not -1 <= length <= _MAX_ELEMENTS:
-        raise ModelFileError(f"{where} has a side of length {length}; expected 0 to {_MAX_ELEMENTS}, or none for a free side")
+        raise ModelFileError(
+            f"{where} has a side of length {length}; expected 0 to {_MAX_ELEMENTS}, or none for a free side"
+        )
     return None if length < 0 else length
 
 
@@ -175,7 +189,8 @@ def _node(message: Message) -> OnnxNode:
     if domain not in KNOWN_DOMAINS:
         known = ", ".join(repr(known) for known in KNOWN_DOMAINS)
         raise ModelFileError(
-            f"{where} is {op_type:.{SHOWN}} of the domain {domain!r:.{SHOWN}}; expected one of {known}: other operators need code that isn't in the file"
+            f"{where} is {op_type:.{SHOWN}} of the domain {domain!r:.{SHOWN}}; expected one of {known}: other "
+            "operators need code that isn't in the file"
         )
     inputs, outputs = (message.texts(number, limit=_MAX_OPERANDS) for number in (1, 2))
     attributes = dict(filter(None, (_attribute(item) for item in message.messages(5, limit=_MAX_OPERANDS))))

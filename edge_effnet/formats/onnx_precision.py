@@ -12,7 +12,14 @@ _FUSED = ("Relu", "Clip")
 _INTEGER_ARITHMETIC = ("ConvInteger", "MatMulInteger")
 _QUANTIZED_PREFIX = "QLinear"
 #: Operators whose result has a type of its own.
-_OWN_TYPE = {"Shape": "int64", "Size": "int64", "NonZero": "int64", "ArgMax": "int64", "ArgMin": "int64", "DequantizeLinear": "float32"}
+_OWN_TYPE = {
+    "Shape": "int64",
+    "Size": "int64",
+    "NonZero": "int64",
+    "ArgMax": "int64",
+    "ArgMin": "int64",
+    "DequantizeLinear": "float32",
+}
 _DEFAULT_QUANTIZED = "uint8"
 
 
@@ -24,7 +31,10 @@ def node_precisions(nodes: Sequence[OnnxNode], known: Mapping[str, str]) -> tupl
     """
     types = _types(nodes, known)
     int8 = _between_quantizers(nodes)
-    return tuple("int8" if int8[index] or _is_integer(node) else _first_type(node.outputs, types) for index, node in enumerate(nodes))
+    return tuple(
+        "int8" if int8[index] or _is_integer(node) else _first_type(node.outputs, types)
+        for index, node in enumerate(nodes)
+    )
 
 
 def _is_integer(node: OnnxNode) -> bool:
@@ -67,7 +77,10 @@ def _between_quantizers(nodes: Sequence[OnnxNode]) -> list[bool]:
     inside = [False] * len(nodes)
     for index in range(len(nodes) - 1, -1, -1):
         after = [reader for name in nodes[index].outputs for reader in readers[name]]
-        ends = [nodes[reader].op_type == "QuantizeLinear" or (nodes[reader].op_type in _FUSED and inside[reader]) for reader in after]
+        ends = [
+            nodes[reader].op_type == "QuantizeLinear" or (nodes[reader].op_type in _FUSED and inside[reader])
+            for reader in after
+        ]
         inside[index] = fed[index] and bool(ends) and all(ends)
     return inside
 

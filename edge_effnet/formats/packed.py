@@ -48,7 +48,11 @@ class PackedFiles:
 
     def labels(self) -> tuple[str, ...] | None:
         """Lines of `labels.txt`, or else of the first *.txt member; None without one."""
-        names = [LABELS_NAME] if LABELS_NAME in self.files else [name for name in self.files if name.lower().endswith(".txt")]
+        names = (
+            [LABELS_NAME]
+            if LABELS_NAME in self.files
+            else [name for name in self.files if name.lower().endswith(".txt")]
+        )
         if not names:
             return None
         lines = [line.rstrip("\r") for line in self.files[names[0]].decode("utf-8-sig", "replace").split("\n")]
@@ -69,7 +73,8 @@ def parse_document(text: bytes, *, name: str) -> ModelDocument:
 
 
 def packed_files(document: ModelDocument, others: Mapping[str, bytes] | None = None) -> bytes:
-    """The zip that is appended to the flatbuffer: document, labels.txt if any, others. Stored, dated 1980: deterministic.
+    """The zip that is appended to the flatbuffer: document, labels.txt if any, others. Stored, dated 1980:
+    deterministic.
 
     others: member name → content, left out where the document brings a file of that name.
     Raises UsageError for text that UTF-8 can't hold.
@@ -84,7 +89,10 @@ def packed_files(document: ModelDocument, others: Mapping[str, bytes] | None = N
         raise UsageError(f"a label or another text of the document isn't valid Unicode ({error})") from error
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in [*files.items(), *((name, content) for name, content in (others or {}).items() if name not in files)]:
+        for name, content in [
+            *files.items(),
+            *((name, content) for name, content in (others or {}).items() if name not in files),
+        ]:
             archive.writestr(zipfile.ZipInfo(name), content)
     return buffer.getvalue()
 
@@ -107,12 +115,26 @@ def read_packed(data: memoryview, *, name: str, flatbuffer_end: int) -> PackedFi
             members = _checked_members(archive, name)
             start = min((member.header_offset for member in members), default=archive.start_dir)
             if start < flatbuffer_end:
-                raise ModelFileError(f"{name}: the packed files begin at byte {start}, inside the model that ends at byte {flatbuffer_end}; get the file again")
+                raise ModelFileError(
+                    f"{name}: the packed files begin at byte {start}, inside the model that ends at byte "
+                    f"{flatbuffer_end}; get the file again"
+                )
             return PackedFiles({member.filename: _content(archive, member, name) for member in members}, start)
-    except (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, OSError, RuntimeError, OverflowError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+        ValueError,
+        EOFError,
+        OSError,
+        RuntimeError,
+        OverflowError,
+    ) as error:
         if isinstance(error, ModelFileError):
             raise
-        raise ModelFileError(f"{name}: the packed files behind the model are broken ({error!s:.200}); get the file again") from error
+        raise ModelFileError(
+            f"{name}: the packed files behind the model are broken ({error!s:.200}); get the file again"
+        ) from error
 
 
 def _has_zip(data: memoryview, name: str) -> bool:
@@ -126,9 +148,14 @@ def _has_zip(data: memoryview, name: str) -> bool:
         return False
     signature, distance = _ZIP64_LOCATOR
     if tail[max(at - distance, 0) : at].startswith(signature):
-        raise ModelFileError(f"{name}: the packed files are a zip64 archive; expected at most {MAX_MEMBERS} small files")
+        raise ModelFileError(
+            f"{name}: the packed files are a zip64 archive; expected at most {MAX_MEMBERS} small files"
+        )
     if count > MAX_MEMBERS or directory_bytes > _MAX_DIRECTORY_BYTES:
-        raise ModelFileError(f"{name}: {count} packed files in a directory of {directory_bytes} bytes; at most {MAX_MEMBERS} small files are read")
+        raise ModelFileError(
+            f"{name}: {count} packed files in a directory of {directory_bytes} bytes; at most {MAX_MEMBERS} small "
+            "files are read"
+        )
     return True
 
 
@@ -142,13 +169,19 @@ def _checked_members(archive: ZipFile, name: str) -> list[ZipInfo]:
     for member in members:
         if member.flag_bits & _ENCRYPTED or member.compress_type not in (0, 8):
             raise ModelFileError(
-                f"{name}: packed file {member.filename!r:.{SHOWN}} is encrypted or packed with method {member.compress_type}; expected stored or deflated"
+                f"{name}: packed file {member.filename!r:.{SHOWN}} is encrypted or packed with method "
+                f"{member.compress_type}; expected stored or deflated"
             )
         if member.file_size > MAX_MEMBER_BYTES:
-            raise ModelFileError(f"{name}: packed file {member.filename!r:.{SHOWN}} has {member.file_size} bytes; at most {MAX_MEMBER_BYTES} are read")
+            raise ModelFileError(
+                f"{name}: packed file {member.filename!r:.{SHOWN}} has {member.file_size} bytes; at most "
+                f"{MAX_MEMBER_BYTES} are read"
+            )
     total = sum(member.file_size for member in members)
     if total > MAX_TOTAL_BYTES:
-        raise ModelFileError(f"{name}: the packed files have {total} bytes together; at most {MAX_TOTAL_BYTES} are read")
+        raise ModelFileError(
+            f"{name}: the packed files have {total} bytes together; at most {MAX_TOTAL_BYTES} are read"
+        )
     return members
 
 
@@ -157,7 +190,10 @@ def _content(archive: ZipFile, member: ZipInfo, name: str) -> bytes:
     with archive.open(member) as file:
         content = file.read(member.file_size)
     if len(content) != member.file_size:
-        raise ModelFileError(f"{name}: packed file {member.filename!r:.{SHOWN}} has {len(content)} bytes instead of {member.file_size}; get the file again")
+        raise ModelFileError(
+            f"{name}: packed file {member.filename!r:.{SHOWN}} has {len(content)} bytes instead of "
+            f"{member.file_size}; get the file again"
+        )
     return content
 
 

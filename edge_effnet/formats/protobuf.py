@@ -60,9 +60,14 @@ def spans(data: memoryview, start: int, end: int, *, name: str) -> Iterator[Span
         else:
             raise ModelFileError(f"{name}: the field at byte {first} has the unknown wire type {wire_type}; {_ADVICE}")
         if not _WIRE_MASK < opening <= _MAX_TAG:
-            raise ModelFileError(f"{name}: the impossible field number {opening >> _WIRE_BITS} at byte {first}; {_ADVICE}")
+            raise ModelFileError(
+                f"{name}: the impossible field number {opening >> _WIRE_BITS} at byte {first}; {_ADVICE}"
+            )
         if position > end:
-            raise ModelFileError(f"{name}: field {opening >> _WIRE_BITS} at byte {first} ends at byte {position}, its message at byte {end}; {_ADVICE}")
+            raise ModelFileError(
+                f"{name}: field {opening >> _WIRE_BITS} at byte {first} ends at byte {position}, its message at byte "
+                f"{end}; {_ADVICE}"
+            )
         yield opening, first, content, position
 
 
@@ -77,7 +82,9 @@ def _varint(data: memoryview, position: int, end: int, name: str) -> tuple[int, 
             return (value | byte << shift) & _UINT64, at + 1
         value |= (byte & 0x7F) << shift
         shift += 7
-    raise ModelFileError(f"{name}: the number at byte {position} doesn't end within {_MAX_VARINT_BYTES} bytes or its message; {_ADVICE}")
+    raise ModelFileError(
+        f"{name}: the number at byte {position} doesn't end within {_MAX_VARINT_BYTES} bytes or its message; {_ADVICE}"
+    )
 
 
 class Message:
@@ -90,7 +97,10 @@ class Message:
 
     def __init__(self, data: memoryview, start: int, end: int, *, name: str, depth: int = 0) -> None:
         if depth > _MAX_DEPTH:
-            raise ModelFileError(f"{name}: messages lie more than {_MAX_DEPTH} deep inside each other at byte {start}; expected a plain model")
+            raise ModelFileError(
+                f"{name}: messages lie more than {_MAX_DEPTH} deep inside each other at byte {start}; expected a "
+                "plain model"
+            )
         self.data = data
         self.name = name
         self._depth = depth
@@ -98,7 +108,9 @@ class Message:
         for count, (opening, _, content, stop) in enumerate(spans(data, start, end, name=name)):
             self._fields.setdefault(opening, []).append((content, stop))
             if count >= _MAX_FIELDS:
-                raise ModelFileError(f"{name}: the message at byte {start} has more than {_MAX_FIELDS} fields; expected a plain model")
+                raise ModelFileError(
+                    f"{name}: the message at byte {start} has more than {_MAX_FIELDS} fields; expected a plain model"
+                )
 
     def has(self, number: int) -> bool:
         """Whether a text, bytes or message of that number is there."""
@@ -154,7 +166,10 @@ class Message:
 
     def messages(self, number: int, *, limit: int) -> list[Message]:
         """Repeated messages, at most `limit` of them."""
-        return [Message(self.data, start, end, name=self.name, depth=self._depth + 1) for start, end in self._repeated(number, limit)]
+        return [
+            Message(self.data, start, end, name=self.name, depth=self._depth + 1)
+            for start, end in self._repeated(number, limit)
+        ]
 
     def _repeated(self, number: int, limit: int) -> list[tuple[int, int]]:
         found = self._fields.get(tag(number), [])

@@ -29,7 +29,8 @@ _NO_TENSOR = -1
 
 @dataclass(frozen=True)
 class TfliteOperator:
-    """One step. `code`: "CONV_2D", "BUILTIN_<n>" or a custom operator's own; `inputs`: tensor indices, -1 where left out.
+    """One step. `code`: "CONV_2D", "BUILTIN_<n>" or a custom operator's own; `inputs`: tensor indices, -1 where left
+    out.
 
     options: the schema's field names → values (padding "SAME" or "VALID", activations by name), defaults filled in;
     empty for operators without an entry in `tflite_schema.OPTIONS`.
@@ -81,7 +82,11 @@ class TfliteFile:
     @property
     def understood(self) -> bool:
         """Whether rules check every operator and tensor; otherwise an engine sees what this reader can't judge."""
-        return self.subgraphs == 1 and all(step.code in RULES for step in self.operators) and not any(tensor.sparse for tensor in self.tensors)
+        return (
+            self.subgraphs == 1
+            and all(step.code in RULES for step in self.operators)
+            and not any(tensor.sparse for tensor in self.tensors)
+        )
 
     @property
     def weight_bytes(self) -> int:
@@ -90,7 +95,9 @@ class TfliteFile:
 
     def operators_by_precision(self) -> dict[str, dict[str, int]]:
         """dtype of an operator's first output → operator code → how many; sorted."""
-        counts = Counter((self.tensors[step.outputs[0]].dtype if step.outputs else "none", step.code) for step in self.operators)
+        counts = Counter(
+            (self.tensors[step.outputs[0]].dtype if step.outputs else "none", step.code) for step in self.operators
+        )
         table: dict[str, dict[str, int]] = {}
         for precision, code in sorted(counts):
             table.setdefault(precision, {})[code] = counts[precision, code]
@@ -137,17 +144,37 @@ def _read(name: str, data: memoryview) -> tuple[TfliteFile, PackedFiles]:
     document = packed.document(name)
     labels = document.labels if document is not None and document.labels is not None else packed.labels()
     covered = (data[: packed.start],)
-    file = TfliteFile(name, len(data), description, tensors, operators, inputs, outputs, len(subgraphs), metadata, document, labels, covered)
+    file = TfliteFile(
+        name,
+        len(data),
+        description,
+        tensors,
+        operators,
+        inputs,
+        outputs,
+        len(subgraphs),
+        metadata,
+        document,
+        labels,
+        covered,
+    )
     return file, packed
 
 
 _Subgraph: TypeAlias = "tuple[tuple[TfliteTensor, ...], tuple[TfliteOperator, ...], tuple[int, ...], tuple[int, ...]]"
 
 
-def _subgraph(graph: Table, codes: Sequence[tuple[str, int]], views: Sequence[memoryview | None], buffer: FlatBuffer) -> _Subgraph:
+def _subgraph(
+    graph: Table, codes: Sequence[tuple[str, int]], views: Sequence[memoryview | None], buffer: FlatBuffer
+) -> _Subgraph:
     """Tensors, operators, inputs and outputs."""
-    tensors = tuple(read_tensor(table, index, views, buffer.name) for index, table in enumerate(graph.tables(0, limit=_MAX_TENSORS)))
-    inputs, outputs = (_indices(graph, slot, len(tensors), f"{buffer.name}: the model's {what}") for slot, what in ((1, "inputs"), (2, "outputs")))
+    tensors = tuple(
+        read_tensor(table, index, views, buffer.name) for index, table in enumerate(graph.tables(0, limit=_MAX_TENSORS))
+    )
+    inputs, outputs = (
+        _indices(graph, slot, len(tensors), f"{buffer.name}: the model's {what}")
+        for slot, what in ((1, "inputs"), (2, "outputs"))
+    )
     operators = _operators(codes, graph, len(tensors), buffer)
     return tensors, operators, inputs, outputs
 
@@ -159,9 +186,14 @@ def _model(buffer: FlatBuffer) -> Table:
     model = buffer.root()
     version = model.scalar(0, UINT32)
     if version != SCHEMA_VERSION:
-        raise ModelFileError(f"{name}: made for TFLite schema version {version}; this program reads version {SCHEMA_VERSION}")
+        raise ModelFileError(
+            f"{name}: made for TFLite schema version {version}; this program reads version {SCHEMA_VERSION}"
+        )
     if model.tables(8, limit=_MAX_BUFFERS) or model.tables(9, limit=_MAX_BUFFERS):
-        raise ModelFileError(f"{name}: refers to weights in other files; expected a self-contained file, convert it again with the weights inside")
+        raise ModelFileError(
+            f"{name}: refers to weights in other files; expected a self-contained file, convert it again with the "
+            "weights inside"
+        )
     return model
 
 
@@ -169,7 +201,11 @@ def _buffers(model: Table, buffer: FlatBuffer) -> list[memoryview | None]:
     """Each buffer's bytes; None for an empty one. Buffers of large files may lie behind the flatbuffer."""
     views: list[memoryview | None] = []
     for table in model.tables(4, limit=_MAX_BUFFERS):
-        view = table.raw(0) if table.has(0) else _outside(table.scalar(1, UINT64), table.scalar(2, UINT64), buffer, f"data of buffer {len(views)}")
+        view = (
+            table.raw(0)
+            if table.has(0)
+            else _outside(table.scalar(1, UINT64), table.scalar(2, UINT64), buffer, f"data of buffer {len(views)}")
+        )
         views.append(view if len(view) else None)
     return views
 
@@ -190,7 +226,9 @@ def _indices(table: Table, slot: int, count: int, what: str, *, lowest: int = 0)
     return indices
 
 
-def _operators(codes: Sequence[tuple[str, int]], graph: Table, tensors: int, buffer: FlatBuffer) -> tuple[TfliteOperator, ...]:
+def _operators(
+    codes: Sequence[tuple[str, int]], graph: Table, tensors: int, buffer: FlatBuffer
+) -> tuple[TfliteOperator, ...]:
     operators = []
     for index, table in enumerate(graph.tables(3, limit=_MAX_OPERATORS)):
         where = f"{buffer.name}: operator {index}"
@@ -209,7 +247,9 @@ def _operators(codes: Sequence[tuple[str, int]], graph: Table, tensors: int, buf
 
 
 def _check_rarely_used(table: Table, tensors: int, where: str) -> None:
-    """Fields that no classifier needs but an engine reads: options of a custom operator, variables, intermediate tensors."""
+    """Fields that no classifier needs but an engine reads: options of a custom operator, variables, intermediate
+    tensors.
+    """
     if table.has(5):
         table.raw(5)
     if table.has(7):
@@ -246,7 +286,10 @@ def _option(table: Table | None, option: Option, where: str) -> Any:
     if option.choices is None:
         return value
     if not 0 <= value < len(option.choices):
-        raise ModelFileError(f"{where} has {option.name} = {value}; expected 0 to {len(option.choices) - 1} ({', '.join(option.choices)})")
+        raise ModelFileError(
+            f"{where} has {option.name} = {value}; expected 0 to {len(option.choices) - 1} "
+            f"({', '.join(option.choices)})"
+        )
     return option.choices[value]
 
 
@@ -266,6 +309,8 @@ def _metadata(model: Table, views: list[memoryview | None], name: str) -> dict[s
     for entry in model.tables(6, limit=_MAX_METADATA):
         index = entry.scalar(1, UINT32)
         if index >= len(views):
-            raise ModelFileError(f"{name}: metadata {entry.string(0)!r:.{SHOWN}} is in buffer {index}; the file has {len(views)} buffers")
+            raise ModelFileError(
+                f"{name}: metadata {entry.string(0)!r:.{SHOWN}} is in buffer {index}; the file has {len(views)} buffers"
+            )
         found[entry.string(0)] = views[index] or memoryview(b"")
     return found

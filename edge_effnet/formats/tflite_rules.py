@@ -1,8 +1,9 @@
 """What must hold between an operator and its tensors before an engine may see the file.
 
-Engines trust a file in places: a missing bias, a tensor without a scale or a factor that leaves 31 bits ends the process
-instead of giving an error. Source: what LiteRT's kernels and XNNPACK compute from the fields while they prepare, and
-what the fuzz campaign (benchmarks/fuzz) found. Operators without a rule are judged by a trial run (trial.py).
+Engines trust a file in places: a missing bias, a tensor without a scale or a factor that leaves 31 bits ends the
+process instead of giving an error. Source: what LiteRT's kernels and XNNPACK compute from the fields while they
+prepare, and what the fuzz campaign (benchmarks/fuzz) found. Operators without a rule are judged by a trial run
+(trial.py).
 """
 
 from __future__ import annotations
@@ -79,17 +80,26 @@ RULES: Mapping[str, tuple[Rule, int, int]] = MappingProxyType(
 )
 
 
-def check_steps(tensors: Sequence[TfliteTensor], operators: Sequence[Step], inputs: Sequence[int], outputs: Sequence[int], name: str) -> None:
-    """Raises ModelFileError naming the operator that reads what isn't made yet, makes what is there, or breaks its rule."""
+def check_steps(
+    tensors: Sequence[TfliteTensor], operators: Sequence[Step], inputs: Sequence[int], outputs: Sequence[int], name: str
+) -> None:
+    """Raises ModelFileError naming the operator that reads what isn't made yet, makes what is there, or breaks its
+    rule.
+    """
     made = set(inputs)
     for index, step in enumerate(operators):
         problem = _order(step, tensors, made) or _check_one(step, tensors)
         if problem is not None:
-            raise ModelFileError(f"{name}: operator {index} ({step.code:.{SHOWN}}) {problem}; the file is damaged or was made wrongly")
+            raise ModelFileError(
+                f"{name}: operator {index} ({step.code:.{SHOWN}}) {problem}; the file is damaged or was made wrongly"
+            )
         made.update(step.outputs)
     for tensor in outputs:
         if tensor not in made and tensors[tensor].data is None:
-            raise ModelFileError(f"{name}: no operator makes the output {tensors[tensor].name!r:.{SHOWN}}; the file is damaged or was made wrongly")
+            raise ModelFileError(
+                f"{name}: no operator makes the output {tensors[tensor].name!r:.{SHOWN}}; the file is damaged or was "
+                "made wrongly"
+            )
 
 
 def _order(step: Step, tensors: Sequence[TfliteTensor], made: set[int]) -> str | None:

@@ -33,13 +33,20 @@ def one(inputs: Operands) -> TfliteTensor:
 
 def numbers(tensor: TfliteTensor | None) -> list[int] | None:
     """A small constant vector of integers; None for anything else."""
-    if tensor is None or tensor.data is None or tensor.dtype not in ("int32", "int64") or len(tensor.data) > _MAX_NUMBERS_BYTES:
+    if (
+        tensor is None
+        or tensor.data is None
+        or tensor.dtype not in ("int32", "int64")
+        or len(tensor.data) > _MAX_NUMBERS_BYTES
+    ):
         return None
     return [int(value) for value in tensor.values().reshape(-1)]
 
 
 def scaled(*tensors: TfliteTensor) -> str | None:
-    """Integers of 8 and 16 bits need one scale above 0, and no subnormal one, on which LiteRT crashes; other types none."""
+    """Integers of 8 and 16 bits need one scale above 0, and no subnormal one, on which LiteRT crashes; other types
+    none.
+    """
     for tensor in tensors:
         if tensor.dtype in QUANTIZED and (len(tensor.scales) != 1 or not tensor.scales[0] >= _SMALLEST_SCALE):
             found = [float(value) for value in tensor.scales[:2]]
@@ -56,7 +63,10 @@ def ratio(sources: Sequence[TfliteTensor], output: TfliteTensor) -> str | None:
     """Scales of inputs against the output's, where both are integers."""
     if output.dtype not in QUANTIZED:
         return None
-    return factor(max((float(source.scales[0]) for source in sources if len(source.scales)), default=0.0) / float(output.scales[0]))
+    return factor(
+        max((float(source.scales[0]) for source in sources if len(source.scales)), default=0.0)
+        / float(output.scales[0])
+    )
 
 
 def is_shape(output: TfliteTensor, shape: Sequence[int]) -> str | None:

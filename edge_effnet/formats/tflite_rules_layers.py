@@ -32,7 +32,9 @@ def convolution(inputs: Operands, output: TfliteTensor, options: Mapping[str, An
     """Weights [out, kh, kw, in / groups] on [N, H, W, in]."""
     source, weight = two(inputs)
     problem = _filtered(inputs, output, options, axis=0)
-    if problem is None and (source.shape[3] % weight.shape[3] or weight.shape[0] % (source.shape[3] // weight.shape[3])):
+    if problem is None and (
+        source.shape[3] % weight.shape[3] or weight.shape[0] % (source.shape[3] // weight.shape[3])
+    ):
         return f"has weights {list(weight.shape)} on an input {list(source.shape)}; their channels don't fit"
     return problem
 
@@ -57,7 +59,12 @@ def dense(inputs: Operands, output: TfliteTensor, options: Mapping[str, Any]) ->
         return f"has {options['weights_format']} weights {list(weight.shape)}; expected DEFAULT with two sides above 0"
     channels, depth = weight.shape
     elements = math.prod(source.shape)
-    if elements % depth or not output.shape or output.shape[-1] != channels or math.prod(output.shape) != elements // depth * channels:
+    if (
+        elements % depth
+        or not output.shape
+        or output.shape[-1] != channels
+        or math.prod(output.shape) != elements // depth * channels
+    ):
         return f"takes {list(source.shape)} to {list(output.shape)} with weights {list(weight.shape)}; they don't fit"
     return _weighted(inputs, output, axis=0)
 

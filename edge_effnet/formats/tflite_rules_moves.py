@@ -6,7 +6,20 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from edge_effnet.formats.tflite_rules_common import FLOAT, HIGHEST_RANK, LARGEST_FACTOR, QUANTIZED, Operands, alike, is_shape, numbers, one, ratio, scaled, two
+from edge_effnet.formats.tflite_rules_common import (
+    FLOAT,
+    HIGHEST_RANK,
+    LARGEST_FACTOR,
+    QUANTIZED,
+    Operands,
+    alike,
+    is_shape,
+    numbers,
+    one,
+    ratio,
+    scaled,
+    two,
+)
 from edge_effnet.formats.tflite_tensors import TfliteTensor
 
 _WIDENED = ("int8", "uint8", "int16", "float16", "int4")
@@ -52,7 +65,11 @@ def softmax(inputs: Operands, output: TfliteTensor, options: Mapping[str, Any]) 
     if not source.shape or not math.isfinite(beta) or not 0 < beta < LARGEST_FACTOR:
         return f"has beta {beta} on {list(source.shape)}; expected a number above 0 and a tensor of at least one side"
     problem = scaled(source, output) or is_shape(output, source.shape)
-    if problem is None and source.dtype in QUANTIZED and not 1 < beta * float(source.scales[0]) * _SOFTMAX_STEPS < math.inf:
+    if (
+        problem is None
+        and source.dtype in QUANTIZED
+        and not 1 < beta * float(source.scales[0]) * _SOFTMAX_STEPS < math.inf
+    ):
         return f"has the scale {float(source.scales[0]):.3g}, too small for its fixed point"
     return problem
 
@@ -64,16 +81,28 @@ def mean(inputs: Operands, output: TfliteTensor, options: Mapping[str, Any]) -> 
     if axes is None or any(not -rank <= axis < rank for axis in axes) or 0 in source.shape:
         return f"reduces axes {axes} of {list(source.shape)}; expected constant ones from {-rank} to {rank - 1}, and no empty side"
     reduced = {axis % rank for axis in axes}
-    shape = [1 if index in reduced else side for index, side in enumerate(source.shape) if options["keep_dims"] or index not in reduced]
+    shape = [
+        1 if index in reduced else side
+        for index, side in enumerate(source.shape)
+        if options["keep_dims"] or index not in reduced
+    ]
     return alike(source, output) or is_shape(output, shape)
 
 
 def reshape(inputs: Operands, output: TfliteTensor, options: Mapping[str, Any]) -> str | None:
-    """The shape is said by the second input or by the options, with at most one -1; LiteRT goes by that, not by the output's."""
+    """The shape is said by the second input or by the options, with at most one -1; LiteRT goes by that, not by the
+    output's.
+    """
     source = one(inputs)
     second = inputs[1] if len(inputs) > 1 else None
     wanted = options.get("new_shape", ()) if second is None else numbers(second)
-    if wanted is None or (wanted and (len(wanted) != len(output.shape) or any(one not in (-1, side) for one, side in zip(wanted, output.shape, strict=True)))):
+    if wanted is None or (
+        wanted
+        and (
+            len(wanted) != len(output.shape)
+            or any(one not in (-1, side) for one, side in zip(wanted, output.shape, strict=True))
+        )
+    ):
         return f"is told the shape {wanted} and declares the output {list(output.shape)}"
     return _same_elements(source, output)
 
@@ -84,8 +113,12 @@ def squeeze(inputs: Operands, output: TfliteTensor, options: Mapping[str, Any]) 
     rank = len(source.shape)
     if any(not -rank <= axis < rank for axis in options["squeeze_dims"]):
         return f"drops the sides {list(options['squeeze_dims'])} of {list(source.shape)}; it has {rank}"
-    dropped = {axis % rank for axis in options["squeeze_dims"]} or {index for index, side in enumerate(source.shape) if side == 1}
-    return _same_elements(source, output) or is_shape(output, [side for index, side in enumerate(source.shape) if index not in dropped])
+    dropped = {axis % rank for axis in options["squeeze_dims"]} or {
+        index for index, side in enumerate(source.shape) if side == 1
+    }
+    return _same_elements(source, output) or is_shape(
+        output, [side for index, side in enumerate(source.shape) if index not in dropped]
+    )
 
 
 def _same_elements(source: TfliteTensor, output: TfliteTensor) -> str | None:
@@ -98,13 +131,21 @@ def concatenation(inputs: Operands, output: TfliteTensor, options: Mapping[str, 
     """Tensors alike but for one axis."""
     axis, rank = options["axis"], len(output.shape)
     shapes = [source.shape for source in inputs if source is not None]
-    if len(shapes) != len(inputs) or not shapes or not -rank <= axis < rank or any(len(shape) != rank for shape in shapes):
+    if (
+        len(shapes) != len(inputs)
+        or not shapes
+        or not -rank <= axis < rank
+        or any(len(shape) != rank for shape in shapes)
+    ):
         return f"joins {[list(shape) for shape in shapes]} along axis {axis} to {list(output.shape)}; expected tensors of {rank} sides and one of their axes"
     axis %= rank
     problem = next(filter(None, (alike(source, output) for source in inputs if source is not None)), None)
     if problem is not None:
         return problem
-    if any((*shape[:axis], 0, *shape[axis + 1 :]) != (*output.shape[:axis], 0, *output.shape[axis + 1 :]) for shape in shapes):
+    if any(
+        (*shape[:axis], 0, *shape[axis + 1 :]) != (*output.shape[:axis], 0, *output.shape[axis + 1 :])
+        for shape in shapes
+    ):
         return f"joins {[list(shape) for shape in shapes]} along axis {axis}; their other sides differ"
     return is_shape(output, (*output.shape[:axis], sum(shape[axis] for shape in shapes), *output.shape[axis + 1 :]))
 

@@ -45,7 +45,9 @@ TENSOR_TYPES: dict[int, tuple[str, int]] = {
 }
 _NOT_IN_NUMPY = {"string", "resource", "variant", "int4", "bfloat16", "int2", "uint4", "float8_e4m3fn", "float8_e5m2"}
 #: Names of those types that numpy has → little-endian dtype.
-NUMPY_TYPES: dict[str, np.dtype[Any]] = {name: np.dtype(name).newbyteorder("<") for name, _ in TENSOR_TYPES.values() if name not in _NOT_IN_NUMPY}
+NUMPY_TYPES: dict[str, np.dtype[Any]] = {
+    name: np.dtype(name).newbyteorder("<") for name, _ in TENSOR_TYPES.values() if name not in _NOT_IN_NUMPY
+}
 
 PADDING = ("SAME", "VALID")
 ACTIVATION = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
@@ -77,14 +79,22 @@ def _activation(slot: int) -> Option:
 
 
 def _window() -> tuple[Option, ...]:
-    return Option("padding", 0, INT8, choices=PADDING), Option("stride_w", 1, minimum=1), Option("stride_h", 2, minimum=1)
+    return (
+        Option("padding", 0, INT8, choices=PADDING),
+        Option("stride_w", 1, minimum=1),
+        Option("stride_h", 2, minimum=1),
+    )
 
 
 def _dilations(slot: int) -> tuple[Option, ...]:
-    return Option("dilation_w_factor", slot, default=1, minimum=1), Option("dilation_h_factor", slot + 1, default=1, minimum=1)
+    return Option("dilation_w_factor", slot, default=1, minimum=1), Option(
+        "dilation_h_factor", slot + 1, default=1, minimum=1
+    )
 
 
-_POOL = OptionsTable(5, (*_window(), Option("filter_width", 3, minimum=1), Option("filter_height", 4, minimum=1), _activation(5)))
+_POOL = OptionsTable(
+    5, (*_window(), Option("filter_width", 3, minimum=1), Option("filter_height", 4, minimum=1), _activation(5))
+)
 _NONE = OptionsTable()
 _DENSE = (
     _activation(0),
@@ -95,7 +105,9 @@ _DENSE = (
 #: Operators whose options are read.
 OPTIONS: dict[str, OptionsTable] = {
     "CONV_2D": OptionsTable(1, (*_window(), _activation(3), *_dilations(4))),
-    "DEPTHWISE_CONV_2D": OptionsTable(2, (*_window(), Option("depth_multiplier", 3, minimum=0), _activation(4), *_dilations(5))),
+    "DEPTHWISE_CONV_2D": OptionsTable(
+        2, (*_window(), Option("depth_multiplier", 3, minimum=0), _activation(4), *_dilations(5))
+    ),
     "FULLY_CONNECTED": OptionsTable(8, _DENSE),
     "ADD": OptionsTable(11, (_activation(0),)),
     "MUL": OptionsTable(21, (_activation(0),)),

@@ -54,16 +54,23 @@ class TfliteTensor:
     sparse: bool
 
     def values(self) -> npt.NDArray[Any]:
-        """A read-only view of the constant's values in its shape and type; raises ModelFileError where there is none."""
+        """A read-only view of the constant's values in its shape and type; raises ModelFileError where there is
+        none.
+        """
         if self.data is None:
-            raise ModelFileError(f"tensor {self.name!r:.{SHOWN}} has no values in the file; it's computed when the model runs")
+            raise ModelFileError(
+                f"tensor {self.name!r:.{SHOWN}} has no values in the file; it's computed when the model runs"
+            )
         dtype = NUMPY_TYPES.get(self.dtype)
         if dtype is None or self.sparse:
             raise ModelFileError(
-                f"tensor {self.name!r:.{SHOWN}} holds {'sparse ' if self.sparse else ''}{self.dtype}, which numpy can't view; use another engine"
+                f"tensor {self.name!r:.{SHOWN}} holds {'sparse ' if self.sparse else ''}{self.dtype}, which numpy "
+                "can't view; use another engine"
             )
         if len(self.data) != math.prod(self.shape) * dtype.itemsize:
-            raise ModelFileError(f"tensor {self.name!r:.{SHOWN}} is {self.dtype}{list(self.shape)} but has {len(self.data)} bytes")
+            raise ModelFileError(
+                f"tensor {self.name!r:.{SHOWN}} is {self.dtype}{list(self.shape)} but has {len(self.data)} bytes"
+            )
         return np.frombuffer(self.data, dtype).reshape(self.shape)
 
     def facts(self) -> TensorFacts:
@@ -88,12 +95,17 @@ def read_tensor(table: Table, index: int, buffers: Sequence[memoryview | None], 
     data = _data(buffer, buffers, where)
     if data is not None and not sparse:
         _check_length(data, shape, dtype, where)
-    return TfliteTensor(name, shape, dtype, signature, scales, zero_points, axis, buffer, data, table.scalar(5, BOOL, False), sparse)
+    return TfliteTensor(
+        name, shape, dtype, signature, scales, zero_points, axis, buffer, data, table.scalar(5, BOOL, False), sparse
+    )
 
 
 def _dtype(number: int, where: str) -> str:
     if number not in TENSOR_TYPES:
-        raise ModelFileError(f"{where} has the unknown type {number}; expected 0 to {len(TENSOR_TYPES) - 1}, or a newer edge-effnet is needed")
+        raise ModelFileError(
+            f"{where} has the unknown type {number}; expected 0 to {len(TENSOR_TYPES) - 1}, or a newer edge-effnet is "
+            "needed"
+        )
     return TENSOR_TYPES[number][0]
 
 
@@ -101,9 +113,14 @@ def _shapes(table: Table, where: str) -> tuple[tuple[int, ...], tuple[int, ...]]
     shape = table.integers(0, limit=_MAX_RANK)
     signature = table.integers(7, limit=_MAX_RANK)
     if shape and (min(shape) < 0 or math.prod(shape) > _MAX_ELEMENTS):
-        raise ModelFileError(f"{where} has the shape {list(shape)}; expected sides of at least 0 and at most {_MAX_ELEMENTS} elements")
+        raise ModelFileError(
+            f"{where} has the shape {list(shape)}; expected sides of at least 0 and at most {_MAX_ELEMENTS} elements"
+        )
     if signature and (len(signature) != len(shape) or min(signature) < _FREE):
-        raise ModelFileError(f"{where} has the shape {list(shape)} but the signature {list(signature)}; expected as many sides, -1 for a free one")
+        raise ModelFileError(
+            f"{where} has the shape {list(shape)} but the signature {list(signature)}; expected as many sides, -1 for "
+            "a free one"
+        )
     return shape, signature
 
 
@@ -120,10 +137,14 @@ def _check_length(data: memoryview, shape: tuple[int, ...], dtype: str, where: s
     bits = _BITS[dtype]
     expected = (math.prod(shape) * bits + 7) // 8
     if bits and len(data) != expected:
-        raise ModelFileError(f"{where} is {dtype}{list(shape)} and needs {expected} bytes, but the file holds {len(data)}")
+        raise ModelFileError(
+            f"{where} is {dtype}{list(shape)} and needs {expected} bytes, but the file holds {len(data)}"
+        )
 
 
-def _quantization(table: Table | None, shape: tuple[int, ...], dtype: str, where: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], int]:
+def _quantization(
+    table: Table | None, shape: tuple[int, ...], dtype: str, where: str
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], int]:
     """(scales, zero points, axis); without both scales and zero points a tensor isn't quantized, as LiteRT sees it."""
     if table is None:
         return _NO_SCALES, _NO_ZERO_POINTS, 0
@@ -131,7 +152,9 @@ def _quantization(table: Table | None, shape: tuple[int, ...], dtype: str, where
         if table.has(slot):
             table.numbers(slot, _FLOAT32)
     if table.has(5):
-        raise ModelFileError(f"{where} is quantized in a way of its own (kind {table.union(4)[0]}); expected scales and zero points")
+        raise ModelFileError(
+            f"{where} is quantized in a way of its own (kind {table.union(4)[0]}); expected scales and zero points"
+        )
     scales, zero_points = table.numbers(2, _FLOAT32), table.numbers(3, _INT64)
     if not len(scales) or not len(zero_points):
         return _NO_SCALES, _NO_ZERO_POINTS, 0
@@ -139,7 +162,9 @@ def _quantization(table: Table | None, shape: tuple[int, ...], dtype: str, where
     if len(scales) != len(zero_points):
         raise ModelFileError(f"{where} has {len(scales)} scales and {len(zero_points)} zero points; expected as many")
     if not 0 <= axis < max(len(shape), 1) or len(scales) not in (1, *shape[axis : axis + 1]):
-        raise ModelFileError(f"{where} has {len(scales)} scales along axis {axis} of {list(shape)}; expected 1 or one for each index")
+        raise ModelFileError(
+            f"{where} has {len(scales)} scales along axis {axis} of {list(shape)}; expected 1 or one for each index"
+        )
     if not _finite(scales):
         raise ModelFileError(f"{where} has scales that are negative, NaN or infinite")
     _check_zero_points(zero_points, dtype, where)
@@ -157,6 +182,10 @@ def _check_zero_points(zero_points: npt.NDArray[np.int64], dtype: str, where: st
     if dtype not in _INTEGER_LIMITS:
         return
     smallest, largest = _INTEGER_LIMITS[dtype]
-    lowest, highest = (int(zero_points[0]),) * 2 if len(zero_points) == 1 else (int(zero_points.min()), int(zero_points.max()))
+    lowest, highest = (
+        (int(zero_points[0]),) * 2 if len(zero_points) == 1 else (int(zero_points.min()), int(zero_points.max()))
+    )
     if lowest < smallest or highest > largest:
-        raise ModelFileError(f"{where} has zero points from {lowest} to {highest}; {dtype} holds {smallest} to {largest}")
+        raise ModelFileError(
+            f"{where} has zero points from {lowest} to {highest}; {dtype} holds {smallest} to {largest}"
+        )

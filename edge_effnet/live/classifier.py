@@ -27,8 +27,11 @@ from edge_effnet.live.rates import RateMeter, averaged
 from edge_effnet.live.sources import IterableSource, SourceOpener, source_opener
 from edge_effnet.prediction import Prediction, top_predictions
 
-#: A name of `source_opener`, what it gives, a source or a function that opens one, or an iterable of uint8[H, W, 3] RGB arrays.
-LiveSource: TypeAlias = "str | Path | SourceOpener | FrameSource | Callable[[], FrameSource] | Iterable[npt.NDArray[Any]]"
+#: A name of `source_opener`, what it gives, a source or a function that opens one, or an iterable of uint8[H, W, 3] RGB
+#: arrays.
+LiveSource: TypeAlias = (
+    "str | Path | SourceOpener | FrameSource | Callable[[], FrameSource] | Iterable[npt.NDArray[Any]]"
+)
 
 _LOG = logging.getLogger("edge_effnet.live")
 #: After this many seconds without a frame, older ones say nothing about what is in view now.
@@ -74,12 +77,12 @@ class Announcement:
 class LiveClassifier:
     """Classifies a source in background threads; `start`, `latest`, `events`, `stop`, or a `with` block.
 
-    classifier: an open Classifier; it belongs to the background thread until `stop`, and isn't closed by it. source: a name
-    ("picamera2", "0", a file, a folder), a FrameSource or a function that opens one (it alone can be opened again), or an
-    iterable of uint8[H, W, 3] RGB arrays.
+    classifier: an open Classifier; it belongs to the background thread until `stop`, and isn't closed by it. source: a
+    name ("picamera2", "0", a file, a folder), a FrameSource or a function that opens one (it alone can be opened
+    again), or an iterable of uint8[H, W, 3] RGB arrays.
     rule: when labels are announced. region: the part of the picture that counts. every: classify each n-th frame.
-    allow, deny: labels that may, or may not, be announced. sinks: where events go. back_off: how a lost camera is retried.
-    All methods may be called from any thread.
+    allow, deny: labels that may, or may not, be announced. sinks: where events go. back_off: how a lost camera is
+    retried. All methods may be called from any thread.
     """
 
     def __init__(
@@ -116,7 +119,9 @@ class LiveClassifier:
     def __enter__(self) -> LiveClassifier:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def start(self) -> LiveClassifier:
@@ -170,7 +175,16 @@ class LiveClassifier:
         """Counts, times and what is announced, of one moment."""
         with self._lock:
             sinks = tuple(runner.state for runner in self._runners)
-            return Progress(self._latest, self._announcement, self._classified, self._failed, self._problem, dict(self._timing), self._rate_now(), sinks)
+            return Progress(
+                self._latest,
+                self._announcement,
+                self._classified,
+                self._failed,
+                self._problem,
+                dict(self._timing),
+                self._rate_now(),
+                sinks,
+            )
 
     def _rate_now(self) -> float:
         return self._rate.rate(time.monotonic())
@@ -209,14 +223,18 @@ class LiveClassifier:
             self._announce(weighed, evidence.announced, frame)
         return weighed
 
-    def _publish(self, frame: Frame, scores: npt.NDArray[np.float32], weighed: Evidence, timing: Mapping[str, float]) -> None:
+    def _publish(
+        self, frame: Frame, scores: npt.NDArray[np.float32], weighed: Evidence, timing: Mapping[str, float]
+    ) -> None:
         with self._lock:
             self._classified += 1
             self._problem = None
             self._timing = averaged(self._timing, timing)
             self._rate.add(time.monotonic())
             smoothed = scores if weighed.smoothed is None else weighed.smoothed
-            self._latest = Reading(self._classified, frame, scores, smoothed, self.classifier.labels, weighed.announced, timing)
+            self._latest = Reading(
+                self._classified, frame, scores, smoothed, self.classifier.labels, weighed.announced, timing
+            )
 
     def _announce(self, weighed: Evidence, before: int | None, frame: Frame) -> None:
         index, labels = weighed.announced, self.classifier.labels
@@ -259,7 +277,9 @@ class Progress:
     sinks: tuple[SinkState, ...]
 
 
-def _mask(classifier: Classifier, allow: Iterable[str] | None, deny: Iterable[str] | None) -> npt.NDArray[np.float32] | None:
+def _mask(
+    classifier: Classifier, allow: Iterable[str] | None, deny: Iterable[str] | None
+) -> npt.NDArray[np.float32] | None:
     """float32[C] of 1 and 0, or None without lists. Raises UsageError for an unknown label or when none is left."""
     among = classifier.class_indices(allow=allow, deny=deny)
     if among is None:
@@ -279,6 +299,9 @@ def _opener(source: LiveSource) -> SourceOpener:
     if callable(source):
         return SourceOpener("camera", source)
     if not isinstance(source, Iterable):
-        raise UsageError(f"source is a {type(source).__name__}; expected a name, a function that opens a source, or an iterable of arrays")
+        raise UsageError(
+            f"source is a {type(source).__name__}; expected a name, a function that opens a source, or an iterable of "
+            "arrays"
+        )
     opened = cast("FrameSource", source) if hasattr(source, "delivery") else IterableSource(source)
     return SourceOpener("frames of the program", lambda: opened)

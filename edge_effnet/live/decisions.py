@@ -1,7 +1,8 @@
 """From flickering scores to one steady label: pure functions over records, no clock, no camera.
 
 Smoothing: an exponential average of the scores. Hysteresis: a label is taken up above one threshold and given up below
-a lower one. Debounce: both need k of the last n frames. A label that holds is replaced only by one that leads by a margin.
+a lower one. Debounce: both need k of the last n frames. A label that holds is replaced only by one that leads by a
+margin.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class DecisionRule:
 class Evidence:
     """What the last frames said. smoothed: float32[C] or None before the first frame.
 
-    candidates: of the last frames, the class that could be announced, or None. weak: whether the announced one was below
-    `leave`. announced: the class that is announced, or None.
+    candidates: of the last frames, the class that could be announced, or None. weak: whether the announced one was
+    below `leave`. announced: the class that is announced, or None.
     """
 
     smoothed: Scores | None = None
@@ -69,7 +70,12 @@ def weigh(rule: DecisionRule, evidence: Evidence, scores: Scores) -> Evidence:
     smoothed = _average(rule.smoothing, evidence.smoothed, scores)
     candidate = _candidate(rule, smoothed, evidence.announced)
     weak = evidence.announced is not None and bool(smoothed[evidence.announced] < rule.leave)
-    seen = Evidence(smoothed, (*evidence.candidates, candidate)[-rule.window :], (*evidence.weak, weak)[-rule.window :], evidence.announced)
+    seen = Evidence(
+        smoothed,
+        (*evidence.candidates, candidate)[-rule.window :],
+        (*evidence.weak, weak)[-rule.window :],
+        evidence.announced,
+    )
     if candidate is not None and candidate != evidence.announced and seen.candidates.count(candidate) >= rule.agree:
         return replace(seen, announced=candidate, weak=())
     if seen.weak.count(True) >= rule.agree and weak:

@@ -12,8 +12,8 @@ class Event:
     """The announced label has changed.
 
     number: from 1, without gaps. label: what is announced now, None for nothing. index, score: its class and smoothed
-    score, 0..1. previous: what was announced before. timestamp: seconds since 1970 by the wall clock; uptime_s: seconds since
-    the start by a clock that never jumps. frame: number of the classified frame, from 1.
+    score, 0..1. previous: what was announced before. timestamp: seconds since 1970 by the wall clock; uptime_s: seconds
+    since the start by a clock that never jumps. frame: number of the classified frame, from 1.
     """
 
     number: int

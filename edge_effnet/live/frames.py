@@ -79,14 +79,23 @@ class Region:
 
     def __post_init__(self) -> None:
         values = (self.left, self.top, self.width, self.height)
-        inside = all(0 <= value <= 1 for value in values) and self.left + self.width <= 1 + 1e-9 and self.top + self.height <= 1 + 1e-9
+        inside = (
+            all(0 <= value <= 1 for value in values)
+            and self.left + self.width <= 1 + 1e-9
+            and self.top + self.height <= 1 + 1e-9
+        )
         if not inside or min(self.width, self.height) <= 0:
             said = ",".join(f"{value:g}" for value in values)
-            raise UsageError(f"region {said} is not inside the picture; expected left,top,width,height as fractions of it")
+            raise UsageError(
+                f"region {said} is not inside the picture; expected left,top,width,height as fractions of it"
+            )
 
     def crop(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """uint8[h, w, 3], a view of uint8[H, W, 3]; at least one pixel."""
         height, width = image.shape[:2]
         top, left = min(int(self.top * height), height - 1), min(int(self.left * width), width - 1)
-        bottom, right = max(round((self.top + self.height) * height), top + 1), max(round((self.left + self.width) * width), left + 1)
+        bottom, right = (
+            max(round((self.top + self.height) * height), top + 1),
+            max(round((self.left + self.width) * width), left + 1),
+        )
         return image[top:bottom, left:right]

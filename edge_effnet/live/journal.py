@@ -54,7 +54,9 @@ class Journal:
         """Kept events with higher numbers, oldest first; waits up to `timeout` seconds for one."""
         with self._changed:
             if timeout:
-                self._changed.wait_for(lambda: self._closed or bool(self._events and self._events[-1].number > number), timeout)
+                self._changed.wait_for(
+                    lambda: self._closed or bool(self._events and self._events[-1].number > number), timeout
+                )
             return [event for event in self._events if event.number > number]
 
 
@@ -69,7 +71,9 @@ class SinkState:
 
 
 class SinkRunner:
-    """Gives a sink its events in a thread of its own, so that a slow one stops nobody; counts what is lost, says so once."""
+    """Gives a sink its events in a thread of its own, so that a slow one stops nobody; counts what is lost, says so
+    once.
+    """
 
     def __init__(self, sink: EventSink) -> None:
         self._sink = sink

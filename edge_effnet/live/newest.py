@@ -21,8 +21,8 @@ _STEADY_S = 10.0
 
 @dataclass(frozen=True)
 class ReaderState:
-    """What the reader has seen. problem: why there are no frames just now; reading_since: monotonic seconds since it waits
-    for the camera itself, None while it waits for anything else."""
+    """What the reader has seen. problem: why there are no frames just now; reading_since: monotonic seconds since it
+    waits for the camera itself, None while it waits for anything else."""
 
     received: int = 0
     skipped: int = 0
@@ -76,7 +76,9 @@ class FrameReader:
             self._thread.join(_JOIN_S)
 
     def take(self, timeout: float | None = None) -> Frame | None:
-        """The frame for the classifier; waits for one. None after `timeout` seconds, at the source's end, or when stopped."""
+        """The frame for the classifier; waits for one. None after `timeout` seconds, at the source's end, or when
+        stopped.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._slot is not None or self._state.ended or self._stop.is_set(), timeout)
             frame, self._slot = self._slot, None

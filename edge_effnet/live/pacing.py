@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 
 class Pacer:
-    """Lets `wait` return `rate` times a second, measured from the first call; a late caller isn't hurried afterwards."""
+    """Lets `wait` return `rate` times a second, measured from the first call; a late caller isn't hurried
+    afterwards.
+    """
 
     def __init__(self, rate: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._period_s = 1 / rate

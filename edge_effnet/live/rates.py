@@ -12,7 +12,9 @@ _WEIGHT = 0.1
 
 
 class RateMeter:
-    """How often something happened in the last five seconds (at most the last 600 times). Times are monotonic seconds."""
+    """How often something happened in the last five seconds (at most the last 600 times). Times are monotonic
+    seconds.
+    """
 
     def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=_MOST_TIMES)
@@ -35,4 +37,6 @@ class RateMeter:
 
 def averaged(before: Mapping[str, float], newest: Mapping[str, float]) -> dict[str, float]:
     """Exponential average over about ten frames, name by name."""
-    return {name: before.get(name, value) + _WEIGHT * (value - before.get(name, value)) for name, value in newest.items()}
+    return {
+        name: before.get(name, value) + _WEIGHT * (value - before.get(name, value)) for name, value in newest.items()
+    }

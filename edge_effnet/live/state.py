@@ -1,7 +1,8 @@
 """What /api/state shows, as plain JSON values.
 
-Durations come from the monotonic clock; times of day are counted back from now by them. So a wall clock that jumps (a Pi
-without a battery starts in the past and is corrected by the network) changes no duration, and old times follow the correction.
+Durations come from the monotonic clock; times of day are counted back from now by them. So a wall clock that jumps (a
+Pi without a battery starts in the past and is corrected by the network) changes no duration, and old times follow the
+correction.
 """
 
 from __future__ import annotations
@@ -44,8 +45,13 @@ def live_state(live: LiveClassifier, *, top_k: int = 5, stale_s: float = STALE_S
         "announced": _announced(progress, live.classifier, now=now, wall=wall),
         "top": _top(progress, top_k),
         "events": [event.to_dict() for event in live.journal.after(0)[-_RECENT_EVENTS:]],
-        "sinks": [{"name": sink.name, "sent": sink.sent, "lost": sink.lost, "problem": sink.problem} for sink in progress.sinks],
-        "rule": {name: getattr(live.rule, name) for name in ("smoothing", "enter", "leave", "agree", "window", "margin")},
+        "sinks": [
+            {"name": sink.name, "sent": sink.sent, "lost": sink.lost, "problem": sink.problem}
+            for sink in progress.sinks
+        ],
+        "rule": {
+            name: getattr(live.rule, name) for name in ("smoothing", "enter", "leave", "agree", "window", "margin")
+        },
         "region": _region(live.region),
         "every": live.every,
     }
@@ -108,13 +114,22 @@ def _announced(progress: Progress, classifier: Classifier, *, now: float, wall: 
     for_s = now - announcement.since
     score = None if latest is None else round(float(latest.smoothed[announcement.index]), 4)
     label = label_of(announcement.index, classifier.labels)
-    return {"label": label, "index": announcement.index, "score": score, "since": iso_time(wall - for_s), "for_s": round(for_s, 1)}
+    return {
+        "label": label,
+        "index": announcement.index,
+        "score": score,
+        "since": iso_time(wall - for_s),
+        "for_s": round(for_s, 1),
+    }
 
 
 def _top(progress: Progress, top_k: int) -> list[dict[str, Any]]:
     if progress.latest is None:
         return []
-    return [{"index": found.index, "label": found.label, "score": round(found.score, 4)} for found in progress.latest.top(top_k)]
+    return [
+        {"index": found.index, "label": found.label, "score": round(found.score, 4)}
+        for found in progress.latest.top(top_k)
+    ]
 
 
 def _region(region: Region | None) -> list[float] | None:

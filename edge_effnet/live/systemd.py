@@ -1,4 +1,6 @@
-"""Telling systemd that we are up, and that we are well (sd_notify's protocol: one datagram to the socket in NOTIFY_SOCKET)."""
+"""Telling systemd that we are up, and that we are well (sd_notify's protocol: one datagram to the socket in
+NOTIFY_SOCKET).
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,12 @@ from edge_effnet.benching.conditions import Watch, spoilers
 
 CLOCK = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
 HEAT = "/sys/class/thermal/thermal_zone0/temp"
-CALM = {"frequency_mhz": [2400.0, 2400.0], "temperature_c": [50.0, 60.0], "throttled": ["0x0", "0x0"], "load_before": 0.1}
+CALM = {
+    "frequency_mhz": [2400.0, 2400.0],
+    "temperature_c": [50.0, 60.0],
+    "throttled": ["0x0", "0x0"],
+    "load_before": 0.1,
+}
 
 
 def test_a_watch_keeps_the_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +29,12 @@ def test_a_watch_keeps_the_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Watch()
     watch.look()
     watch.look()
-    assert watch.facts() == {"frequency_mhz": [1500.0, 2400.0], "temperature_c": [48.5, 81.0], "throttled": ["0x0", "0xe0008"], "load_before": 0.25}
+    assert watch.facts() == {
+        "frequency_mhz": [1500.0, 2400.0],
+        "temperature_c": [48.5, 81.0],
+        "throttled": ["0x0", "0xe0008"],
+        "load_before": 0.25,
+    }
 
 
 def test_a_machine_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +54,11 @@ def test_a_calm_machine_is_not_complained_of() -> None:
     ("governor", "change", "text"),
     [
         ("ondemand", {}, "the CPU governor is ondemand"),
-        ("performance", {"throttled": ["0x50000", "0x50000"]}, "under-voltage earlier, throttling earlier (0x50000, since the board started)"),
+        (
+            "performance",
+            {"throttled": ["0x50000", "0x50000"]},
+            "under-voltage earlier, throttling earlier (0x50000, since the board started)",
+        ),
         ("performance", {"throttled": ["0x0", "0x50005"]}, "under-voltage, throttling (0x50005, during this run)"),
         ("performance", {"frequency_mhz": [1500.0, 2400.0]}, "the clock fell from 2400 to 1500 MHz"),
         ("performance", {"load_before": 1.83}, "other programs were running in the minute before (load 1.8)"),

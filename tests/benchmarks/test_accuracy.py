@@ -40,7 +40,14 @@ from edge_effnet.metadata import ModelDocument
 from edge_effnet.quantization.recipe import PLAIN, Recipe
 
 FIGURES = {"top1": 88.5, "agreement": 98.75, "sqnr_db": 24.04, "quantize_seconds": 41.2, "size_bytes": 5_000_000}
-FOLD = {"model": "Lite0", "fold": "first half → second half", "calibration_images": 200, "evaluation_images": 200, "seed": 0, "float_top1": 89.0}
+FOLD = {
+    "model": "Lite0",
+    "fold": "first half → second half",
+    "calibration_images": 200,
+    "evaluation_images": 200,
+    "seed": 0,
+    "float_top1": 89.0,
+}
 
 
 @pytest.mark.parametrize("count", [2, 3, 400, 341])
@@ -94,7 +101,9 @@ def test_rescaling_changes_the_weights_and_not_the_function(lite0_state: Any) ->
     from edge_effnet.graph import weighted
     from edge_effnet.quantization.execute import execute
 
-    graph = build_graph(identify(load_checkpoint(lite0_state), source="timm-tf", variant=None), image_size=32, built_for=32)
+    graph = build_graph(
+        identify(load_checkpoint(lite0_state), source="timm-tf", variant=None), image_size=32, built_for=32
+    )
     changed = rescaled(graph, seed=0)
     pairs = zip(weighted(graph.nodes), weighted(changed.nodes), strict=True)
     assert sum(not np.array_equal(before.weight, after.weight) for before, after in pairs) > 20
@@ -130,7 +139,13 @@ def test_ways_keep_the_order_of_the_page() -> None:
 
 def results(**ways: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = read_results(Path("/nonexistent/accuracy.json"))
-    facts = {"variant": "lite0", "image_size": 224, "sha256": "57" * 32, "weights_origin": "the package", "data_origin": ""}
+    facts = {
+        "variant": "lite0",
+        "image_size": 224,
+        "sha256": "57" * 32,
+        "weights_origin": "the package",
+        "data_origin": "",
+    }
     found["networks"] = {"Lite0": facts}
     for way, one in ways.items():
         found = add_figures(found, FOLD, way.replace("_", "-"), one)
@@ -175,7 +190,11 @@ def test_max_drop_is_measured_on_photos_neither_calibrated_nor_held_out(tmp_path
     network, photos = narrow_network(), [tmp_path / f"{index}.png" for index in range(44)]
     for index, path in enumerate(photos):
         synthetic_photo(index, 80, 72).save(path)
-    fold = Fold("calibration folder → all", tuple(photos[:40]), tuple(LabelledImage(path, frozenset({0})) for path in photos[40:]))
+    fold = Fold(
+        "calibration folder → all",
+        tuple(photos[:40]),
+        tuple(LabelledImage(path, frozenset({0})) for path in photos[40:]),
+    )
     reference = make_reference(network, fold)
     found = measure_max_drop(network, fold, reference, images=4, seed=0)
     assert "36 held out" in found["said"]
@@ -248,7 +267,9 @@ def test_the_command_renders(tmp_path: Path) -> None:
 
 def test_the_committed_page_is_what_the_results_render() -> None:
     root = Path(__file__).parents[2]
-    assert (root / "docs" / "accuracy.md").read_text(encoding="utf-8") == render(read_results(root / "benchmarks" / "results" / "accuracy.json"))
+    assert (root / "docs" / "accuracy.md").read_text(encoding="utf-8") == render(
+        read_results(root / "benchmarks" / "results" / "accuracy.json")
+    )
 
 
 def test_every_peer_has_its_script() -> None:

@@ -56,7 +56,9 @@ def test_regions_are_sums_between_marks() -> None:
     assert found["postprocess"] == totals[5] - totals[4] + totals[15] - totals[14] + totals[17] - totals[16]
 
 
-def test_the_guest_program_marks_every_stage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_guest_program_marks_every_stage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Run here: marks are collected instead of closed."""
     marks: list[int] = []
     monkeypatch.setattr(guest, "mark", marks.append)
@@ -72,7 +74,9 @@ def test_the_guest_program_marks_every_stage(monkeypatch: pytest.MonkeyPatch, ca
     assert set(regions(found["spans"], {mark: mark for mark in marks})) == {"start-up", "first photo", *STAGES}
 
 
-def test_the_guest_program_runs_any_model(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_guest_program_runs_any_model(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     marks: list[int] = []
     monkeypatch.setattr(guest, "mark", marks.append)
     guest.run_model(str(BUNDLED_MODEL), "2")
@@ -93,7 +97,9 @@ def test_a_model_count_is_the_last_inference(monkeypatch: pytest.MonkeyPatch) ->
     assert (found.engine, found.load, found.inference) == ("made up 1.0", 250, 444)
 
 
-@pytest.mark.parametrize(("name", "message"), [("x.pt", "expected a .tflite or .onnx file"), ("missing.onnx", "no such file")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("x.pt", "expected a .tflite or .onnx file"), ("missing.onnx", "no such file")]
+)
 def test_what_cannot_be_counted(name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         count_model(GUEST, Path(name))
@@ -149,7 +155,9 @@ def test_the_stored_reference_has_every_region_of_every_board() -> None:
 
 def answers(**changes: Any) -> Answers:
     vector = np.arange(1, 5, dtype=np.float32)
-    return Answers(**{"labels": {"a.jpg": ["cat", "dog"]}, "logits": {"a.jpg": vector}, "integers": {"a.jpg": vector}, **changes})
+    return Answers(
+        **{"labels": {"a.jpg": ["cat", "dog"]}, "logits": {"a.jpg": vector}, "integers": {"a.jpg": vector}, **changes}
+    )
 
 
 def test_answers_that_agree() -> None:
@@ -161,7 +169,10 @@ def test_answers_that_agree() -> None:
     ("changes", "message"),
     [
         ({"labels": {"a.jpg": ["dog", "cat"]}}, "a.jpg: predict gives dog, cat; here cat, dog"),
-        ({"integers": {"a.jpg": np.array([1, 2, 3, 5], np.float32)}}, "a.jpg: 25.0 % of the last int8 values differ; expected equal bits"),
+        (
+            {"integers": {"a.jpg": np.array([1, 2, 3, 5], np.float32)}},
+            "a.jpg: 25.0 % of the last int8 values differ; expected equal bits",
+        ),
         ({"logits": {"a.jpg": np.array([1, 2, 3, 4.1], np.float32)}}, "a.jpg: logits differ by 2.5e-02 of the largest"),
     ],
 )
@@ -200,7 +211,10 @@ def test_the_made_up_network_is_the_same_each_time() -> None:
     first, second = made_up_graph(), made_up_graph()
     lanes = [node.name for node in first.nodes if isinstance(node, DepthwiseConv2D) and ".depthwise.lane" in node.name]
     assert len(lanes) == 8
-    assert {node.name.rpartition(".")[2] for node in first.nodes if isinstance(node, DepthwiseConv2D)} >= {"spread", "rescale"}
+    assert {node.name.rpartition(".")[2] for node in first.nodes if isinstance(node, DepthwiseConv2D)} >= {
+        "spread",
+        "rescale",
+    }
     assert [node.name for node in first.nodes] == [node.name for node in second.nodes]
     assert all(
         np.array_equal(one.weight, other.weight)
@@ -209,12 +223,17 @@ def test_the_made_up_network_is_the_same_each_time() -> None:
     )
 
 
-def test_without_apt_the_check_is_skipped_but_not_in_ci(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_without_apt_the_check_is_skipped_but_not_in_ci(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     monkeypatch.setattr(emulator.shutil, "which", lambda _name: None)
     words = ["check", "--boards", str(tmp_path), "--photos", str(PHOTOS[0].parent)]
     monkeypatch.delenv("CI", raising=False)
     assert command.main(words) == 0
-    assert "arm: skipped, an emulated board is set up with Debian's apt, dpkg and gcc; this machine has no apt-get" in capsys.readouterr().err
+    assert (
+        "arm: skipped, an emulated board is set up with Debian's apt, dpkg and gcc; this machine has no apt-get"
+        in capsys.readouterr().err
+    )
     monkeypatch.setenv("CI", "true")
     assert command.main(words) == 2
     assert "arm: error: " in capsys.readouterr().err
@@ -253,7 +272,9 @@ def test_a_wheel_is_installed_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert "--no-index" in calls[0]
 
 
-def test_the_check_compares_and_accepts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_check_compares_and_accepts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     counts = {"pi4": {"Lite0": {"decode": 1_000_000}}}
     monkeypatch.setattr(command, "prepare", lambda architecture, _folder: tmp_path / architecture)
     monkeypatch.setattr(command, "install", lambda board, home, _wheel: Guest(board, home, home))
@@ -269,24 +290,44 @@ def test_the_check_compares_and_accepts(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "check --update" in message
 
 
-def test_an_answer_that_differs_fails_the_check_before_counts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_an_answer_that_differs_fails_the_check_before_counts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     monkeypatch.setattr(command, "prepare", lambda architecture, _folder: tmp_path / architecture)
     monkeypatch.setattr(command, "install", lambda board, home, _wheel: Guest(board, home, home))
     monkeypatch.setattr(check, "measure", lambda _guests, _photos: (COUNTS, ["pi4: cat.jpg: no"]))
-    words = ["check", "--wheel", "w.whl", "--photos", str(PHOTOS[0].parent), "--results", str(tmp_path / "arm.json"), "--update"]
+    words = [
+        "check",
+        "--wheel",
+        "w.whl",
+        "--photos",
+        str(PHOTOS[0].parent),
+        "--results",
+        str(tmp_path / "arm.json"),
+        "--update",
+    ]
     assert command.main(words) == 1
     assert "arm: pi4: cat.jpg: no" in capsys.readouterr().err
     assert not (tmp_path / "arm.json").exists()
 
 
-def test_counts_are_printed_and_recorded(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_counts_are_printed_and_recorded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     from edge_effnet.benchmarks.arm.counting import ModelCount
 
     monkeypatch.setattr(command, "prepare", lambda architecture, _folder: tmp_path / architecture)
     monkeypatch.setattr(command, "install", lambda board, home, _wheel: Guest(board, home, home))
-    monkeypatch.setattr(command, "count_model", lambda guest, _model: ModelCount("made up 1.0", 5, {"pi4": 150_000_000, "pi5": 75_000_000}[guest.board]))
+    monkeypatch.setattr(
+        command,
+        "count_model",
+        lambda guest, _model: ModelCount("made up 1.0", 5, {"pi4": 150_000_000, "pi5": 75_000_000}[guest.board]),
+    )
     results = tmp_path / "arm.json"
-    assert command.main(["count", str(BUNDLED_MODEL), "--wheel", "w.whl", "--record", "Lite0", "--results", str(results)]) == 0
+    assert (
+        command.main(["count", str(BUNDLED_MODEL), "--wheel", "w.whl", "--record", "Lite0", "--results", str(results)])
+        == 0
+    )
     assert "150.00" in capsys.readouterr().out
     assert read_reference(results)["models"]["Lite0"] == {
         "size_bytes": BUNDLED_MODEL.stat().st_size,

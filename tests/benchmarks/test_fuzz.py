@@ -1,4 +1,6 @@
-"""A slice of the fuzz campaign and of the kills, the same each time; the whole is `python -m edge_effnet.benchmarks.fuzz`."""
+"""A slice of the fuzz campaign and of the kills, the same each time; the whole is `python -m
+edge_effnet.benchmarks.fuzz`.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,11 @@ from edge_effnet.benchmarks.fuzz.worker import Outcome, Task, judge, run_task
 from edge_effnet.errors import ModelFileError
 from edge_effnet.formats import read_model_file
 
-pytestmark = [pytest.mark.litert, pytest.mark.onnx, pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks, and limits memory")]
+pytestmark = [
+    pytest.mark.litert,
+    pytest.mark.onnx,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks, and limits memory"),
+]
 MUTANTS = 120
 ENGINES = {"tflite": "litert", "onnx": "onnxruntime"}
 SMALL = {"tflite": ("b0-int8", "lite0-fp32"), "onnx": ("b0-int8", "lite0-fp32")}
@@ -55,12 +61,24 @@ print(json.dumps([outcome.__dict__ for outcome in run_task(task, range(count))])
 
 @pytest.mark.parametrize("sealing", ["sealed", "unsealed"])
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_a_slice_of_the_campaign(tmp_path: Path, files: dict[str, dict[str, bytes]], file_format: str, sealing: str) -> None:
-    """In a process of its own, since the campaign forks: no crash, no hang, no error but ours, nothing wrong in silence."""
+def test_a_slice_of_the_campaign(
+    tmp_path: Path, files: dict[str, dict[str, bytes]], file_format: str, sealing: str
+) -> None:
+    """In a process of its own, since the campaign forks: no crash, no hang, no error but ours, nothing wrong in
+    silence.
+    """
     made = seeds(files, file_format, sealing)
     for seed in made:
         (tmp_path / seed.name).write_bytes(seed.data)
-    command = [sys.executable, "-c", _SLICE, ENGINES[file_format], str(tmp_path), str(MUTANTS), *(seed.name for seed in made)]
+    command = [
+        sys.executable,
+        "-c",
+        _SLICE,
+        ENGINES[file_format],
+        str(tmp_path),
+        str(MUTANTS),
+        *(seed.name for seed in made),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     outcomes = [Outcome(**fields) for fields in json.loads(done.stdout)]
     assert [outcome.number for outcome in outcomes] == list(range(MUTANTS))
@@ -76,7 +94,11 @@ def test_mutants_are_made_again_from_their_numbers(files: dict[str, dict[str, by
     made = seeds(files, "tflite", "sealed")
     for number in range(30):
         seed, kind, data = mutant(made, number)
-        assert (seed.name, kind, data) == (mutant(made, number)[0].name, mutant(made, number)[1], mutant(made, number)[2])
+        assert (seed.name, kind, data) == (
+            mutant(made, number)[0].name,
+            mutant(made, number)[1],
+            mutant(made, number)[2],
+        )
         assert mutant(made, number, campaign=1)[2] != data or kind == "truncate"
 
 
@@ -112,10 +134,20 @@ def test_judging(tmp_path: Path, files: dict[str, dict[str, bytes]], monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("end", "result", "detail"), [("signal", "crash", "SIGUSR1"), ("kill", "crash", "SIGKILL"), ("leave", "crash", "exit 5"), ("hang", "hang", "SIGKILL")]
+    ("end", "result", "detail"),
+    [
+        ("signal", "crash", "SIGUSR1"),
+        ("kill", "crash", "SIGKILL"),
+        ("leave", "crash", "exit 5"),
+        ("hang", "hang", "SIGKILL"),
+    ],
 )
-def test_what_ends_a_worker_is_counted_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, result: str, detail: str) -> None:
-    """The watched process, with a judge that crashes or hangs on mutant 3. No clock: time is up when the child says that it hangs."""
+def test_what_ends_a_worker_is_counted_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, result: str, detail: str
+) -> None:
+    """The watched process, with a judge that crashes or hangs on mutant 3. No clock: time is up when the child says
+    that it hangs.
+    """
     made = Seed("s", bytes(100), np.arange(100), np.empty(0, np.int64))
     hung, say_hung = os.pipe()
 
@@ -138,13 +170,23 @@ def test_what_ends_a_worker_is_counted_and_the_rest_goes_on(tmp_path: Path, monk
     monkeypatch.setattr(worker.select, "select", waited)
     monkeypatch.setattr(Task, "expected", lambda _self: {"s": (0, "a", 1.0)})
     found = list(run_task(Task([made], "litert", campaign.picture(), tmp_path), range(4)))
-    assert [(outcome.number, outcome.result) for outcome in found] == [(0, "same"), (1, "same"), (2, "same"), (3, result)]
+    assert [(outcome.number, outcome.result) for outcome in found] == [
+        (0, "same"),
+        (1, "same"),
+        (2, "same"),
+        (3, result),
+    ]
     assert found[-1].detail == detail
     os.close(hung)
     os.close(say_hung)
 
 
-def test_remaking_a_mutant(tmp_path: Path, capsys: pytest.CaptureFixture[str], files: dict[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remaking_a_mutant(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    files: dict[str, dict[str, bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(campaign, "seed_files", files.__getitem__)
     target = tmp_path / "mutant"
     assert campaign.main(["--remake", "tflite/unsealed/5", "-o", str(target)]) == 0
@@ -155,16 +197,34 @@ def test_remaking_a_mutant(tmp_path: Path, capsys: pytest.CaptureFixture[str], f
 
 def test_the_commands_write_their_results(tmp_path: Path) -> None:
     """Both as they are run by hand, for a few mutants and kills."""
-    for module, words in (("fuzz", ["--mutants", "30", "--only", "numpy"]), ("fuzz.kills", ["--kills", "3", "--only", "write"])):
-        command = [sys.executable, "-m", f"edge_effnet.benchmarks.{module}", *words, "--results", str(tmp_path / f"{module}.json")]
+    for module, words in (
+        ("fuzz", ["--mutants", "30", "--only", "numpy"]),
+        ("fuzz.kills", ["--kills", "3", "--only", "write"]),
+    ):
+        command = [
+            sys.executable,
+            "-m",
+            f"edge_effnet.benchmarks.{module}",
+            *words,
+            "--results",
+            str(tmp_path / f"{module}.json"),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
     part = json.loads((tmp_path / "fuzz.json").read_text())["parts"][0]
-    assert (part["format"], part["weights"], part["engine"], part["mutants"], part["findings"]) == ("tflite", "unsealed", "numpy", 3, [])
+    assert (part["format"], part["weights"], part["engine"], part["mutants"], part["findings"]) == (
+        "tflite",
+        "unsealed",
+        "numpy",
+        3,
+        [],
+    )
     assert json.loads((tmp_path / "fuzz.kills.json").read_text())["write"]["kills"] == 3
 
 
-def test_a_finding_is_tried_as_a_user_would_and_named(tmp_path: Path, files: dict[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finding_is_tried_as_a_user_would_and_named(
+    tmp_path: Path, files: dict[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = task(tmp_path, files)
     outcomes = iter([Outcome(0, "b0-int8", "flip", "crash", "SIGSEGV"), Outcome(1, "b0-int8", "flip", "same")])
     monkeypatch.setattr(campaign, "seeds_of", lambda *_: found.seeds)
@@ -213,7 +273,9 @@ def test_a_torn_file_and_litter_would_be_seen(tmp_path: Path) -> None:
         ([5, 6], range(5, 7), b'{"number\n', {"torn": 1}),
     ],
 )
-def test_lost_and_torn_events_would_be_seen(tmp_path: Path, left: list[int], written: range, next_event: bytes, found: dict[str, int]) -> None:
+def test_lost_and_torn_events_would_be_seen(
+    tmp_path: Path, left: list[int], written: range, next_event: bytes, found: dict[str, int]
+) -> None:
     def step(folder: Path, _: int) -> None:
         with open(folder / "events.jsonl", "ab") as file:
             file.write(next_event)
@@ -251,7 +313,13 @@ def test_what_the_scenes_take_for_whole(tmp_path: Path, files: dict[str, dict[st
         assert kills._is_exported(tmp_path / name)
         (tmp_path / name).write_text(torn)
         assert not kills._is_exported(tmp_path / name)
-    for lines, whole in ((b'{"a":1}\n{"b":2}\n', True), (b'{"a":1}\n{"b"', True), (b'{"a"\n', False), (b'{"a"\n{"b":2}\n', False), (b"\xff\n", False)):
+    for lines, whole in (
+        (b'{"a":1}\n{"b":2}\n', True),
+        (b'{"a":1}\n{"b"', True),
+        (b'{"a"\n', False),
+        (b'{"a"\n{"b":2}\n', False),
+        (b"\xff\n", False),
+    ):
         (tmp_path / "e.jsonl").write_bytes(lines)
         assert kills._are_lines(tmp_path / "e.jsonl") is whole
 

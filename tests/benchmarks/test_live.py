@@ -57,8 +57,22 @@ def test_wrong_announcements(events: list[Event], wrong: list[str]) -> None:
 def test_bars_that_are_missed() -> None:
     good = {"overhead_percent": 4.9}
     soak = {"rss_growth_percent": 0.3, "threads": [5, 5, 6], "descriptors": [9, 9, 9]}
-    assert _missed({"overhead": good, "viewers": {"slower_percent": 9.9}, "soak": soak, "announcements": {"wrong": []}}) == []
-    assert len(_missed({"overhead": {"overhead_percent": 5.0}, "viewers": {"slower_percent": 10.0}, "soak": {**soak, "rss_growth_percent": 2.0}})) == 3
+    assert (
+        _missed({"overhead": good, "viewers": {"slower_percent": 9.9}, "soak": soak, "announcements": {"wrong": []}})
+        == []
+    )
+    assert (
+        len(
+            _missed(
+                {
+                    "overhead": {"overhead_percent": 5.0},
+                    "viewers": {"slower_percent": 10.0},
+                    "soak": {**soak, "rss_growth_percent": 2.0},
+                }
+            )
+        )
+        == 3
+    )
     assert _missed({"soak": {**soak, "threads": [5, 7, 7]}}) == ["threads grew from 5 to 7"]
 
 

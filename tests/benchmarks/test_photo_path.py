@@ -30,7 +30,11 @@ def test_both_paths_find_the_same_class(bundled: Classifier) -> None:
     with Image.open(PHOTOS / "coffee.jpg") as image:
         frame = np.asarray(image.convert("RGB"))
     espresso = bundled.predict(PHOTOS / "coffee.jpg")[0].index
-    for source, bgr in ((PHOTOS / "coffee.jpg", False), (frame, False), (np.ascontiguousarray(frame[:, :, ::-1]), True)):
+    for source, bgr in (
+        (PHOTOS / "coffee.jpg", False),
+        (frame, False),
+        (np.ascontiguousarray(frame[:, :, ::-1]), True),
+    ):
         for best, total_ms, inference_ms in (ours(bundled, source, bgr=bgr), plain.classify(source, bgr=bgr)):
             assert best == espresso
             assert total_ms > inference_ms > 0
@@ -73,12 +77,21 @@ def test_a_row_counts_photos_that_agree(bundled: Classifier, monkeypatch: pytest
 
 
 def cold_start(*commands: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-I", "-S", str(COLD_START)], input=json.dumps(commands), capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [sys.executable, "-I", "-S", str(COLD_START)],
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_a_cold_start_has_a_time_and_a_peak_of_its_own() -> None:
     small, large = ([sys.executable, "-c", f"data = b'1' * {size}; print(1)"] for size in (1, 60_000_000))
-    (first_seconds, first_mb), (second_seconds, second_mb), (_, third_mb) = json.loads(cold_start(small, large, small).stdout)
+    (first_seconds, first_mb), (second_seconds, second_mb), (_, third_mb) = json.loads(
+        cold_start(small, large, small).stdout
+    )
     assert min(first_seconds, second_seconds) > 0
     assert second_mb > max(first_mb, third_mb) + 50
 

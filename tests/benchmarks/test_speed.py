@@ -44,12 +44,17 @@ def test_ratios_are_taken_turn_by_turn() -> None:
 
 
 def test_the_whole_call_counts_where_there_is_one() -> None:
-    assert summary([{"inference": 1.0, "total": 3.0}], times(6.0)) == {"ms": dict.fromkeys(("min", "p50", "p90", "p99"), 3.0), "base_ratio": 2.0}
+    assert summary([{"inference": 1.0, "total": 3.0}], times(6.0)) == {
+        "ms": dict.fromkeys(("min", "p50", "p90", "p99"), 3.0),
+        "base_ratio": 2.0,
+    }
 
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    """With our files of a small network; the int8 ones are the float ones by another name, which their timing doesn't mind."""
+    """With our files of a small network; the int8 ones are the float ones by another name, which their timing doesn't
+    mind.
+    """
     import torch
 
     from edge_effnet.exporters import export
@@ -97,7 +102,10 @@ def test_our_subjects_are_timed_and_missing_peers_told(task: Task, monkeypatch: 
 def test_our_subject_runs_the_file_it_is_told(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed_measure, "make_peer_files", lambda *_: None)
     speed_measure.make_files(task, lambda _text: None)
-    outputs = [np.asarray(speed_subject.open_subject({"folder": str(task.folder), "model": name})()) for name in ("ours-fp32.tflite", "float.onnx")]
+    outputs = [
+        np.asarray(speed_subject.open_subject({"folder": str(task.folder), "model": name})())
+        for name in ("ours-fp32.tflite", "float.onnx")
+    ]
     assert outputs[0].shape == (1, 3)
     assert np.allclose(outputs[0], outputs[1], atol=1e-4)
 
@@ -117,7 +125,8 @@ def test_a_worker_is_kept_to_a_core(tmp_path: Path) -> None:
         pytest.skip("no affinity here")
     program = tmp_path / "program.py"
     program.write_text(
-        "import os\ndef open_subject(_):\n    class S:\n        def describe(self): return {'cores': sorted(os.sched_getaffinity(0))}\n    return S()\n"
+        "import os\ndef open_subject(_):\n    class S:\n        def describe(self): return {'cores': "
+        "sorted(os.sched_getaffinity(0))}\n    return S()\n"
     )
     core = max(workers.os.sched_getaffinity(0))
     with speed_peers.serving_worker("x", Path(sys.executable), program) as worker:
@@ -128,17 +137,33 @@ def test_a_worker_is_kept_to_a_core(tmp_path: Path) -> None:
 def network(**changes: Any) -> dict[str, Any]:
     inference = {name: {"ms": MS, "base_ratio": 0.5, "versions": "some engine 1.0"} for name in SUBJECTS}
     inference["ncnn-fp32"] = {"not_measured": "installing ncnn failed: no wheel"}
-    return {"variant": "b0", "image_size": 224, "calibration_images": 114, "runs": 50, "inference": inference, **changes}
+    return {
+        "variant": "b0",
+        "image_size": 224,
+        "calibration_images": 114,
+        "runs": 50,
+        "inference": inference,
+        **changes,
+    }
 
 
 def test_the_page_has_every_figure() -> None:
-    found = {"photo": "640×480", "ours": {"ms": MS, "base_ratio": 1.0}, "mediapipe": {"ms": {**MS, "p50": 10.0}, "base_ratio": 0.47}}
+    found = {
+        "photo": "640×480",
+        "ours": {"ms": MS, "base_ratio": 1.0},
+        "mediapipe": {"ms": {**MS, "p50": 10.0}, "base_ratio": 0.47},
+    }
     whole = {"small": found, "large": {**found, "photo": "4000×3000"}, "versions": "mediapipe 1.2.2"}
     start = {"ours_s": 0.31, "mediapipe_s": 1.9, "ratio": 0.16, "runs": 5}
     speed_results = {"machine": MACHINE, "networks": {"B0": network(end_to_end=whole, start=start)}}
     counts = {"pi4": {"bundled": {"decode": 41_000_000}}, "pi5": {"bundled": {"decode": 40_000_000}}}
-    arm = {"counts": counts, "models": {"B0 int8": {"size_bytes": 4_900_000, "engine": "LiteRT 2", "pi4": 156_800_000, "pi5": 79_000_000}}}
-    page = render(speed_results, arm, {"rows": [{"name": "12 MP JPEG", "ours_ms": 54.0, "plain_ms": 244.0, "ratio": 0.22}]})
+    arm = {
+        "counts": counts,
+        "models": {"B0 int8": {"size_bytes": 4_900_000, "engine": "LiteRT 2", "pi4": 156_800_000, "pi5": 79_000_000}},
+    }
+    page = render(
+        speed_results, arm, {"rows": [{"name": "12 MP JPEG", "ours_ms": 54.0, "plain_ms": 244.0, "ratio": 0.22}]}
+    )
     for text in (
         "| **edge-effnet int8 `.tflite`**, LiteRT | 4.00 | 5.00 | 6.00 | 1 |",
         "| nncf int8, OpenVINO | 4.00 | 5.00 | 6.00 | 0.50 |",
@@ -164,7 +189,9 @@ def test_the_page_without_results_still_says_how() -> None:
 def test_the_stored_page_is_the_stored_results() -> None:
     results = ROOT / "benchmarks" / "results"
     read = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in results.glob("*.json")}
-    assert (ROOT / "docs" / "performance.md").read_text(encoding="utf-8") == render(read["speed"], read["arm"], read.get("photo_path"))
+    assert (ROOT / "docs" / "performance.md").read_text(encoding="utf-8") == render(
+        read["speed"], read["arm"], read.get("photo_path")
+    )
 
 
 def test_the_stored_results_name_no_place() -> None:

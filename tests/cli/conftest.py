@@ -38,4 +38,10 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 def is_one_error(outcome: Outcome, text: str) -> bool:
     """Status 2, nothing on stdout, one line on stderr that holds `text`."""
-    return outcome.status == 2 and not outcome.out and outcome.err.count("\n") == 1 and outcome.err.startswith("edge-effnet: error: ") and text in outcome.err
+    return (
+        outcome.status == 2
+        and not outcome.out
+        and outcome.err.count("\n") == 1
+        and outcome.err.startswith("edge-effnet: error: ")
+        and text in outcome.err
+    )

@@ -1,4 +1,6 @@
-"""`edge-effnet bench`, with the bundled model and with files of other makers; what a real run prints, not how fast it is."""
+"""`edge-effnet bench`, with the bundled model and with files of other makers; what a real run prints, not how fast it
+is.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,27 @@ KEYS = {"model", "engine", "threads", "runs", "load_ms", "peak_rss_mb", "machine
 
 
 def test_one_row_per_model_engine_and_thread_count(run: Run) -> None:
-    done = run("bench", BUNDLED_MODEL, "--threads", "1,2", "--runs", "6", "--warmup", "1", "--engine", "litert,numpy", "--image", PHOTOS / "chelsea.jpg")
+    done = run(
+        "bench",
+        BUNDLED_MODEL,
+        "--threads",
+        "1,2",
+        "--runs",
+        "6",
+        "--warmup",
+        "1",
+        "--engine",
+        "litert,numpy",
+        "--image",
+        PHOTOS / "chelsea.jpg",
+    )
     rows = json.loads(done.out)
-    assert [(row["engine"], row["threads"]) for row in rows] == [("litert", 1), ("litert", 2), ("numpy", 1), ("numpy", 2)]
+    assert [(row["engine"], row["threads"]) for row in rows] == [
+        ("litert", 1),
+        ("litert", 2),
+        ("numpy", 1),
+        ("numpy", 2),
+    ]
     for row in rows:
         assert set(row) >= KEYS
         assert (row["model"], row["runs"], row["image"]) == (str(BUNDLED_MODEL), 6, "chelsea.jpg, 451×300")
@@ -71,8 +91,12 @@ def row(top1: float | None) -> dict[str, Any]:
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize(("accuracies", "title"), [((0.7, 0.9), "top-1 recorded in the file, %"), ((0.7, None), "file size, MB")])
-def test_a_plot_goes_up_by_accuracy_where_every_file_records_one(accuracies: tuple[float | None, ...], title: str) -> None:
+@pytest.mark.parametrize(
+    ("accuracies", "title"), [((0.7, 0.9), "top-1 recorded in the file, %"), ((0.7, None), "file size, MB")]
+)
+def test_a_plot_goes_up_by_accuracy_where_every_file_records_one(
+    accuracies: tuple[float | None, ...], title: str
+) -> None:
     pytest.importorskip("matplotlib")
     rows = [row(value) for value in accuracies]
     drawn = plotting.plot(rows)
@@ -80,7 +104,9 @@ def test_a_plot_goes_up_by_accuracy_where_every_file_records_one(accuracies: tup
     assert drawn == plotting.plot(rows)
 
 
-def test_a_plot_without_matplotlib_is_refused_before_measuring(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_plot_without_matplotlib_is_refused_before_measuring(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     assert is_one_error(run("bench", "--plot", tmp_path / "out.svg"), "pip install 'edge-effnet[export]'")
 
@@ -100,7 +126,10 @@ def test_each_file_gets_the_engines_that_run_it(run: Run, tmp_path: Path) -> Non
     words = ("--image-size", foreign.SIZE, "--threads", "1", "--runs", "1", "--warmup", "0")
     done = run("bench", foreign.tflite(tmp_path / "other.tflite"), other, "--engine", "litert,onnxruntime", *words)
     assert [found["engine"] for found in json.loads(done.out)] == ["litert", "onnxruntime"]
-    assert is_one_error(run("bench", other, "--engine", "litert,numpy", *words), "none of the engines litert, numpy runs .onnx files; expected onnxruntime")
+    assert is_one_error(
+        run("bench", other, "--engine", "litert,numpy", *words),
+        "none of the engines litert, numpy runs .onnx files; expected onnxruntime",
+    )
 
 
 @pytest.mark.parametrize(

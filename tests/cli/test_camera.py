@@ -45,7 +45,11 @@ def start() -> Iterator[Start]:
     def started(*words: object, **environment: str) -> subprocess.Popen[str]:
         code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from edge_effnet.cli import main; sys.exit(main(sys.argv[1:]))"
         command = [sys.executable, "-c", code, "camera", "--threads", "1", *map(str, words)]
-        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}))
+        processes.append(
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+            )
+        )
         return processes[-1]
 
     yield started
@@ -57,16 +61,29 @@ def start() -> Iterator[Start]:
 def test_a_folder_from_beginning_to_end(run: Run, album: Path) -> None:
     outcome = run("camera", "--source", album, "--threads", "1")
     assert (outcome.status, outcome.err) == (0, "")
-    assert re.fullmatch(r"\d\d:\d\d:\d\d  espresso  9\d %\n\d\d:\d\d:\d\d  missile  \d\d %  \(was espresso\)\n", outcome.out)
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d  espresso  9\d %\n\d\d:\d\d:\d\d  missile  \d\d %  \(was espresso\)\n", outcome.out
+    )
 
 
-def test_events_as_json_lines_to_standard_output_a_file_and_a_command(run: Run, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_effnet.live.journal._CLOSE_S", 60.0)  # two starts of Python can take longer than the usual five seconds
-    append = shlex.join([sys.executable, "-c", f"import sys; open({str(tmp_path / 'told')!r}, 'a').write(sys.stdin.read() + chr(10))"])
-    outcome = run("camera", "--source", album, "--format", "jsonl", "--events", tmp_path / "events.jsonl", "--command", append)
+def test_events_as_json_lines_to_standard_output_a_file_and_a_command(
+    run: Run, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "edge_effnet.live.journal._CLOSE_S", 60.0
+    )  # two starts of Python can take longer than the usual five seconds
+    append = shlex.join(
+        [sys.executable, "-c", f"import sys; open({str(tmp_path / 'told')!r}, 'a').write(sys.stdin.read() + chr(10))"]
+    )
+    outcome = run(
+        "camera", "--source", album, "--format", "jsonl", "--events", tmp_path / "events.jsonl", "--command", append
+    )
     assert outcome.status == 0
     events = [json.loads(line) for line in outcome.out.splitlines()]
-    assert [(event["number"], event["label"], event["previous"]) for event in events] == [(1, "espresso", None), (2, "missile", "espresso")]
+    assert [(event["number"], event["label"], event["previous"]) for event in events] == [
+        (1, "espresso", None),
+        (2, "missile", "espresso"),
+    ]
     for path in (tmp_path / "events.jsonl", tmp_path / "told"):
         assert [json.loads(line) for line in path.read_text().splitlines()] == events
 
@@ -110,7 +127,9 @@ def test_the_options_reach_the_decisions(run: Run, album: Path) -> None:
         (["--source", "."], "holds no photos that can be read"),
     ],
 )
-def test_what_the_user_can_mend(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str) -> None:
+def test_what_the_user_can_mend(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     outcome = run("camera", *words)
     assert is_one_error(outcome, message), outcome
@@ -129,9 +148,24 @@ def test_the_pi_camera(start: Start) -> None:
     assert process.wait(120) == 0
 
 
-@pytest.mark.parametrize(("number", "status", "said"), [(signal.SIGTERM, 0, "edge-effnet: stopped\n"), (signal.SIGINT, 130, "edge-effnet: interrupted\n")])
-def test_signals_end_it_in_order(start: Start, album: Path, tmp_path: Path, number: signal.Signals, status: int, said: str) -> None:
-    process = start("--source", album, "--loop", "--fps", "200", "--events", tmp_path / "events.jsonl", "--web", f"127.0.0.1:{free_port()}")
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [(signal.SIGTERM, 0, "edge-effnet: stopped\n"), (signal.SIGINT, 130, "edge-effnet: interrupted\n")],
+)
+def test_signals_end_it_in_order(
+    start: Start, album: Path, tmp_path: Path, number: signal.Signals, status: int, said: str
+) -> None:
+    process = start(
+        "--source",
+        album,
+        "--loop",
+        "--fps",
+        "200",
+        "--events",
+        tmp_path / "events.jsonl",
+        "--web",
+        f"127.0.0.1:{free_port()}",
+    )
     assert process.stdout is not None
     assert "espresso" in process.stdout.readline()
     process.send_signal(number)
@@ -158,7 +192,18 @@ def test_a_reader_that_has_seen_enough(start: Start, album: Path) -> None:
 
 def test_the_page(start: Start, album: Path) -> None:
     port = free_port()
-    process = start("--source", album, "--loop", "--fps", "50", "--top-k", "3", "--web", f"0.0.0.0:{port}", EDGE_EFFNET_TOKEN="correct-horse")
+    process = start(
+        "--source",
+        album,
+        "--loop",
+        "--fps",
+        "50",
+        "--top-k",
+        "3",
+        "--web",
+        f"0.0.0.0:{port}",
+        EDGE_EFFNET_TOKEN="correct-horse",
+    )
     assert process.stdout is not None
     assert process.stderr is not None
     assert process.stderr.readline().startswith("edge-effnet: page: http://")
@@ -171,7 +216,9 @@ def test_the_page(start: Start, album: Path) -> None:
 
 def test_an_open_page_is_said_to_be_open(start: Start, album: Path) -> None:
     port = free_port()
-    process = start("--source", album, "--loop", "--fps", "50", "--web", f"0.0.0.0:{port}", "--web-open", "--web-name", "door.home")
+    process = start(
+        "--source", album, "--loop", "--fps", "50", "--web", f"0.0.0.0:{port}", "--web-open", "--web-name", "door.home"
+    )
     assert process.stderr is not None
     assert "the page is open: everyone who reaches" in process.stderr.readline()
     assert process.stderr.readline().startswith("edge-effnet: page: ")

@@ -16,19 +16,47 @@ def test_float_and_int8_on_unlabelled_photos(run: Run, exported: Exported, photo
     outcome = run("compare", exported["fp32", "tflite"], exported["int8", "tflite"], photo_folder)
     assert (outcome.status, outcome.err) == (0, "")
     result = json.loads(outcome.out)
-    assert list(result) == ["images", "top1_agreement", "top5_agreement", "mean_abs_score_difference", "logit_sqnr_db", "a", "b"]
-    assert (result["images"], result["top5_agreement"], result["a"]["top1"], result["b"]["top1"]) == (6, 1.0, None, None)
-    assert (result["a"]["model"], result["b"]["model"]) == (str(exported["fp32", "tflite"]), str(exported["int8", "tflite"]))
+    assert list(result) == [
+        "images",
+        "top1_agreement",
+        "top5_agreement",
+        "mean_abs_score_difference",
+        "logit_sqnr_db",
+        "a",
+        "b",
+    ]
+    assert (result["images"], result["top5_agreement"], result["a"]["top1"], result["b"]["top1"]) == (
+        6,
+        1.0,
+        None,
+        None,
+    )
+    assert (result["a"]["model"], result["b"]["model"]) == (
+        str(exported["fp32", "tflite"]),
+        str(exported["int8", "tflite"]),
+    )
     assert result["logit_sqnr_db"] > 15
 
 
 def test_two_formats_agree(run: Run, exported: Exported, photo_folder: Path) -> None:
-    outcome = run("compare", exported["fp32", "tflite"], exported["fp32", "onnx"], photo_folder, "--limit", "2", "--format", "text")
+    outcome = run(
+        "compare",
+        exported["fp32", "tflite"],
+        exported["fp32", "onnx"],
+        photo_folder,
+        "--limit",
+        "2",
+        "--format",
+        "text",
+    )
     assert outcome.status == 0
     assert outcome.out.startswith("2 photos: top-1 agreement 100.00 %, top-5 overlap 100.00 %\n")
     assert "dB SQNR; scores differ by 0.00000 on average" in outcome.out
     assert "top-1 " not in outcome.out.splitlines()[2]
-    assert "logits: identical" in run("compare", exported["int8", "onnx"], exported["int8", "onnx"], photo_folder, "--format", "text").out
+    assert (
+        "logits: identical"
+        in run("compare", exported["int8", "onnx"], exported["int8", "onnx"], photo_folder, "--format", "text").out
+    )
 
 
 def test_class_folders(run: Run, exported: Exported, photo_folder: Path, tmp_path: Path) -> None:
@@ -38,7 +66,11 @@ def test_class_folders(run: Run, exported: Exported, photo_folder: Path, tmp_pat
         shutil.copy(path, target)
     model = exported["int8", "tflite"]
     result = json.loads(run("compare", model, model, tmp_path / "data").out)
-    assert result["a"]["top1"] == result["b"]["top1"] == json.loads(run("eval", model, tmp_path / "data", "--no-record").out)["top1"]
+    assert (
+        result["a"]["top1"]
+        == result["b"]["top1"]
+        == json.loads(run("eval", model, tmp_path / "data", "--no-record").out)["top1"]
+    )
     (tmp_path / "data" / "cat").rename(tmp_path / "data" / "cow")
     (tmp_path / "data" / "dog" / "broken.jpg").write_bytes(b"broken")
     outcome = run("compare", model, model, tmp_path / "data", "--format", "text")

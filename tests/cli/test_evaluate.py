@@ -52,16 +52,22 @@ def test_class_folders(run: Run, model: Path, class_folders: Path) -> None:
 
 
 @pytest.mark.parametrize("column", ["index", "label"])
-def test_an_index_file(run: Run, model: Path, tmp_path: Path, photo_folder: Path, truth: dict[str, str], column: str) -> None:
+def test_an_index_file(
+    run: Run, model: Path, tmp_path: Path, photo_folder: Path, truth: dict[str, str], column: str
+) -> None:
     folder = Path(shutil.copytree(photo_folder, tmp_path / "flat"))
-    rows = [f"{name},{label if column == 'label' else ('cat', 'dog', 'Köln').index(label)}" for name, label in truth.items()]
+    rows = [
+        f"{name},{label if column == 'label' else ('cat', 'dog', 'Köln').index(label)}" for name, label in truth.items()
+    ]
     (folder / "labels.csv").write_text("\n".join([f"file,{column}", *rows]), encoding="utf-8")
     assert json.loads(run("eval", model, folder, "--no-record").out)["top1"] == 5 / 6
 
 
 @pytest.mark.parametrize("ending", ["tflite", "onnx"])
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_the_accuracy_is_recorded_in_the_file(run: Run, tmp_path: Path, exported: Exported, class_folders: Path, precision: str, ending: str) -> None:
+def test_the_accuracy_is_recorded_in_the_file(
+    run: Run, tmp_path: Path, exported: Exported, class_folders: Path, precision: str, ending: str
+) -> None:
     path = Path(shutil.copy(exported[precision, ending], tmp_path / f"m.{ending}"))
     before = read_model_file(path.read_bytes()).document
     outcome = run("eval", path, class_folders)
@@ -88,7 +94,9 @@ def test_when_nothing_is_recorded(run: Run, model: Path, class_folders: Path, op
     assert model.read_bytes() == before
 
 
-def test_a_file_that_cannot_be_written_is_still_measured(run: Run, model: Path, class_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_written_is_still_measured(
+    run: Run, model: Path, class_folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 

@@ -39,7 +39,11 @@ def test_info_as_text(run: Run) -> None:
 def test_info_as_json(run: Run, exported: Exported) -> None:
     for (precision, ending), path in exported.items():
         facts = json.loads(run("info", path, "--format", "json").out)
-        assert (facts["format"], facts["size_bytes"], facts["labels"]) == (ending, path.stat().st_size, ["cat", "dog", "Köln"])
+        assert (facts["format"], facts["size_bytes"], facts["labels"]) == (
+            ending,
+            path.stat().st_size,
+            ["cat", "dog", "Köln"],
+        )
         assert facts["document"]["precision"] == precision
         assert facts["document"]["schema_version"] == 1
         assert facts["input"]["dtype"] == ("uint8" if precision == "int8" else "float32")
@@ -57,7 +61,9 @@ def test_info_of_a_foreign_file_and_of_none(run: Run, tmp_path: Path) -> None:
 
 def test_info_where_the_terminal_lacks_a_letter(exported: Exported) -> None:
     command = [sys.executable, "-m", "edge_effnet", "info", str(exported["fp32", "tflite"])]
-    done = subprocess.run(command, capture_output=True, timeout=60, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    done = subprocess.run(
+        command, capture_output=True, timeout=60, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"K\\xf6ln" in done.stdout
 
@@ -71,7 +77,9 @@ def test_info_without_an_engine(run: Run, exported: Exported, monkeypatch: pytes
 def test_doctor(run: Run) -> None:
     text = run("doctor")
     assert (text.status, text.err) == (0, "")
-    assert all(word in text.out for word in ("Engines", "litert", "onnxruntime", "Machine", "cores", "governor", "throttled"))
+    assert all(
+        word in text.out for word in ("Engines", "litert", "onnxruntime", "Machine", "cores", "governor", "throttled")
+    )
     content = json.loads(run("doctor", "--format", "json").out)
     engines = {engine["engine"]: engine for engine in content["engines"]}
     assert engines["litert"]["version"]
@@ -102,27 +110,69 @@ def test_export(run: Run, tmp_path: Path, lite0_state: State, photo_folder: Path
     save_file(lite0_state, source)
     (tmp_path / "labels.txt").write_text("a\nb\nc\n")
     target = tmp_path / "m.tflite"
-    words = ["export", source, "-o", target, "--source", "timm-tf", "--image-size", "48", "--labels", tmp_path / "labels.txt"]
-    outcome = run(*words, "--precision", "int8", "--calibration", photo_folder, "--calibration-images", "3", "--seed", "7", "--crop-pct", "1", "--std", "0.4")
+    words = [
+        "export",
+        source,
+        "-o",
+        target,
+        "--source",
+        "timm-tf",
+        "--image-size",
+        "48",
+        "--labels",
+        tmp_path / "labels.txt",
+    ]
+    outcome = run(
+        *words,
+        "--precision",
+        "int8",
+        "--calibration",
+        photo_folder,
+        "--calibration-images",
+        "3",
+        "--seed",
+        "7",
+        "--crop-pct",
+        "1",
+        "--std",
+        "0.4",
+    )
     assert (outcome.status, outcome.err) == (0, "")
     assert outcome.out.startswith(f"{target}: EfficientNet-Lite0, int8, 3 classes, 48×48, ")
     document = read_model_file(target).document
     assert document is not None
     assert document.quantization is not None
     assert (document.quantization["seed"], document.quantization["calibration_images"]) == (7, 3)
-    assert (document.preprocessing.resize, document.preprocessing.std, document.labels) == (48, (0.4, 0.4, 0.4), ("a", "b", "c"))
+    assert (document.preprocessing.resize, document.preprocessing.std, document.labels) == (
+        48,
+        (0.4, 0.4, 0.4),
+        ("a", "b", "c"),
+    )
     assert run("predict", photo_folder / "photo0.png", "--model", target).status == 0
 
 
 @pytest.mark.torch
-def test_export_reads_the_photos_it_is_told_to(run: Run, tmp_path: Path, lite0_state: State, photo_folder: Path) -> None:
+def test_export_reads_the_photos_it_is_told_to(
+    run: Run, tmp_path: Path, lite0_state: State, photo_folder: Path
+) -> None:
     from PIL import Image
     from safetensors.numpy import save_file
 
     save_file(lite0_state, tmp_path / "c.safetensors")
     (tmp_path / "photos").mkdir()
     Image.open(photo_folder / "photo0.png").save(tmp_path / "photos" / "a.tiff")
-    words = ["export", tmp_path / "c.safetensors", "-o", tmp_path / "m.tflite", "--source", "timm-tf", "--image-size", "32", "--precision", "int8"]
+    words = [
+        "export",
+        tmp_path / "c.safetensors",
+        "-o",
+        tmp_path / "m.tflite",
+        "--source",
+        "timm-tf",
+        "--image-size",
+        "32",
+        "--precision",
+        "int8",
+    ]
     words += ["--calibration", tmp_path / "photos"]
     assert is_one_error(run(*words), "a TIFF, which is read on request alone: --allow-tiff")
     assert is_one_error(run(*words, "--allow-tiff", "--max-pixels", "100"), "at most 100 are decoded")
@@ -137,22 +187,41 @@ def test_export_errors_and_remarks(run: Run, tmp_path: Path, lite0_state: State)
 
     tensors = {f"module.{key}": torch.from_numpy(value) for key, value in lite0_state.items()}
     torch.save({"model": tensors, "epoch": 1}, tmp_path / "c.pth")
-    assert is_one_error(run("export", tmp_path / "c.pth", "-o", tmp_path / "m.onnx"), "say which it was: --source timm, --source timm-tf")
+    assert is_one_error(
+        run("export", tmp_path / "c.pth", "-o", tmp_path / "m.onnx"),
+        "say which it was: --source timm, --source timm-tf",
+    )
     outcome = run("export", tmp_path / "c.pth", "-o", tmp_path / "m.onnx", "--source", "timm", "--image-size", "32")
     assert (outcome.status, outcome.err) == (0, "edge-effnet: took the weights under 'model'\n")
     assert is_one_error(
-        run("export", tmp_path / "c.pth", "-o", tmp_path / "m.onnx", "--source", "timm", "--precision", "int8"), "int8 needs photos to calibrate on"
+        run("export", tmp_path / "c.pth", "-o", tmp_path / "m.onnx", "--source", "timm", "--precision", "int8"),
+        "int8 needs photos to calibrate on",
     )
 
 
-def test_export_without_its_extra(run: Run, tmp_path: Path, lite0_state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_export_without_its_extra(
+    run: Run, tmp_path: Path, lite0_state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from safetensors.numpy import save_file
 
     save_file(lite0_state, tmp_path / "c.safetensors")
     for ending, package in (("tflite", "flatbuffers"), ("onnx", "onnx")):
-        for module in [name for name in sys.modules if name.startswith(("edge_effnet.exporters.tflite", "edge_effnet.exporters.onnx"))]:
+        for module in [
+            name
+            for name in sys.modules
+            if name.startswith(("edge_effnet.exporters.tflite", "edge_effnet.exporters.onnx"))
+        ]:
             monkeypatch.delitem(sys.modules, module)
         monkeypatch.setitem(sys.modules, package, None)
-        outcome = run("export", tmp_path / "c.safetensors", "-o", tmp_path / f"m.{ending}", "--source", "timm", "--image-size", "32")
+        outcome = run(
+            "export",
+            tmp_path / "c.safetensors",
+            "-o",
+            tmp_path / f"m.{ending}",
+            "--source",
+            "timm",
+            "--image-size",
+            "32",
+        )
         assert is_one_error(outcome, "pip install 'edge-effnet[export]'"), (ending, outcome)
         monkeypatch.undo()

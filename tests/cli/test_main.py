@@ -62,12 +62,17 @@ def test_help_of_each_verb(run: Run, verb: str) -> None:
         (["export", "a.pth"], "the following arguments are required: -o/--output"),
         (["export", "none.pth", "-o", "x.tflite"], "none.pth: no such file"),
         (["export", "none.pth", "-o", "x.pb"], "ends in .pb; expected .tflite or .onnx"),
-        (["export", "a", "-o", "b", "--crop-pct", "1", "--resize", "3"], "argument --resize: not allowed with argument --crop-pct"),
+        (
+            ["export", "a", "-o", "b", "--crop-pct", "1", "--resize", "3"],
+            "argument --resize: not allowed with argument --crop-pct",
+        ),
         (["export", "a", "-o", "b", "--precision", "int4"], "argument --precision: invalid choice: 'int4'"),
         (["eval", "none.tflite", "."], "none.tflite: no such file"),
     ],
 )
-def test_what_the_user_can_mend_is_one_line_and_status_two(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str) -> None:
+def test_what_the_user_can_mend_is_one_line_and_status_two(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.jpg").touch()
     outcome = run(*words)
@@ -89,7 +94,10 @@ def test_the_unexpected_is_status_one_without_a_traceback(run: Run, failing: Any
     failing(ZeroDivisionError("one\ntwo"))
     outcome = run("predict", "x")
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err == "edge-effnet: error: unexpected ZeroDivisionError: one two; run again with --debug for the details\n"
+    assert (
+        outcome.err
+        == "edge-effnet: error: unexpected ZeroDivisionError: one two; run again with --debug for the details\n"
+    )
 
 
 @pytest.mark.parametrize("words", [["--debug", "predict", "x"], ["predict", "x", "--debug"]])
@@ -118,7 +126,13 @@ def test_an_interrupt_is_130(run: Run, failing: Any) -> None:
 @pytest.mark.litert
 def test_ctrl_c_in_a_real_process() -> None:
     """While it waits for standard input."""
-    process = subprocess.Popen([sys.executable, "-c", _TELLING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _TELLING],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
@@ -158,9 +172,7 @@ def test_a_reader_that_has_seen_enough() -> None:
 
 
 def test_a_verbs_module_is_imported_when_it_is_called() -> None:
-    code = (
-        "import sys; from edge_effnet.cli import main; main(['doctor', '--format', 'json']); print('edge_effnet.cli.predict' in sys.modules, file=sys.stderr)"
-    )
+    code = "import sys; from edge_effnet.cli import main; main(['doctor', '--format', 'json']); print('edge_effnet.cli.predict' in sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr.splitlines()[-1] == "False"
 

@@ -23,7 +23,10 @@ CAT, COFFEE = PHOTOS / "chelsea.jpg", PHOTOS / "coffee.jpg"
 Exported = dict[tuple[str, str], Path]
 
 
-@pytest.mark.parametrize(("photo", "labels"), [("chelsea", ("cat", "tabby")), ("coffee", ("espresso", "cup")), ("rocket", ("missile", "projectile"))])
+@pytest.mark.parametrize(
+    ("photo", "labels"),
+    [("chelsea", ("cat", "tabby")), ("coffee", ("espresso", "cup")), ("rocket", ("missile", "projectile"))],
+)
 def test_the_bundled_model(run: Run, photo: str, labels: tuple[str, ...]) -> None:
     outcome = run("predict", PHOTOS / f"{photo}.jpg", "--top-k", "1")
     assert (outcome.status, outcome.err) == (0, "")
@@ -70,7 +73,10 @@ def test_a_broken_file_among_good_ones_is_reported_in_its_place(run: Run, tmp_pa
 
 def test_decoding_in_full(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr("edge_effnet.classifier.read_photo", lambda source, **options: asked.append(options["shortest"]) or read_photo(source, **options))
+    monkeypatch.setattr(
+        "edge_effnet.classifier.read_photo",
+        lambda source, **options: asked.append(options["shortest"]) or read_photo(source, **options),
+    )
     for words in ((), ("--full-decode",)):
         assert run("predict", CAT, *words).status == 0
     assert asked == [512, None]
@@ -86,11 +92,17 @@ def test_folders_and_globs(run: Run) -> None:
 
 def test_standard_input() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "edge_effnet", "predict", "-", "--format", "json"], input=CAT.read_bytes(), capture_output=True, timeout=60, check=False
+        [sys.executable, "-m", "edge_effnet", "predict", "-", "--format", "json"],
+        input=CAT.read_bytes(),
+        capture_output=True,
+        timeout=60,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert json.loads(done.stdout)[0]["source"] == "-"
-    done = subprocess.run([sys.executable, "-m", "edge_effnet", "predict", "-"], input=b"", capture_output=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_effnet", "predict", "-"], input=b"", capture_output=True, timeout=60, check=False
+    )
     assert done.returncode == 2
     assert done.stderr.startswith(b"edge-effnet: error: image bytes: not a JPEG")
 
@@ -106,7 +118,10 @@ def test_choosing_classes(run: Run) -> None:
     assert best not in labels("--deny", best)
     assert labels("--threshold", "1") == []
     assert run("predict", CAT, "--threshold", "1").out.endswith("nothing above the threshold\n")
-    assert is_one_error(run("predict", CAT, "--allow", "esspresso"), "label 'esspresso' is not among the model's 1000; did you mean 'espresso'")
+    assert is_one_error(
+        run("predict", CAT, "--allow", "esspresso"),
+        "label 'esspresso' is not among the model's 1000; did you mean 'espresso'",
+    )
 
 
 def test_labels_of_ones_own(run: Run, tmp_path: Path, exported: Exported) -> None:
@@ -117,13 +132,17 @@ def test_labels_of_ones_own(run: Run, tmp_path: Path, exported: Exported) -> Non
         assert {found["label"] for found in result["predictions"]} == {"un", "deux", "trois"}
         assert result["engine"] == {"tflite": "litert", "onnx": "onnxruntime"}[ending]
     (tmp_path / "names.txt").write_text("un\n")
-    assert is_one_error(run("predict", CAT, "--labels", tmp_path / "names.txt"), "labels has 1 labels, the model 1000 classes")
+    assert is_one_error(
+        run("predict", CAT, "--labels", tmp_path / "names.txt"), "labels has 1 labels, the model 1000 classes"
+    )
 
 
 def test_saving_annotated_copies(run: Run, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "chelsea.png").write_bytes(CAT.read_bytes())
-    outcome = run("predict", CAT, tmp_path / "other" / "chelsea.png", "--save", tmp_path / "out" / "deep", "--top-k", "3")
+    outcome = run(
+        "predict", CAT, tmp_path / "other" / "chelsea.png", "--save", tmp_path / "out" / "deep", "--top-k", "3"
+    )
     assert outcome.status == 0
     assert sorted(path.name for path in (tmp_path / "out" / "deep").iterdir()) == ["chelsea-2.jpg", "chelsea.jpg"]
     with Image.open(tmp_path / "out" / "deep" / "chelsea.jpg") as copy, Image.open(CAT) as photo:
@@ -143,15 +162,35 @@ def test_saving_where_nothing_can_be_saved(run: Run, tmp_path: Path, monkeypatch
 def test_files_of_other_makers(run: Run, tmp_path: Path) -> None:
     model = foreign.tflite(tmp_path / "m.tflite")
     assert is_one_error(
-        run("predict", CAT, "--model", model), "made by another tool, and doesn't say how to prepare photos; say it: --mean, --std and --image-size"
+        run("predict", CAT, "--model", model),
+        "made by another tool, and doesn't say how to prepare photos; say it: --mean, --std and --image-size",
     )
-    outcome = run("predict", CAT, "--model", model, "--image-size", "8", "--mean", "0.485,0.456,0.406", "--std", "0.2", "--crop-pct", "0.9", "--format", "json")
+    outcome = run(
+        "predict",
+        CAT,
+        "--model",
+        model,
+        "--image-size",
+        "8",
+        "--mean",
+        "0.485,0.456,0.406",
+        "--std",
+        "0.2",
+        "--crop-pct",
+        "0.9",
+        "--format",
+        "json",
+    )
     assert [found["label"][:6] for found in json.loads(outcome.out)[0]["predictions"]] == ["class "] * 3
-    assert is_one_error(run("predict", CAT, "--model", model, "--image-size", "9"), "its input is [1, 8, 8, 3]; expected [1, 9, 9, 3]")
+    assert is_one_error(
+        run("predict", CAT, "--model", model, "--image-size", "9"), "its input is [1, 8, 8, 3]; expected [1, 9, 9, 3]"
+    )
 
 
 @pytest.mark.parametrize(("module", "message"), [("onnxruntime", "pip install 'edge-effnet[onnx]'")])
-def test_a_missing_extra_is_named(run: Run, exported: Exported, monkeypatch: pytest.MonkeyPatch, module: str, message: str) -> None:
+def test_a_missing_extra_is_named(
+    run: Run, exported: Exported, monkeypatch: pytest.MonkeyPatch, module: str, message: str
+) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     assert is_one_error(run("predict", CAT, "--model", exported["fp32", "onnx"]), message)
 
@@ -182,7 +221,9 @@ def test_names_that_are_no_text_are_printed_all_the_same(tmp_path: Path) -> None
         (b"Image\n", True),
     ],
 )
-def test_the_engines_chatter_is_kept_off_standard_error(capfd: pytest.CaptureFixture[str], line: bytes, kept: bool) -> None:
+def test_the_engines_chatter_is_kept_off_standard_error(
+    capfd: pytest.CaptureFixture[str], line: bytes, kept: bool
+) -> None:
     with without_engine_banner():
         os.write(2, line)
     assert capfd.readouterr().err == (line.decode() if kept else "")

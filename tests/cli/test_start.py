@@ -48,7 +48,11 @@ def loaded_by(*words: str) -> set[str]:
     """Modules in memory at the end of the command line, beyond those of an empty start."""
     run = f"from edge_effnet.cli import main; main({list(words)!r})"
     found = [
-        set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stderr.split())
+        set(
+            subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+            ).stderr.split()
+        )
         for code in (_LIST, f"{run}; {_LIST}")
     ]
     return found[1] - found[0]

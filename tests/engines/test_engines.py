@@ -28,7 +28,9 @@ def files(tmp_path: Path) -> dict[str, Path]:
 @pytest.mark.parametrize("engine", ["auto", "named"])
 @pytest.mark.parametrize("kind", ["tflite", "onnx"])
 def test_one_protocol(files: dict[str, Path], kind: str, engine: str) -> None:
-    session = open_session(files[kind], file_format=kind, engine=NAMES[kind] if engine == "named" else "auto", threads=1)
+    session = open_session(
+        files[kind], file_format=kind, engine=NAMES[kind] if engine == "named" else "auto", threads=1
+    )
     assert session.engine == NAMES[kind]
     assert session.version.split()[1][0].isdigit()
     nhwc = kind == "tflite"
@@ -62,7 +64,9 @@ def test_a_file_the_engine_refuses(tmp_path: Path, kind: str) -> None:
 def test_engines_that_do_not_fit(files: dict[str, Path]) -> None:
     with pytest.raises(UsageError, match="engine 'tpu' is unknown; expected auto, litert, "):
         open_session(files["onnx"], file_format="onnx", engine="tpu", threads=1)
-    with pytest.raises(UsageError, match=r"engine litert runs \.tflite files, this one is \.onnx; expected --engine onnxruntime"):
+    with pytest.raises(
+        UsageError, match=r"engine litert runs \.tflite files, this one is \.onnx; expected --engine onnxruntime"
+    ):
         open_session(files["onnx"], file_format="onnx", engine="litert", threads=1)
     with pytest.raises(MissingDependencyError, match=r"no engine runs \.ort files"):
         open_session(files["onnx"], file_format="ort", threads=1)
@@ -80,20 +84,30 @@ def _without_litert(monkeypatch: pytest.MonkeyPatch, *, also: tuple[str, ...] = 
 def test_without_a_package_the_extra_is_named(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     _without_litert(monkeypatch, also=("tflite_runtime",))
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    for name, message in (("litert", "no LiteRT runtime is installed: pip install ai-edge-litert"), ("onnxruntime", r"pip install 'edge-effnet\[onnx\]'")):
+    for name, message in (
+        ("litert", "no LiteRT runtime is installed: pip install ai-edge-litert"),
+        ("onnxruntime", r"pip install 'edge-effnet\[onnx\]'"),
+    ):
         kind = ENGINES[name][0]
         with pytest.raises(MissingDependencyError, match=message):
             open_session(files[kind], file_format=kind, engine=name, threads=1)
     statuses = {status.engine: status for status in engine_statuses()}
-    assert all(statuses[name].version is None and "pip install" in str(statuses[name].problem) for name in ("litert", "onnxruntime"))
+    assert all(
+        statuses[name].version is None and "pip install" in str(statuses[name].problem)
+        for name in ("litert", "onnxruntime")
+    )
 
 
-def test_tflite_runtime_takes_its_successors_place(tmp_path: Path, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tflite_runtime_takes_its_successors_place(
+    tmp_path: Path, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "tflite_runtime").mkdir()
     (tmp_path / "tflite_runtime" / "__init__.py").touch()
     (tmp_path / "tflite_runtime" / "interpreter.py").write_text("from ai_edge_litert.interpreter import Interpreter\n")
     (tmp_path / "tflite_runtime-2.14.0.dist-info").mkdir()
-    (tmp_path / "tflite_runtime-2.14.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tflite-runtime\nVersion: 2.14.0\n")
+    (tmp_path / "tflite_runtime-2.14.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: tflite-runtime\nVersion: 2.14.0\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     _without_litert(monkeypatch)
     try:
@@ -108,7 +122,9 @@ def test_a_package_that_is_installed_but_broken(tmp_path: Path, monkeypatch: pyt
     """As tflite-runtime beside numpy 2."""
     (tmp_path / "tflite_runtime").mkdir()
     (tmp_path / "tflite_runtime" / "__init__.py").touch()
-    (tmp_path / "tflite_runtime" / "interpreter.py").write_text("raise ImportError('numpy.core.multiarray failed to import\\nmore')\n")
+    (tmp_path / "tflite_runtime" / "interpreter.py").write_text(
+        "raise ImportError('numpy.core.multiarray failed to import\\nmore')\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     _without_litert(monkeypatch)
     status = litert.status()

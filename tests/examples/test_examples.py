@@ -27,7 +27,15 @@ HARDWARE = Path(__file__).parents[1] / "support" / "hardware"
 
 def run(name: str, *words: object, folder: Path, timeout: float = 120, **environment: str) -> str:
     command = [sys.executable, str(EXAMPLES / name), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, cwd=folder, env={**os.environ, **environment})
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        cwd=folder,
+        env={**os.environ, **environment},
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -44,13 +52,23 @@ def test_opencv_webcam(tmp_path: Path) -> None:
     pytest.importorskip("cv2")
     write_video(tmp_path / "film.avi", video_frames(PHOTOS, scenes=SCENES[:2], scene_frames=25))
     lines = run("opencv_webcam.py", tmp_path / "film.avi", folder=tmp_path).splitlines()
-    assert [line.partition(",")[0] for line in lines if not line.startswith(" ")] == ["espresso  (was nothing)", "missile  (was espresso)"]
+    assert [line.partition(",")[0] for line in lines if not line.startswith(" ")] == [
+        "espresso  (was nothing)",
+        "missile  (was espresso)",
+    ]
     assert all(line.count(", ") == 2 for line in lines if line.startswith("   "))
 
 
 def test_opencv_webcam_without_a_camera(tmp_path: Path) -> None:
     pytest.importorskip("cv2")
-    done = subprocess.run([sys.executable, str(EXAMPLES / "opencv_webcam.py"), "77"], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "opencv_webcam.py"), "77"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+    )
     assert done.returncode == 1
     assert "SourceError: camera 77 can't be opened" in done.stderr
 
@@ -81,7 +99,10 @@ def test_fastapi_upload() -> None:
             return str(answer.json()["predictions"][0]["label"])
 
         with ThreadPoolExecutor(6) as pool:  # more requests at once than classifiers
-            assert list(pool.map(best, ["coffee", "rocket", "coffee", "rocket", "coffee", "rocket"])) == ["espresso", "missile"] * 3
+            assert (
+                list(pool.map(best, ["coffee", "rocket", "coffee", "rocket", "coffee", "rocket"]))
+                == ["espresso", "missile"] * 3
+            )
         broken = client.post("/predict", files={"photo": b"no photo"})
         assert broken.status_code == 422
         assert broken.json()["detail"].startswith("image bytes: not a JPEG")
@@ -107,7 +128,11 @@ def test_batch_folder(album: Path, tmp_path: Path) -> None:
     found = {Path(row["source"]).stem: row for row in map(json.loads, results.read_text().splitlines())}
     assert sorted(found) == ["another", "astronaut", "broken", "chelsea", "coffee", "rocket"]
     assert found["broken"]["error"].endswith("not a JPEG, PNG, WEBP, BMP, GIF image")
-    assert [found[name]["predictions"][0]["label"] for name in ("another", "coffee", "rocket")] == ["espresso", "espresso", "missile"]
+    assert [found[name]["predictions"][0]["label"] for name in ("another", "coffee", "rocket")] == [
+        "espresso",
+        "espresso",
+        "missile",
+    ]
     assert len(found["chelsea"]["predictions"]) == 5
 
 
@@ -125,8 +150,19 @@ def test_batch_folder_goes_on_where_it_was_stopped(album: Path, tmp_path: Path) 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed (pip install 'ray[data]')")
 def test_ray_batch(album: Path, tmp_path: Path) -> None:
-    run("ray_batch.py", album, tmp_path / "results", "--actors", 2, folder=tmp_path, timeout=300, RAY_USAGE_STATS_ENABLED="0")
-    rows = [json.loads(line) for path in (tmp_path / "results").glob("*.json") for line in path.read_text().splitlines()]
+    run(
+        "ray_batch.py",
+        album,
+        tmp_path / "results",
+        "--actors",
+        2,
+        folder=tmp_path,
+        timeout=300,
+        RAY_USAGE_STATS_ENABLED="0",
+    )
+    rows = [
+        json.loads(line) for path in (tmp_path / "results").glob("*.json") for line in path.read_text().splitlines()
+    ]
     found = {Path(row["path"]).stem: row for row in rows}
     assert sorted(found) == ["another", "astronaut", "broken", "chelsea", "coffee", "rocket"]
     assert [found[name]["label"] for name in ("another", "coffee", "rocket")] == ["espresso", "espresso", "missile"]
@@ -143,15 +179,27 @@ def test_the_systemd_unit(tmp_path: Path) -> None:
     text = (EXAMPLES / "edge-effnet-camera.service").read_text()
     unit = tmp_path / "edge-effnet-camera.service"
     unit.write_text(text.replace("/opt/edge-effnet/bin/edge-effnet", str(tmp_path / "edge-effnet")))
-    done = subprocess.run([program, "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [program, "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
-    done = subprocess.run([program, "security", "--offline=true", "--threshold=25", str(unit)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [program, "security", "--offline=true", "--threshold=25", str(unit)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     if "unrecognized option" not in done.stderr:
         assert done.returncode == 0, done.stdout[-300:]
 
 
 def test_the_systemd_unit_runs_a_command_that_there_is() -> None:
-    (line,) = (line for line in (EXAMPLES / "edge-effnet-camera.service").read_text().splitlines() if line.startswith("ExecStart="))
+    (line,) = (
+        line
+        for line in (EXAMPLES / "edge-effnet-camera.service").read_text().splitlines()
+        if line.startswith("ExecStart=")
+    )
     program, verb, *words = shlex.split(line.partition("=")[2])
     parser = argparse.ArgumentParser()
     add_arguments(parser)

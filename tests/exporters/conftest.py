@@ -15,7 +15,12 @@ def int8_files(tmp_path_factory: pytest.TempPathFactory, photo_folder: Path) -> 
 
     folder = tmp_path_factory.mktemp("int8")
     made = {}
-    for source, variant, ending in (("timm-tf", "lite0", "tflite"), ("timm", "b0", "tflite"), ("lukemelas", "b0", "tflite"), ("timm", "b0", "onnx")):
+    for source, variant, ending in (
+        ("timm-tf", "lite0", "tflite"),
+        ("timm", "b0", "tflite"),
+        ("lukemelas", "b0", "tflite"),
+        ("timm", "b0", "onnx"),
+    ):
         state = make_state(source, variant, classes=3)
         if (source, variant) == ("timm", "b0"):
             state["blocks.1.1.conv_pw.weight"][:2] = 0
@@ -23,7 +28,15 @@ def int8_files(tmp_path_factory: pytest.TempPathFactory, photo_folder: Path) -> 
             state["blocks.1.1.bn1.bias"][:2] = 0
             state["blocks.1.1.bn1.running_mean"][:2] = 0
         path = folder / f"{source}-{variant}.{ending}"
-        export(state, path, precision="int8", source=source, image_size=64, labels=("a", "b", "c"), calibration=photo_folder)
+        export(
+            state,
+            path,
+            precision="int8",
+            source=source,
+            image_size=64,
+            labels=("a", "b", "c"),
+            calibration=photo_folder,
+        )
         made[path.name] = path
     return made
 

@@ -41,7 +41,9 @@ def test_folding_is_batch_norm() -> None:
     values = random.standard_normal(3)
     folded, bias = fold_batch_norm(weight, norm, 1e-3)
     assert folded.dtype == bias.dtype == np.float64
-    exact = (weight[:, :, 0, 0] @ values - norm["running_mean"]) / np.sqrt(norm["running_var"] + 1e-3) * norm["weight"] + norm["bias"]
+    exact = (weight[:, :, 0, 0] @ values - norm["running_mean"]) / np.sqrt(norm["running_var"] + 1e-3) * norm[
+        "weight"
+    ] + norm["bias"]
     np.testing.assert_allclose(folded[:, :, 0, 0] @ values + bias, exact, rtol=1e-12)
 
 
@@ -55,7 +57,10 @@ def test_a_variance_of_zero_is_sound_and_a_negative_one_is_not() -> None:
 def test_names_shapes_and_types(graph: Graph) -> None:
     assert (graph.input_name, graph.output_name) == ("image", "logits")
     assert graph.shapes()["logits"] == (1, 3)
-    assert all(node.weight.dtype == node.bias.dtype == np.float32 and node.weight.flags.c_contiguous for node in weighted(graph.nodes))
+    assert all(
+        node.weight.dtype == node.bias.dtype == np.float32 and node.weight.flags.c_contiguous
+        for node in weighted(graph.nodes)
+    )
 
 
 def test_blocks_are_found(graph: Graph) -> None:

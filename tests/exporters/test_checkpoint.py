@@ -24,7 +24,11 @@ safetensors_torch = pytest.importorskip("safetensors.torch")
 pytestmark = pytest.mark.torch
 
 STEM = np.arange(27 * 4, dtype=np.float32).reshape(4, 3, 3, 3) / 100
-WEIGHTS = {"conv_stem.weight": STEM, "bn1.running_mean": np.ones(4, np.float32), "bn1.num_batches_tracked": np.array(7, np.int64)}
+WEIGHTS = {
+    "conv_stem.weight": STEM,
+    "bn1.running_mean": np.ones(4, np.float32),
+    "bn1.num_batches_tracked": np.array(7, np.int64),
+}
 
 
 def tensors(weights: Any = WEIGHTS, prefix: str = "", dtype: Any = None) -> dict[str, Any]:
@@ -62,7 +66,11 @@ def test_a_state_dict_in_memory() -> None:
     first, second = load_checkpoint(WEIGHTS), load_checkpoint(tensors())
     assert_same(first.tensors)
     assert_same(second.tensors)
-    assert first.sha256 == second.sha256 != load_checkpoint({**WEIGHTS, "bn1.running_mean": np.zeros(4, np.float32)}).sha256
+    assert (
+        first.sha256
+        == second.sha256
+        != load_checkpoint({**WEIGHTS, "bn1.running_mean": np.zeros(4, np.float32)}).sha256
+    )
 
 
 def test_a_module() -> None:
@@ -92,7 +100,9 @@ def test_wrappers_inside_wrappers_and_the_average_first() -> None:
     assert_same(load_checkpoint({"state_dict": other, "state_dict_ema": {"module": tensors()}}).tensors)
 
 
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model.", "net.backbone.", "_orig_mod.module."])
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model.", "net.backbone.", "_orig_mod.module."]
+)
 def test_prefixes(prefix: str) -> None:
     loaded = load_checkpoint({**tensors(prefix=prefix), "loss.weight": torch.ones(3)})
     assert_same(loaded.tensors)
@@ -115,7 +125,9 @@ def test_other_floating_types_become_float32(tmp_path: Path, dtype: str, ending:
 
 def test_a_safetensors_type_that_means_nothing_here(tmp_path: Path) -> None:
     safetensors_torch.save_file({"conv_stem.weight": torch.ones(4).to(torch.float8_e4m3fn)}, tmp_path / "c.safetensors")
-    with pytest.raises(CheckpointError, match=r"not a readable safetensors file \(tensors of type F8_E4M3; expected F64, "):
+    with pytest.raises(
+        CheckpointError, match=r"not a readable safetensors file \(tensors of type F8_E4M3; expected F64, "
+    ):
         load_checkpoint(tmp_path / "c.safetensors")
 
 
@@ -148,7 +160,9 @@ class Trap:
 def test_pickled_objects_are_refused_and_run_no_code(tmp_path: Path, wrapped: bool) -> None:
     trap = Trap(tmp_path / "ran")
     path = saved(tmp_path, {"state_dict": tensors(), "extra": trap} if wrapped else trap)
-    with pytest.raises(CheckpointError, match=r"holds pickled Python objects .* are not loaded; .*torch\.save\(model\.state_dict\(\)"):
+    with pytest.raises(
+        CheckpointError, match=r"holds pickled Python objects .* are not loaded; .*torch\.save\(model\.state_dict\(\)"
+    ):
         load_checkpoint(path)
     assert not (tmp_path / "ran").exists()
     torch.load(path, weights_only=False)
@@ -200,14 +214,21 @@ def test_a_list_in_a_file(tmp_path: Path) -> None:
 
 
 def test_missing_files_and_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CheckpointError, match=r"none\.pth: no such file; expected a \.safetensors, \.pth or \.pt checkpoint"):
+    with pytest.raises(
+        CheckpointError, match=r"none\.pth: no such file; expected a \.safetensors, \.pth or \.pt checkpoint"
+    ):
         load_checkpoint(tmp_path / "none.pth")
     path = saved(tmp_path, tensors())
     monkeypatch.setattr(torch, "__version__", "2.5.1+cu121")
-    with pytest.raises(MissingDependencyError, match=r"torch 2\.5\.1\+cu121 loads pickles unsafely \(CVE-2025-32434\); install torch>=2\.6"):
+    with pytest.raises(
+        MissingDependencyError,
+        match=r"torch 2\.5\.1\+cu121 loads pickles unsafely \(CVE-2025-32434\); install torch>=2\.6",
+    ):
         load_checkpoint(path)
     monkeypatch.setattr(checkpoint.importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(MissingDependencyError, match=r"needs torch: pip install 'edge-effnet\[export\]', or save as \.safetensors"):
+    with pytest.raises(
+        MissingDependencyError, match=r"needs torch: pip install 'edge-effnet\[export\]', or save as \.safetensors"
+    ):
         load_checkpoint(path)
     monkeypatch.setitem(sys.modules, "safetensors", None)
     safetensors_numpy.save_file(WEIGHTS, tmp_path / "c.safetensors")
@@ -232,6 +253,8 @@ assert "torch" not in sys.modules
 def test_safetensors_are_exported_without_torch(tmp_path: Path, lite0_state: State) -> None:
     source, target = tmp_path / "c.safetensors", tmp_path / "m.tflite"
     safetensors_numpy.save_file(lite0_state, source)
-    done = subprocess.run([sys.executable, "-c", _WITHOUT_TORCH, source, target], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_TORCH, source, target], capture_output=True, text=True, timeout=120, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert int(done.stdout) == target.stat().st_size

@@ -26,7 +26,11 @@ def test_the_layers_are_the_implementations_own(name: str) -> None:
         expected[f"{layer.conv}.weight"] = layer.shape
         names = [f"{layer.norm}.{item}" for item in BATCH_NORM] if layer.norm else [f"{layer.conv}.bias"]
         expected.update(dict.fromkeys(names, layer.shape[:1]))
-    own = {key: shape for key, shape in case.keys.items() if not key.endswith("num_batches_tracked") and not key.startswith(f"{dialect.classifier}.")}
+    own = {
+        key: shape
+        for key, shape in case.keys.items()
+        if not key.endswith("num_batches_tracked") and not key.startswith(f"{dialect.classifier}.")
+    }
     assert expected == own
 
 
@@ -50,7 +54,17 @@ def test_published_names(name: str, expected: ModelName) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "efficientnet", "efficientnet_b4", "efficientnet_b0x", "tf_efficientnetv2_b0", "resnet50", "efficientnet_lite5", "my_efficientnet_b0"]
+    "name",
+    [
+        "",
+        "efficientnet",
+        "efficientnet_b4",
+        "efficientnet_b0x",
+        "tf_efficientnetv2_b0",
+        "resnet50",
+        "efficientnet_lite5",
+        "my_efficientnet_b0",
+    ],
 )
 def test_other_names(name: str) -> None:
     assert parse_model_name(name) is None
@@ -89,7 +103,11 @@ def identified(dialect: str, variant: str, name: str | None = None) -> Identifie
 
 
 def resolved(model: Identified, size: int | None = None, **options: Any) -> Preprocessing:
-    return resolve_preprocessing(model, image_size=size or model.dialect.native_image_size(model.variant), options=PreprocessingOptions(**options))
+    return resolve_preprocessing(
+        model,
+        image_size=size or model.dialect.native_image_size(model.variant),
+        options=PreprocessingOptions(**options),
+    )
 
 
 @pytest.mark.parametrize(("dialect", "variant"), PUBLISHED)
@@ -99,8 +117,12 @@ def test_defaults_are_the_published_ones(dialect: str, variant: str) -> None:
 
 
 def test_names_change_statistics_and_crop() -> None:
-    assert resolved(identified("timm-tf", "b0", "tf_efficientnet_b0.ap_in1k")) == Preprocessing(256, 224, "bicubic", HALF, HALF)
-    assert resolved(identified("timm", "b0", "efficientnet_b0.ra4_e3600_r224_in1k")) == Preprocessing(248, 224, "bicubic", HALF, HALF)
+    assert resolved(identified("timm-tf", "b0", "tf_efficientnet_b0.ap_in1k")) == Preprocessing(
+        256, 224, "bicubic", HALF, HALF
+    )
+    assert resolved(identified("timm", "b0", "efficientnet_b0.ra4_e3600_r224_in1k")) == Preprocessing(
+        248, 224, "bicubic", HALF, HALF
+    )
 
 
 def test_another_size_keeps_the_share() -> None:
@@ -110,9 +132,9 @@ def test_another_size_keeps_the_share() -> None:
 
 def test_what_is_said_goes_first() -> None:
     model = identified("timm", "b0", "efficientnet_b0.ra4_e3600_r224_in1k")
-    assert resolved(model, mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 1.0), interpolation="bilinear", crop_pct=1.0) == Preprocessing(
-        224, 224, "bilinear", (0.1, 0.2, 0.3), (1.0, 1.0, 1.0)
-    )
+    assert resolved(
+        model, mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 1.0), interpolation="bilinear", crop_pct=1.0
+    ) == Preprocessing(224, 224, "bilinear", (0.1, 0.2, 0.3), (1.0, 1.0, 1.0))
     assert resolved(model, resize=300).resize == 300
 
 

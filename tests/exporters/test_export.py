@@ -32,7 +32,9 @@ def test_equal_bytes_twice(tmp_path: Path, lite0_state: State, photo_folder: Pat
     digests = set()
     for name in ("a", "b"):
         path = tmp_path / f"{name}.{ending}"
-        report = export(lite0_state, path, precision=precision, labels=("a", "b", "c"), calibration=photo_folder, **SMALL)
+        report = export(
+            lite0_state, path, precision=precision, labels=("a", "b", "c"), calibration=photo_folder, **SMALL
+        )
         assert report.size_bytes == path.stat().st_size
         digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
     assert len(digests) == 1
@@ -42,15 +44,32 @@ def test_the_document(tmp_path: Path, lite0_state: State, photo_folder: Path) ->
     for ending in ("tflite", "onnx"):
         path = tmp_path / f"m.{ending}"
         report = export(
-            lite0_state, path, precision="int8", labels=("a", "b", "c"), calibration=photo_folder, calibration_images=4, seed=3, mean=(0.4, 0.4, 0.4), **SMALL
+            lite0_state,
+            path,
+            precision="int8",
+            labels=("a", "b", "c"),
+            calibration=photo_folder,
+            calibration_images=4,
+            seed=3,
+            mean=(0.4, 0.4, 0.4),
+            **SMALL,
         )
         document = read_model_file(path).document
         assert document == report.document
         assert document is not None
-        assert (document.variant, document.image_size, document.num_classes, document.precision) == ("lite0", 32, 3, "int8")
+        assert (document.variant, document.image_size, document.num_classes, document.precision) == (
+            "lite0",
+            32,
+            3,
+            "int8",
+        )
         assert (document.labels, document.accuracy) == (("a", "b", "c"), None)
         assert document.preprocessing.mean == (0.4, 0.4, 0.4)
-        assert {key: document.source[key] for key in ("dialect", "padding", "bn_eps")} == {"dialect": "timm-tf", "padding": "same", "bn_eps": 1e-3}
+        assert {key: document.source[key] for key in ("dialect", "padding", "bn_eps")} == {
+            "dialect": "timm-tf",
+            "padding": "same",
+            "bn_eps": 1e-3,
+        }
         assert len(document.source["sha256"]) == 64
         assert document.quantization is not None
         assert (document.quantization["calibration_images"], document.quantization["seed"]) == (4, 3)
@@ -66,7 +85,17 @@ def test_float_files_have_no_quantization_and_labels_may_come_from_a_file(tmp_pa
 
 def test_the_seed_draws_other_photos(tmp_path: Path, lite0_state: State, photo_folder: Path) -> None:
     digests = {
-        seed: _digest(export(lite0_state, tmp_path / "m.tflite", precision="int8", calibration=photo_folder, calibration_images=2, seed=seed, **SMALL))
+        seed: _digest(
+            export(
+                lite0_state,
+                tmp_path / "m.tflite",
+                precision="int8",
+                calibration=photo_folder,
+                calibration_images=2,
+                seed=seed,
+                **SMALL,
+            )
+        )
         for seed in range(3)
     }
     assert len(set(digests.values())) > 1
@@ -77,7 +106,13 @@ def _digest(report: Any) -> str:
 
 
 def test_calibration_takes_a_sequence_and_reports_broken_photos(tmp_path: Path, lite0_state: State) -> None:
-    export(lite0_state, tmp_path / "m.tflite", precision="int8", calibration=[synthetic_photo(seed) for seed in range(3)], **SMALL)
+    export(
+        lite0_state,
+        tmp_path / "m.tflite",
+        precision="int8",
+        calibration=[synthetic_photo(seed) for seed in range(3)],
+        **SMALL,
+    )
     folder = tmp_path / "photos"
     (folder / "deep").mkdir(parents=True)
     for seed in range(16):
@@ -98,7 +133,9 @@ def test_photos_are_decoded_by_the_rules_from_beginning_to_end(tmp_path: Path, l
     with pytest.raises(CalibrationError, match=r"0 usable photos, 80 broken.*a TIFF, which is read on request alone"):
         export(lite0_state, tmp_path / "m.tflite", **options)
     rules = ImageRules(formats=(*IMAGE_FORMATS, TIFF))
-    report = export(lite0_state, tmp_path / "m.tflite", image_rules=rules, max_drop=100, report=tmp_path / "r.json", **options)
+    report = export(
+        lite0_state, tmp_path / "m.tflite", image_rules=rules, max_drop=100, report=tmp_path / "r.json", **options
+    )
     assert not any("left out" in text for text in report.remarks)
     shown = json.loads((tmp_path / "r.json").read_text())["held_out"]["photos"]
     assert shown
@@ -108,9 +145,17 @@ def test_photos_are_decoded_by_the_rules_from_beginning_to_end(tmp_path: Path, l
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"precision": "int4"}, UsageError, "precision 'int4' is unknown; expected one of fp32, fp16, int8, weight-int8"),
+        (
+            {"precision": "int4"},
+            UsageError,
+            "precision 'int4' is unknown; expected one of fp32, fp16, int8, weight-int8",
+        ),
         ({"precision": "int8"}, UsageError, "int8 needs photos to calibrate on: --calibration DIR"),
-        ({"precision": "int8", "calibration": "/nowhere"}, CalibrationError, "calibration folder /nowhere does not exist"),
+        (
+            {"precision": "int8", "calibration": "/nowhere"},
+            CalibrationError,
+            "calibration folder /nowhere does not exist",
+        ),
         ({"precision": "int8", "calibration": []}, CalibrationError, "no photos in"),
         ({"labels": ("a",)}, UsageError, "labels has 1 labels, the model 3 classes"),
         ({"image_size": 31}, UsageError, "image size 31: expected 32 to 2048"),
@@ -118,7 +163,9 @@ def test_photos_are_decoded_by_the_rules_from_beginning_to_end(tmp_path: Path, l
         ({"source": None}, CheckpointError, "say which it was"),
     ],
 )
-def test_what_cannot_be_exported(tmp_path: Path, lite0_state: State, options: dict[str, Any], error: type[Exception], message: str) -> None:
+def test_what_cannot_be_exported(
+    tmp_path: Path, lite0_state: State, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         export(lite0_state, tmp_path / "m.tflite", **{**SMALL, **options})
     assert listing(tmp_path) == {}
@@ -191,7 +238,14 @@ def test_the_callers_weights_stay(tmp_path: Path, lite0_state: State) -> None:
 def test_progress_is_told(tmp_path: Path, lite0_state: State) -> None:
     told: list[tuple[str, int, int]] = []
     photos = [Image.new("RGB", (40, 40), (seed * 20, 100, 50)) for seed in range(3)]
-    export(lite0_state, tmp_path / "m.tflite", precision="int8", calibration=photos, progress=lambda *values: told.append(values), **SMALL)
+    export(
+        lite0_state,
+        tmp_path / "m.tflite",
+        precision="int8",
+        calibration=photos,
+        progress=lambda *values: told.append(values),
+        **SMALL,
+    )
     assert told
     assert all(0 < done <= total and isinstance(stage, str) for stage, done, total in told)
     assert told[-1][1] == told[-1][2]

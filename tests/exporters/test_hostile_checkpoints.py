@@ -50,10 +50,16 @@ def test_pickles_that_run_code_are_refused_and_do_not_run(tmp_path: Path, legacy
     """In both of torch's formats, and as a bare pickle; the folder would be there if anything had run."""
     mark = tmp_path / "ran"
     argument = {os.system: f"mkdir {mark}", os.mkdir: str(mark)}.get(function, f"__import__('os').mkdir({str(mark)!r})")
-    torch.save({"state_dict": {KEY: torch.ones(2)}, "extra": Runs(function, argument)}, tmp_path / "c.pth", _use_new_zipfile_serialization=not legacy)
+    torch.save(
+        {"state_dict": {KEY: torch.ones(2)}, "extra": Runs(function, argument)},
+        tmp_path / "c.pth",
+        _use_new_zipfile_serialization=not legacy,
+    )
     (tmp_path / "bare.pth").write_bytes(pickle.dumps(Runs(function, argument)))
     for name in ("c.pth", "bare.pth"):
-        with pytest.raises(CheckpointError, match=r"pickled Python objects .* are not loaded|not a readable PyTorch checkpoint"):
+        with pytest.raises(
+            CheckpointError, match=r"pickled Python objects .* are not loaded|not a readable PyTorch checkpoint"
+        ):
             load_checkpoint(tmp_path / name)
         with pytest.raises(CheckpointError):
             export(tmp_path / name, tmp_path / "m.tflite")
@@ -69,15 +75,23 @@ def test_pickles_that_run_code_are_refused_and_do_not_run(tmp_path: Path, legacy
 def test_a_tensor_that_repeats_one_number(tmp_path: Path, size: int) -> None:
     torch.save({KEY: torch.zeros(1).expand(size)}, tmp_path / "c.pth")
     assert (tmp_path / "c.pth").stat().st_size < 5000
-    refused(tmp_path / "c.pth", rf"c\.pth: tensor conv_stem\.weight declares {size:,} values; expected at most 268,435,456")
+    refused(
+        tmp_path / "c.pth", rf"c\.pth: tensor conv_stem\.weight declares {size:,} values; expected at most 268,435,456"
+    )
 
 
 def test_a_zip_that_unpacks_to_a_thousand_times_its_size(tmp_path: Path) -> None:
     torch.save({KEY: torch.zeros(1 << 20)}, tmp_path / "c.pth")
-    with zipfile.ZipFile(tmp_path / "c.pth") as plain, zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed:
+    with (
+        zipfile.ZipFile(tmp_path / "c.pth") as plain,
+        zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
         for member in plain.infolist():
             packed.writestr(member.filename, plain.read(member))
-    refused(tmp_path / "packed.pth", r"packed\.pth: its part '.*' is compressed, which torch\.save never does; save the weights again")
+    refused(
+        tmp_path / "packed.pth",
+        r"packed\.pth: its part '.*' is compressed, which torch\.save never does; save the weights again",
+    )
 
 
 def test_a_storage_that_declares_a_terabyte(tmp_path: Path) -> None:
@@ -104,7 +118,10 @@ def test_nan_and_infinity_name_their_tensor(tmp_path: Path, value: float, dtype:
     weights = torch.ones(4, 3, dtype=getattr(torch, dtype))
     weights[1, 2] = value
     torch.save({"module.conv_stem.weight": weights, "module.bn1.running_mean": torch.ones(2)}, tmp_path / "c.pth")
-    refused(tmp_path / "c.pth", r"c\.pth: tensor conv_stem\.weight holds 1 NaN or infinite values of 12; training diverged\?")
+    refused(
+        tmp_path / "c.pth",
+        r"c\.pth: tensor conv_stem\.weight holds 1 NaN or infinite values of 12; training diverged\?",
+    )
 
 
 def test_what_overflows_float32_is_infinite() -> None:
@@ -121,7 +138,9 @@ def test_a_batch_norm_that_leaves_float32_when_it_is_folded(tmp_path: Path, lite
     state["bn1.weight"][:] = 1e38
     state["conv_stem.weight"][:] = 1e5
     with pytest.raises(
-        CheckpointError, match=r"batch norm of stem folded into its convolution gives 1\.\d+e\+4\d, more than float32 holds; training diverged\?"
+        CheckpointError,
+        match=r"batch norm of stem folded into its convolution gives 1\.\d+e\+4\d, more than float32 holds; training "
+        r"diverged\?",
     ):
         export(state, tmp_path / "m.tflite", source="timm-tf", image_size=32)
     assert not (tmp_path / "m.tflite").exists()
@@ -129,12 +148,22 @@ def test_a_batch_norm_that_leaves_float32_when_it_is_folded(tmp_path: Path, lite
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int8, np.uint8, np.bool_])
 def test_weights_of_integers(dtype: Any) -> None:
-    refused({KEY: np.ones((4, 3), dtype)}, r"tensor conv_stem\.weight holds integers; expected floating-point weights, not those of a quantized network")
-    refused({KEY: np.ones(2, np.float32), "bn1.running_var": np.ones(2, dtype)}, r"tensor bn1\.running_var holds integers")
+    refused(
+        {KEY: np.ones((4, 3), dtype)},
+        r"tensor conv_stem\.weight holds integers; expected floating-point weights, not those of a quantized network",
+    )
+    refused(
+        {KEY: np.ones(2, np.float32), "bn1.running_var": np.ones(2, dtype)}, r"tensor bn1\.running_var holds integers"
+    )
 
 
 def test_counters_may_be_integers() -> None:
-    assert load_checkpoint({KEY: np.ones(2, np.float32), "bn1.num_batches_tracked": np.array(7)}).tensors["bn1.num_batches_tracked"] == 7
+    assert (
+        load_checkpoint({KEY: np.ones(2, np.float32), "bn1.num_batches_tracked": np.array(7)}).tensors[
+            "bn1.num_batches_tracked"
+        ]
+        == 7
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -146,7 +175,11 @@ def test_tensors_that_are_no_weights(tmp_path: Path, kind: str) -> None:
         "sparse": lambda: torch.ones(3).to_sparse(),
         "meta": lambda: torch.ones(3, device="meta"),
     }[kind]()
-    refused({KEY: made}, r"state dict: tensor conv_stem\.weight (is complex64; expected|can't be read \(.+\); expected plain) floating-point weights")
+    refused(
+        {KEY: made},
+        r"state dict: tensor conv_stem\.weight (is complex64; expected|can't be read \(.+\); expected plain) "
+        r"floating-point weights",
+    )
     if kind != "meta":
         torch.save({KEY: made}, tmp_path / "c.pth")
         refused(tmp_path / "c.pth", r"c\.pth: (tensor conv_stem\.weight|not a readable|holds pickled)")
@@ -155,7 +188,9 @@ def test_tensors_that_are_no_weights(tmp_path: Path, kind: str) -> None:
 # safetensors ---------------------------------------------------------------------------------------------------------
 
 
-def safetensors_file(path: Path, header: Mapping[str, Any] | bytes, data: bytes = bytes(16), *, length: int | None = None) -> Path:
+def safetensors_file(
+    path: Path, header: Mapping[str, Any] | bytes, data: bytes = bytes(16), *, length: int | None = None
+) -> Path:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
     return path
@@ -186,16 +221,24 @@ HEADERS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_broken_safetensors(tmp_path: Path, name: str) -> None:
-    refused(safetensors_file(tmp_path / "c.safetensors", HEADERS[name]), r"c\.safetensors: not a readable safetensors file \(.+\)")
+    refused(
+        safetensors_file(tmp_path / "c.safetensors", HEADERS[name]),
+        r"c\.safetensors: not a readable safetensors file \(.+\)",
+    )
 
 
 @pytest.mark.parametrize("length", [1 << 62, (1 << 64) - 1, 1 << 30, 0])
 def test_header_lengths_that_can_not_be(tmp_path: Path, length: int) -> None:
-    refused(safetensors_file(tmp_path / "c.safetensors", {KEY: view(0, 16)}, length=length), r"c\.safetensors: not a readable safetensors file")
+    refused(
+        safetensors_file(tmp_path / "c.safetensors", {KEY: view(0, 16)}, length=length),
+        r"c\.safetensors: not a readable safetensors file",
+    )
 
 
 def test_damaged_safetensors_and_checkpoints_are_read_or_refused(tmp_path: Path) -> None:
-    sound = safetensors_file(tmp_path / "c.safetensors", {KEY: view(0, 16)}, np.ones(4, np.float32).tobytes()).read_bytes()
+    sound = safetensors_file(
+        tmp_path / "c.safetensors", {KEY: view(0, 16)}, np.ones(4, np.float32).tobytes()
+    ).read_bytes()
     torch.save({KEY: torch.ones(4)}, tmp_path / "c.pth")
     random = np.random.default_rng(5)
     for ending, data in (("safetensors", sound), ("pth", (tmp_path / "c.pth").read_bytes())):

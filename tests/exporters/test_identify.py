@@ -13,7 +13,9 @@ from edge_effnet.errors import CheckpointError, UsageError
 from edge_effnet.exporters.checkpoint import load_checkpoint
 from edge_effnet.exporters.identify import Identified, identify
 
-EVERY = [(load_case(name).dialect, load_case(name).variant) for name in NAMES] + [("lukemelas", f"lite{n}") for n in range(5)]
+EVERY = [(load_case(name).dialect, load_case(name).variant) for name in NAMES] + [
+    ("lukemelas", f"lite{n}") for n in range(5)
+]
 
 
 def look(state: Any, **options: Any) -> Identified:
@@ -30,7 +32,9 @@ def torchvision_b0() -> State:
     return make_state("torchvision", "b0", classes=2)
 
 
-@pytest.mark.parametrize(("dialect", "variant"), [pair for pair in EVERY if pair[1] not in ("b2", "b3", "lite3", "lite4")])
+@pytest.mark.parametrize(
+    ("dialect", "variant"), [pair for pair in EVERY if pair[1] not in ("b2", "b3", "lite3", "lite4")]
+)
 def test_every_dialect_and_variant_is_found(dialect: str, variant: str) -> None:
     found = look(make_state(dialect, variant, classes=5), source=dialect if dialect.startswith("timm") else None)
     assert (found.dialect.name, found.variant.name, found.num_classes) == (dialect, variant, 5)
@@ -39,7 +43,10 @@ def test_every_dialect_and_variant_is_found(dialect: str, variant: str) -> None:
 
 
 def test_timms_two_families_are_asked_for(timm_lite: State) -> None:
-    with pytest.raises(CheckpointError, match=r"have the same tensors; say which it was: --source timm, --source timm-tf or the model's name"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"have the same tensors; say which it was: --source timm, --source timm-tf or the model's name",
+    ):
         look(timm_lite)
     for source, dialect, eps in (
         ("timm", "timm", 1e-5),
@@ -56,7 +63,9 @@ def test_a_name_beside_the_weights_answers(timm_lite: State) -> None:
     assert found.dialect.name == "timm-tf"
     assert look({"arch": "tf_efficientnet_lite0", "state_dict": timm_lite}, source="timm").dialect.name == "timm"
     with pytest.raises(
-        CheckpointError, match="the name beside the weights, tf_efficientnet_b1, is a b1, the tensors are those of a lite0; say the right --source"
+        CheckpointError,
+        match="the name beside the weights, tf_efficientnet_b1, is a b1, the tensors are those of a lite0; say the "
+        "right --source",
     ):
         look({"arch": "tf_efficientnet_b1", "state_dict": timm_lite})
     assert look({"arch": "tf_efficientnet_b1", "state_dict": timm_lite}, source="timm").dialect.name == "timm"
@@ -73,10 +82,22 @@ def test_torchvisions_models_have_timms_names(torchvision_b0: State) -> None:
 @pytest.mark.parametrize(
     ("source", "error", "message"),
     [
-        ("keras", UsageError, "--source 'keras' is unknown; expected timm, timm-tf, torchvision, lukemelas or a model name like"),
-        ("torchvision", CheckpointError, "--source torchvision doesn't fit its keys, which are those of timm or timm-tf"),
+        (
+            "keras",
+            UsageError,
+            "--source 'keras' is unknown; expected timm, timm-tf, torchvision, lukemelas or a model name like",
+        ),
+        (
+            "torchvision",
+            CheckpointError,
+            "--source torchvision doesn't fit its keys, which are those of timm or timm-tf",
+        ),
         ("efficientnet-b0", CheckpointError, "--source lukemelas doesn't fit its keys"),
-        ("tf_efficientnet_b0", CheckpointError, "--source tf_efficientnet_b0 is a b0, the tensors are those of a lite0"),
+        (
+            "tf_efficientnet_b0",
+            CheckpointError,
+            "--source tf_efficientnet_b0 is a b0, the tensors are those of a lite0",
+        ),
     ],
 )
 def test_a_contradictory_source(timm_lite: State, source: str, error: type[Exception], message: str) -> None:
@@ -108,8 +129,16 @@ def _incomplete(state: State) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_renamed, r"fits no variant; the nearest is lite0 \(timm names\), but 1 missing: blocks\.1\.0\.bn1\.bias; 1 unexpected: blocks\.9\.extra$"),
-        (_misshapen, r"the nearest is lite0 \(timm names\), but 1 misshapen: conv_head\.weight \[1280, 5, 1, 1\] \(expected \[1280, 320, 1, 1\]\)$"),
+        (
+            _renamed,
+            r"fits no variant; the nearest is lite0 \(timm names\), but 1 missing: blocks\.1\.0\.bn1\.bias; 1 "
+            r"unexpected: blocks\.9\.extra$",
+        ),
+        (
+            _misshapen,
+            r"the nearest is lite0 \(timm names\), but 1 misshapen: conv_head\.weight \[1280, 5, 1, 1\] \(expected "
+            r"\[1280, 320, 1, 1\]\)$",
+        ),
         (_incomplete, r"the nearest is lite0 .*, but 15 missing: blocks\.6\.0\.conv_pw\.weight, (\S+, ){4}\S+ …$"),
     ],
 )
@@ -121,12 +150,18 @@ def test_what_does_not_fit_is_listed(timm_lite: State, change: Callable[[State],
 
 
 def test_an_unknown_network() -> None:
-    with pytest.raises(CheckpointError, match=r"keys like \['conv1.weight', 'fc.weight'\] belong to no known EfficientNet; expected the names of timm"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"keys like \['conv1.weight', 'fc.weight'\] belong to no known EfficientNet; expected the names of timm",
+    ):
         look({"conv1.weight": np.ones((4, 3, 3, 3)), "fc.weight": np.ones((2, 4))})
 
 
 def test_counters_may_be_missing(timm_lite: State) -> None:
-    assert look({key: value for key, value in timm_lite.items() if "num_batches" not in key}, source="timm").variant.name == "lite0"
+    assert (
+        look({key: value for key, value in timm_lite.items() if "num_batches" not in key}, source="timm").variant.name
+        == "lite0"
+    )
 
 
 def head(state: State, **tensors: Any) -> State:
@@ -154,15 +189,28 @@ def test_heads_that_are_one_linear_layer(timm_lite: State) -> None:
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        ({}, r"the head has no classifier \(features only\); expected one linear layer from 1280 features to the classes"),
+        (
+            {},
+            r"the head has no classifier \(features only\); expected one linear layer from 1280 features to the "
+            r"classes",
+        ),
         (
             {"classifier__0__weight": np.ones((8, 1280)), "classifier__3__weight": np.ones((2, 8))},
             r"the head has 2 linear layers \(classifier\.0\.weight, classifier\.3\.weight\)",
         ),
-        ({"classifier__weight": np.ones((2, 100))}, r"the head has classifier\.weight \[2, 100\]; expected one linear layer from 1280"),
-        ({"classifier__0__weight": np.ones(1280), "classifier__1__weight": np.ones((2, 1280))}, r"the head has unexpected tensors classifier\.0\.weight"),
+        (
+            {"classifier__weight": np.ones((2, 100))},
+            r"the head has classifier\.weight \[2, 100\]; expected one linear layer from 1280",
+        ),
+        (
+            {"classifier__0__weight": np.ones(1280), "classifier__1__weight": np.ones((2, 1280))},
+            r"the head has unexpected tensors classifier\.0\.weight",
+        ),
         ({"classifier__weight": np.ones((1, 1280))}, "the classifier has 1 output; expected at least 2 classes"),
-        ({"classifier__weight": np.ones((2, 1280)), "classifier__bias": np.ones(3)}, r"classifier\.bias \[3\]; expected \[2\]"),
+        (
+            {"classifier__weight": np.ones((2, 1280)), "classifier__bias": np.ones(3)},
+            r"classifier\.bias \[3\]; expected \[2\]",
+        ),
     ],
 )
 def test_heads_that_are_not(timm_lite: State, tensors: dict[str, Any], message: str) -> None:

@@ -1,4 +1,6 @@
-"""TFLite's rules for integer operators, in every int8 file we make (TFLite's quantization specification; contract, Files)."""
+"""TFLite's rules for integer operators, in every int8 file we make (TFLite's quantization specification; contract,
+Files).
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def test_the_largest_weight_of_a_channel_takes_the_whole_range(int8_tflite: Tfli
     for step, _, weight, _ in weighted(int8_tflite):
         integers = np.moveaxis(values(weight, "int8"), AXES[step.code], 0).reshape(len(weight.scales), -1)
         largest = np.abs(integers.astype(int)).max(axis=1)
-        assert not ((largest > 0) & (largest < 64)).any()  # rounding for the output moves a weight by a few steps at most
+        assert not (
+            (largest > 0) & (largest < 64)
+        ).any()  # rounding for the output moves a weight by a few steps at most
 
 
 def test_biases_have_the_product_of_both_scales(int8_tflite: TfliteFile) -> None:
@@ -74,7 +78,9 @@ def test_activations_have_one_scale_and_fixed_ones_where_the_kernels_want_them(i
             assert code != "LOGISTIC" or (tensor.scales[0], tensor.zero_points[0]) == (np.float32(1 / 256), -128)
     for step in int8_tflite.operators:
         if step.code in ("PAD", "CONCATENATION") and int8_tflite.tensors[step.outputs[0]].dtype == "int8":
-            source = next(int8_tflite.tensors[index] for index in step.inputs if int8_tflite.tensors[index].dtype == "int8")
+            source = next(
+                int8_tflite.tensors[index] for index in step.inputs if int8_tflite.tensors[index].dtype == "int8"
+            )
             target = int8_tflite.tensors[step.outputs[0]]
             assert (source.scales[0], source.zero_points[0]) == (target.scales[0], target.zero_points[0])
 

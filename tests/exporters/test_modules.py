@@ -49,7 +49,9 @@ def test_a_padding_that_is_neither_is_asked_for(lite0_state: State) -> None:
 
 
 def test_a_source_that_contradicts_the_module(lite0_state: State) -> None:
-    with pytest.raises(CheckpointError, match="timm-tf means same padding, but the module pads symmetric; check --source"):
+    with pytest.raises(
+        CheckpointError, match="timm-tf means same padding, but the module pads symmetric; check --source"
+    ):
         look(make_module(lite0_state), source="timm-tf")
     with pytest.raises(CheckpointError, match="timm means symmetric padding, but the module pads same"):
         look(make_module(lite0_state, conv=Conv2dSame, padding=0), source="timm")

@@ -17,7 +17,12 @@ pytestmark = [pytest.mark.torch, pytest.mark.litert, pytest.mark.onnx]
 
 #: The files compute in float32, the reference in float64; logits of random weights are of order 1 to 10.
 TOLERANCE = 1e-4
-PADDING = {"timm": ("symmetric", 1e-5), "timm-tf": ("same", 1e-3), "torchvision": ("symmetric", 1e-5), "lukemelas": ("baked", 1e-3)}
+PADDING = {
+    "timm": ("symmetric", 1e-5),
+    "timm-tf": ("same", 1e-3),
+    "torchvision": ("symmetric", 1e-5),
+    "lukemelas": ("baked", 1e-3),
+}
 
 #: dialect, variant, classes, image size, file format.
 CASES = [
@@ -48,7 +53,9 @@ def _errors(path: Path, state: Any, reference: Reference, size: int, **options: 
 
 
 @pytest.mark.parametrize(("dialect", "variant", "classes", "size", "file_format"), CASES)
-def test_parity_with_the_reference(dialect: str, variant: str, classes: int, size: int, file_format: str, tmp_path: Path) -> None:
+def test_parity_with_the_reference(
+    dialect: str, variant: str, classes: int, size: int, file_format: str, tmp_path: Path
+) -> None:
     state = make_state(dialect, variant, classes=classes)
     padding, eps = PADDING[dialect]
     reference = Reference(state, variant, padding=padding, eps=eps, built_for=BUILT_FOR.get(variant, 0))
@@ -95,6 +102,10 @@ def test_weights_only_int8_stays_near_float(tmp_path: Path) -> None:
     for file_format in ("tflite", "onnx"):
         for precision in ("fp32", "weight-int8"):
             export(state, tmp_path / f"{precision}.{file_format}", source="timm-tf", image_size=64, precision=precision)
-        exact, rounded = (run_file(tmp_path / f"{precision}.{file_format}", image) for precision in ("fp32", "weight-int8"))
+        exact, rounded = (
+            run_file(tmp_path / f"{precision}.{file_format}", image) for precision in ("fp32", "weight-int8")
+        )
         assert 0 < np.abs(exact - rounded).max() < 0.5 * exact.std()
-        assert (tmp_path / f"weight-int8.{file_format}").stat().st_size < 0.3 * (tmp_path / f"fp32.{file_format}").stat().st_size
+        assert (tmp_path / f"weight-int8.{file_format}").stat().st_size < 0.3 * (
+            tmp_path / f"fp32.{file_format}"
+        ).stat().st_size

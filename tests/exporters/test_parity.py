@@ -1,4 +1,6 @@
-"""One parity test over implementations none of us wrote: timm, torchvision and efficientnet-pytorch against our files."""
+"""One parity test over implementations none of us wrote: timm, torchvision and efficientnet-pytorch against our
+files.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,12 @@ from edge_effnet.exporters import export
 TOLERANCE = 1e-4
 #: float16 keeps 11 bits of each weight; the error is compared with how far the logits are spread.
 HALF_TOLERANCE = 2e-2
-HALF_CASES = ("timm-efficientnet_b0-224", "torchvision-efficientnet_b1-240", "lukemelas-efficientnet-b0-224", "timm-tf_efficientnet_lite0-224")
+HALF_CASES = (
+    "timm-efficientnet_b0-224",
+    "torchvision-efficientnet_b1-240",
+    "lukemelas-efficientnet-b0-224",
+    "timm-tf_efficientnet_lite0-224",
+)
 
 FORMATS = [pytest.param("tflite", marks=pytest.mark.litert), pytest.param("onnx", marks=pytest.mark.onnx)]
 

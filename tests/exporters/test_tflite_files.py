@@ -22,7 +22,15 @@ def files(tmp_path_factory: pytest.TempPathFactory, photo_folder: Path) -> dict[
     folder, state = tmp_path_factory.mktemp("b0"), make_state("timm", "b0", classes=1000)
     made = {precision: folder / f"{precision}.tflite" for precision in PRECISIONS}
     for precision, path in made.items():
-        export(state, path, precision=precision, source="timm", image_size=64, calibration=photo_folder, calibration_images=2)  # type: ignore[arg-type]
+        export(
+            state,
+            path,
+            precision=precision,
+            source="timm",
+            image_size=64,
+            calibration=photo_folder,
+            calibration_images=2,
+        )  # type: ignore[arg-type]
     return made
 
 
@@ -34,7 +42,11 @@ def test_one_signature_with_the_contracts_names(files: dict[str, Path], precisio
     assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["image"], "outputs": ["logits"]}}
     interpreter.allocate_tensors()
     (image,), (logits,) = interpreter.get_input_details(), interpreter.get_output_details()
-    assert (image["name"], image["dtype"], image["shape"].tolist()) == ("image", np.uint8 if precision == "int8" else np.float32, [1, 64, 64, 3])
+    assert (image["name"], image["dtype"], image["shape"].tolist()) == (
+        "image",
+        np.uint8 if precision == "int8" else np.float32,
+        [1, 64, 64, 3],
+    )
     assert (logits["name"], logits["dtype"], logits["shape"].tolist()) == ("logits", np.float32, [1, 1000])
 
 
@@ -48,7 +60,9 @@ def test_buffers_lie_aligned_inside_the_flatbuffer(files: dict[str, Path], preci
     model = schema.Model.GetRootAsModel(data, 0)
     buffers = [model.Buffers(index) for index in range(model.BuffersLength())]
     assert all(buffer.Offset() == 0 and buffer.Size() == 0 for buffer in buffers)
-    starts = {buffer._tab.Vector(buffer._tab.Offset(4)): buffer.DataLength() for buffer in buffers if buffer.DataLength()}
+    starts = {
+        buffer._tab.Vector(buffer._tab.Offset(4)): buffer.DataLength() for buffer in buffers if buffer.DataLength()
+    }
     assert len(starts) > 100
     assert all(start % 16 == 0 for start in starts)
     assert all(start + length <= end for start, length in starts.items())
@@ -56,7 +70,9 @@ def test_buffers_lie_aligned_inside_the_flatbuffer(files: dict[str, Path], preci
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_xnnpack_takes_every_operator(files: dict[str, Path], precision: str) -> None:
-    """One partition from image to logits: an operator left out would cut it in two, or feed it a tensor made outside."""
+    """One partition from image to logits: an operator left out would cut it in two, or feed it a tensor made
+    outside.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(files[precision]), num_threads=1)
@@ -72,7 +88,9 @@ def test_xnnpack_takes_every_operator(files: dict[str, Path], precision: str) ->
 def test_sizes(files: dict[str, Path]) -> None:
     """fp32: weights and at most 1 % more. fp16 keeps small layers in float32; int8 adds scales and operators."""
     weights = read_tflite(files["fp32"])
-    state_bytes = 4 * (5_288_548 - 2 * 21_008)  # batch norm's scale and shift are one bias after folding: 21,008 channels
+    state_bytes = 4 * (
+        5_288_548 - 2 * 21_008
+    )  # batch norm's scale and shift are one bias after folding: 21,008 channels
     assert weights.size_bytes <= 1.01 * state_bytes
     assert files["fp16"].stat().st_size <= 0.55 * weights.size_bytes
     assert files["int8"].stat().st_size <= 0.30 * weights.size_bytes
@@ -85,8 +103,14 @@ def test_the_official_metadata(files: dict[str, Path]) -> None:
         file = read_tflite(path)
         assert isinstance(file, TfliteFile)
         assert bytes(file.metadata["TFLITE_METADATA"][4:8]) == b"M001"
-        floats = np.frombuffer(bytes(file.metadata["TFLITE_METADATA"])[: len(file.metadata["TFLITE_METADATA"]) // 4 * 4], "<f4")
-        wanted = (0.0, 1.0) if precision == "int8" else tuple(np.float32(255 * value) for value in (0.485, 0.456, 0.406, 0.229, 0.224, 0.225))
+        floats = np.frombuffer(
+            bytes(file.metadata["TFLITE_METADATA"])[: len(file.metadata["TFLITE_METADATA"]) // 4 * 4], "<f4"
+        )
+        wanted = (
+            (0.0, 1.0)
+            if precision == "int8"
+            else tuple(np.float32(255 * value) for value in (0.485, 0.456, 0.406, 0.229, 0.224, 0.225))
+        )
         assert all((floats == value).any() for value in wanted), precision
 
 

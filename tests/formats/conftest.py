@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_effnet.graph import Add, Conv2D, Dense, DepthwiseConv2D, GlobalMean, Graph, Mul, Padding, Sigmoid, Swish, weighted
+from edge_effnet.graph import (
+    Add,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    GlobalMean,
+    Graph,
+    Mul,
+    Padding,
+    Sigmoid,
+    Swish,
+    weighted,
+)
 from edge_effnet.metadata import ONNX_PROPERTY, ModelDocument
 from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams, quantize
 from edge_effnet.preprocessing import Preprocessing
@@ -17,8 +29,12 @@ CLASSES = 5
 SIZE = 32
 
 
-def make_document(precision: str = "fp32", labels: tuple[str, ...] | None = ("cat", "dog", "Köln", "a b", "z")) -> ModelDocument:
-    return ModelDocument("lite0", SIZE, CLASSES, labels, Preprocessing(SIZE, SIZE), precision, {"dialect": "timm"}, created_by="test")
+def make_document(
+    precision: str = "fp32", labels: tuple[str, ...] | None = ("cat", "dog", "Köln", "a b", "z")
+) -> ModelDocument:
+    return ModelDocument(
+        "lite0", SIZE, CLASSES, labels, Preprocessing(SIZE, SIZE), precision, {"dialect": "timm"}, created_by="test"
+    )
 
 
 def make_graph() -> Graph:
@@ -56,8 +72,13 @@ def make_tflite(kind: str, document: ModelDocument | None = None) -> bytes:
     graph = make_graph()
     document = document or make_document(kind)
     if kind != "int8":
-        return bytes(emit_tflite(QuantizedGraph(graph), document, float_storage="float16" if kind == "float16" else "float32"))
-    activations = {name: QuantParams(0.05, -3) for name in ("image", *(node.name for node in graph.nodes if node.name not in ("logits", "gate")))}
+        return bytes(
+            emit_tflite(QuantizedGraph(graph), document, float_storage="float16" if kind == "float16" else "float32")
+        )
+    activations = {
+        name: QuantParams(0.05, -3)
+        for name in ("image", *(node.name for node in graph.nodes if node.name not in ("logits", "gate")))
+    }
     activations["gate"] = SIGMOID_PARAMS
     weights = {}
     for node in weighted(graph.nodes):
@@ -93,7 +114,9 @@ def repack(int8_tflite: bytes) -> Callable[..., bytes]:
 
 
 def make_onnx_model(quantized: bool = False) -> Any:
-    """Conv, Relu, pool, Gemm with the document; `quantized` puts DequantizeLinear and QuantizeLinear around the first."""
+    """Conv, Relu, pool, Gemm with the document; `quantized` puts DequantizeLinear and QuantizeLinear around the
+    first.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     random = np.random.default_rng(3)
@@ -111,7 +134,11 @@ def make_onnx_model(quantized: bool = False) -> Any:
         return str(nodes[-1].output[0])
 
     def quantize_and_back(tensor: str) -> str:
-        return append("DequantizeLinear", append("QuantizeLinear", tensor, "scale", "zero"), "scale", "zero") if quantized else tensor
+        return (
+            append("DequantizeLinear", append("QuantizeLinear", tensor, "scale", "zero"), "scale", "zero")
+            if quantized
+            else tensor
+        )
 
     tensor = append("Conv", quantize_and_back("image"), "w", "b", pads=[1, 1, 1, 1])
     tensor = quantize_and_back(append("Relu", tensor))
@@ -126,7 +153,12 @@ def make_onnx_model(quantized: bool = False) -> Any:
         [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()],
         value_info=[helper.make_tensor_value_info("pooled", TensorProto.FLOAT, ["N", 4, 1, 1])],
     )
-    model = helper.make_model(graph, producer_name="test", opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)], ir_version=9)
+    model = helper.make_model(
+        graph,
+        producer_name="test",
+        opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)],
+        ir_version=9,
+    )
     helper.set_model_props(model, {"other": "kept", ONNX_PROPERTY: make_document().to_json()})
     return model
 

@@ -25,7 +25,10 @@ def survives(read: Callable[[bytes], Any], data: bytes) -> bool:
 
 
 def truncations(data: bytes, count: int) -> list[bytes]:
-    return [data[:length] for length in sorted({*range(0, 64, 3), *np.linspace(1, len(data) - 1, count).astype(int).tolist()})]
+    return [
+        data[:length]
+        for length in sorted({*range(0, 64, 3), *np.linspace(1, len(data) - 1, count).astype(int).tolist()})
+    ]
 
 
 def mutations(data: bytes, count: int, *, seed: int, places: Sequence[int] | None = None) -> list[bytes]:

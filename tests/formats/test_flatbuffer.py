@@ -28,7 +28,13 @@ def test_scalars_vectors_and_defaults() -> None:
     assert root.numbers(1, np.dtype("<i4")).tolist() == [7, -8, 9]
     assert bytes(root.raw(1)) == struct.pack("<i", 7)[:3]
     assert root.scalar(2, INT32, 12) == root.scalar(99, INT32, 12) == 12
-    assert (root.string(2), root.integers(2, limit=1), root.table(2), root.tables(2, limit=1), root.union(2)) == ("", (), None, [], (0, None))
+    assert (root.string(2), root.integers(2, limit=1), root.table(2), root.tables(2, limit=1), root.union(2)) == (
+        "",
+        (),
+        None,
+        [],
+        (0, None),
+    )
     assert root.has(0)
     assert not root.has(2)
     assert not root.has(3)

@@ -19,7 +19,11 @@ from .conftest import make_document
 @pytest.mark.litert
 @pytest.mark.onnx
 def test_the_content_decides_not_the_ending(tmp_path: Path, int8_tflite: bytes, onnx_bytes: bytes) -> None:
-    for name, data, kind in (("a.onnx", int8_tflite, TfliteFile), ("b.tflite", onnx_bytes, OnnxFile), ("c", onnx_bytes, OnnxFile)):
+    for name, data, kind in (
+        ("a.onnx", int8_tflite, TfliteFile),
+        ("b.tflite", onnx_bytes, OnnxFile),
+        ("c", onnx_bytes, OnnxFile),
+    ):
         (tmp_path / name).write_bytes(data)
         found = read_model_file(tmp_path / name)
         assert isinstance(found, kind)
@@ -44,10 +48,16 @@ def test_with_document_for_both(int8_tflite: bytes, onnx_bytes: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"hello world", r"neither .tflite nor .onnx: it begins with b'hello wo'; expected b'TFL3' at byte 4 or an ONNX model"),
+        (
+            b"hello world",
+            r"neither .tflite nor .onnx: it begins with b'hello wo'; expected b'TFL3' at byte 4 or an ONNX model",
+        ),
         (b"x", "neither .tflite nor .onnx"),
         (b"\x08\x09\x12", "the number at byte 3 doesn't end"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer; fetch the file itself with `git lfs pull`"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "is a Git LFS pointer; fetch the file itself with `git lfs pull`",
+        ),
         (b"<!DOCTYPE html>", "is a web page; download the file itself"),
         (b"<html>", "is a web page"),
         (b"\0\0\0\0ORTM", "is an ONNX Runtime .ort file"),

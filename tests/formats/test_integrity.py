@@ -72,7 +72,9 @@ def test_a_document_of_other_weights_is_not_put_into_a_file(sealed: bytes) -> No
     """As when the file was replaced while `eval` ran."""
     document = read_model_file(sealed).document
     assert document is not None
-    with pytest.raises(ModelFileError, match=r"x: its weights have the SHA-256 .{16}…, its document says 0{16}…; the file is damaged"):
+    with pytest.raises(
+        ModelFileError, match=r"x: its weights have the SHA-256 .{16}…, its document says 0{16}…; the file is damaged"
+    ):
         with_document(sealed, replace(document, weights_sha256="0" * 64), name="x")
 
 
@@ -107,14 +109,18 @@ def onnx_with(*properties: tuple[str, str]) -> bytes:
     model = make_onnx_model()
     del model.metadata_props[:]
     return bytes(model.SerializeToString()) + b"".join(
-        encoded_field(14, encoded_field(1, key.encode()) + encoded_field(2, value.encode())) for key, value in properties
+        encoded_field(14, encoded_field(1, key.encode()) + encoded_field(2, value.encode()))
+        for key, value in properties
     )
 
 
 @pytest.mark.parametrize(
     ("properties", "message"),
     [
-        ([(ONNX_PROPERTY, make_document().to_json()), (ONNX_CHECKSUM, "0" * 64)], "its document 'edge_effnet' is damaged, as 'edge_effnet_sha256' shows"),
+        (
+            [(ONNX_PROPERTY, make_document().to_json()), (ONNX_CHECKSUM, "0" * 64)],
+            "its document 'edge_effnet' is damaged, as 'edge_effnet_sha256' shows",
+        ),
         ([(ONNX_PROPERTY, make_document().to_json()), (ONNX_CHECKSUM, "")], "is damaged"),
         ([(ONNX_CHECKSUM, "0" * 64)], "its document 'edge_effnet' is missing"),
     ],
@@ -133,7 +139,10 @@ def test_a_digest_that_is_none(value: Any) -> None:
     text = (
         make_document()
         .to_json()
-        .replace('{"accuracy"', f'{{"weights_sha256":{str(value) if isinstance(value, int) else chr(34) + str(value) + chr(34)},"accuracy"')
+        .replace(
+            '{"accuracy"',
+            f'{{"weights_sha256":{str(value) if isinstance(value, int) else chr(34) + str(value) + chr(34)},"accuracy"',
+        )
     )
     with pytest.raises(ModelFileError, match=r"has weights_sha256 = .*; expected (64 hexadecimal digits|str or null)"):
         ModelDocument.from_json(text)

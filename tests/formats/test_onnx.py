@@ -39,12 +39,20 @@ def test_everything_matches_onnx(quantized: bool) -> None:
         (node.op_type, node.domain, node.name, list(node.input), list(node.output)) for node in graph.node
     ]
     assert [dict(node.attributes) for node in found.nodes] == [
-        {item.name: tuple(value) if isinstance(value := onnx.helper.get_attribute_value(item), list) else value for item in node.attribute}
+        {
+            item.name: tuple(value) if isinstance(value := onnx.helper.get_attribute_value(item), list) else value
+            for item in node.attribute
+        }
         for node in graph.node
     ]
     for ours, theirs in zip(found.initializers, graph.initializer, strict=True):
         array = onnx.numpy_helper.to_array(theirs)
-        assert (ours.name, ours.dims, ours.dtype, ours.byte_length) == (theirs.name, array.shape, array.dtype.name, array.nbytes)
+        assert (ours.name, ours.dims, ours.dtype, ours.byte_length) == (
+            theirs.name,
+            array.shape,
+            array.dtype.name,
+            array.nbytes,
+        )
     assert found.weight_bytes == sum(onnx.numpy_helper.to_array(item).nbytes for item in graph.initializer)
     assert found.metadata_props == {item.key: item.value for item in model.metadata_props}
     assert (found.input.name, found.input.shape, found.input.dtype) == ("image", (None, 3, SIZE, SIZE), "float32")
@@ -86,13 +94,17 @@ def test_long_name_of_the_default_domain() -> None:
 
 def test_imported_domains_that_no_node_uses() -> None:
     """ONNX Runtime lists all domains it knows in the files it saves."""
-    found = read_onnx(_changed(lambda model: model.opset_import.append(onnx.helper.make_opsetid("com.microsoft.nchwc", 1))))
+    found = read_onnx(
+        _changed(lambda model: model.opset_import.append(onnx.helper.make_opsetid("com.microsoft.nchwc", 1)))
+    )
     assert "com.microsoft.nchwc" in found.opset
 
 
 def test_inputs_that_only_name_initializers() -> None:
     weight = onnx.helper.make_tensor_value_info("w", onnx.TensorProto.FLOAT, [4, 3, 3, 3])
-    assert [item.name for item in read_onnx(_changed(lambda model: model.graph.input.insert(0, weight))).inputs] == ["image"]
+    assert [item.name for item in read_onnx(_changed(lambda model: model.graph.input.insert(0, weight))).inputs] == [
+        "image"
+    ]
 
 
 def test_values_stored_as_numbers() -> None:
@@ -125,18 +137,36 @@ def test_values_that_are_no_tensors_or_have_no_shape() -> None:
         model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
 
     found = read_onnx(_changed(change))
-    assert [(item.shape, item.dtype) for item in found.outputs[1:]] == [(None, "sequence"), (None, "float32"), (None, "undefined")]
+    assert [(item.shape, item.dtype) for item in found.outputs[1:]] == [
+        (None, "sequence"),
+        (None, "float32"),
+        (None, "undefined"),
+    ]
     assert found.input.shape == (None, 3, SIZE, SIZE)
 
 
 def test_attributes() -> None:
     def change(model: Any) -> None:
-        sparse = onnx.helper.make_sparse_tensor(onnx.numpy_helper.from_array(np.ones(1), "v"), onnx.numpy_helper.from_array(np.zeros(1, np.int64), "i"), [3])
-        values = {"alpha": 0.5, "mode": "edge", "axis": -2, "pads": [1, -1], "value": onnx.numpy_helper.from_array(np.zeros((2, 3), np.int8), "t")}
+        sparse = onnx.helper.make_sparse_tensor(
+            onnx.numpy_helper.from_array(np.ones(1), "v"), onnx.numpy_helper.from_array(np.zeros(1, np.int64), "i"), [3]
+        )
+        values = {
+            "alpha": 0.5,
+            "mode": "edge",
+            "axis": -2,
+            "pads": [1, -1],
+            "value": onnx.numpy_helper.from_array(np.zeros((2, 3), np.int8), "t"),
+        }
         model.graph.node.append(onnx.helper.make_node("Odd", [], ["k"], sparse_value=sparse, ratios=[0.5], **values))
 
     attributes = dict(read_onnx(_changed(change)).nodes[-1].attributes)
-    assert attributes == {"alpha": 0.5, "mode": "edge", "axis": -2, "pads": (1, -1), "value": OnnxInitializer("t", (2, 3), "int8", 6)}
+    assert attributes == {
+        "alpha": 0.5,
+        "mode": "edge",
+        "axis": -2,
+        "pads": (1, -1),
+        "value": OnnxInitializer("t", (2, 3), "int8", 6),
+    }
 
 
 def _external(tensor: Any) -> Any:
@@ -147,12 +177,18 @@ def _external(tensor: Any) -> Any:
 
 
 def _outside_constant(model: Any) -> None:
-    model.graph.node.append(onnx.helper.make_node("Constant", [], ["k"], value=_external(onnx.numpy_helper.from_array(np.zeros(3), "hidden"))))
+    model.graph.node.append(
+        onnx.helper.make_node(
+            "Constant", [], ["k"], value=_external(onnx.numpy_helper.from_array(np.zeros(3), "hidden"))
+        )
+    )
 
 
 def _outside_branch(model: Any) -> None:
     value = onnx.helper.make_tensor_value_info("o", 1, [3])
-    branch = onnx.helper.make_graph([], "branch", [], [value], [_external(onnx.numpy_helper.from_array(np.zeros(3, np.float32), "hidden"))])
+    branch = onnx.helper.make_graph(
+        [], "branch", [], [value], [_external(onnx.numpy_helper.from_array(np.zeros(3, np.float32), "hidden"))]
+    )
     model.graph.node.append(onnx.helper.make_node("If", ["image"], ["k"], then_branch=branch, else_branch=branch))
 
 
@@ -184,25 +220,56 @@ def _wide(model: Any) -> None:
         (lambda model: model.ClearField("ir_version"), "has no IR version"),
         (lambda model: model.graph.ClearField("input"), "0 inputs and 1 outputs; expected at least one of each"),
         (lambda model: model.graph.ClearField("output"), "1 inputs and 0 outputs"),
-        (lambda model: model.functions.add(name="f", domain="d"), "holds functions of its own; expected a plain inference graph"),
+        (
+            lambda model: model.functions.add(name="f", domain="d"),
+            "holds functions of its own; expected a plain inference graph",
+        ),
         (lambda model: model.training_info.add(), "holds training information"),
-        (lambda model: _external(model.graph.initializer[0]), "initializer 'w' has its values in another file; expected a self-contained file"),
+        (
+            lambda model: _external(model.graph.initializer[0]),
+            "initializer 'w' has its values in another file; expected a self-contained file",
+        ),
         (_outside_constant, "initializer 'hidden' has its values in another file"),
         (_outside_branch, "initializer 'hidden' has its values in another file"),
         (_outside_sparse, "initializer 'hidden' has its values in another file"),
         (_branches, "more than 32 deep inside each other"),
-        (_foreign, r"node 'Conv' is Conv of the domain 'evil.ops'; expected one of '', 'ai.onnx', 'com.microsoft', 'ai.onnx.ml'"),
+        (
+            _foreign,
+            r"node 'Conv' is Conv of the domain 'evil.ops'; expected one of '', 'ai.onnx', 'com.microsoft', "
+            r"'ai.onnx.ml'",
+        ),
         (lambda model: model.graph.node[0].ClearField("op_type"), "node 'Conv' names no operator"),
-        (lambda model: setattr(model.graph.initializer[0], "data_type", 77), "initializer 'w' has the unknown type 77; expected 0 to 28"),
-        (lambda model: setattr(model.graph.initializer[0], "raw_data", b"abc"), r"'w' is float32\[4, 3, 3, 3\] and needs 432 bytes, but the file holds 3"),
-        (lambda model: model.graph.initializer[0].ClearField("raw_data"), r"'w' is float32\[4, 3, 3, 3\] and needs 432 bytes, but the file holds 0"),
-        (lambda model: model.graph.initializer[0].dims.append(-1), r"'w' has the shape \[4, 3, 3, 3, -1\]; expected sides of at least 0"),
+        (
+            lambda model: setattr(model.graph.initializer[0], "data_type", 77),
+            "initializer 'w' has the unknown type 77; expected 0 to 28",
+        ),
+        (
+            lambda model: setattr(model.graph.initializer[0], "raw_data", b"abc"),
+            r"'w' is float32\[4, 3, 3, 3\] and needs 432 bytes, but the file holds 3",
+        ),
+        (
+            lambda model: model.graph.initializer[0].ClearField("raw_data"),
+            r"'w' is float32\[4, 3, 3, 3\] and needs 432 bytes, but the file holds 0",
+        ),
+        (
+            lambda model: model.graph.initializer[0].dims.append(-1),
+            r"'w' has the shape \[4, 3, 3, 3, -1\]; expected sides of at least 0",
+        ),
         (lambda model: model.graph.initializer[0].dims.append(1 << 40), "at most 2147483648 elements"),
         (lambda model: model.graph.initializer[0].dims.extend([1] * 40), "field 1 holds more than 32 numbers"),
         (_wide, "tensor 'image' has a side of length 1099511627776"),
-        (lambda model: setattr(model.graph.input[0].type.tensor_type, "elem_type", 99), "tensor 'image' has the unknown type 99"),
-        (lambda model: setattr(model.graph.value_info[0].type.tensor_type, "elem_type", 99), "tensor 'pooled' has the unknown type 99"),
-        (lambda model: setattr(model.metadata_props[0], "value", "x" * ((4 << 20) + 1)), "metadata 'other' has 4194305 bytes; at most 4194304 are read"),
+        (
+            lambda model: setattr(model.graph.input[0].type.tensor_type, "elem_type", 99),
+            "tensor 'image' has the unknown type 99",
+        ),
+        (
+            lambda model: setattr(model.graph.value_info[0].type.tensor_type, "elem_type", 99),
+            "tensor 'pooled' has the unknown type 99",
+        ),
+        (
+            lambda model: setattr(model.metadata_props[0], "value", "x" * ((4 << 20) + 1)),
+            "metadata 'other' has 4194305 bytes; at most 4194304 are read",
+        ),
         (lambda model: setattr(model.metadata_props[1], "value", "{"), "its edge_effnet.json is not valid JSON"),
     ],
 )
@@ -229,7 +296,11 @@ def test_with_document_copies_all_else(onnx_bytes: bytes) -> None:
     data = with_document(onnx_bytes, document)
     before, after = onnx.load_from_string(onnx_bytes), onnx.load_from_string(data)
     checksum = hashlib.sha256(document.to_json().encode()).hexdigest()
-    assert {item.key: item.value for item in after.metadata_props} == {"other": "kept", ONNX_PROPERTY: document.to_json(), ONNX_CHECKSUM: checksum}
+    assert {item.key: item.value for item in after.metadata_props} == {
+        "other": "kept",
+        ONNX_PROPERTY: document.to_json(),
+        ONNX_CHECKSUM: checksum,
+    }
     for model in (before, after):
         model.ClearField("metadata_props")
     assert before == after
@@ -278,14 +349,20 @@ def test_mutants_read_or_are_refused() -> None:
     for item in model.graph.initializer:
         at = data.find(item.raw_data) if len(item.raw_data) > 8 else -1
         structure[at : at + len(item.raw_data)] = at < 0
-    refused = [not survives(_everything, damaged) for damaged in mutations(data, 600, seed=5, places=np.flatnonzero(structure).tolist())]
+    refused = [
+        not survives(_everything, damaged)
+        for damaged in mutations(data, 600, seed=5, places=np.flatnonzero(structure).tolist())
+    ]
     assert 100 < sum(refused) < 600
 
 
 @pytest.mark.parametrize(
     ("opsets", "message"),
     [
-        ([("com.microsoft", 1)], "declares nothing for the operators of the domain 'ai.onnx'; expected an operator set from 1 to 1000"),
+        (
+            [("com.microsoft", 1)],
+            "declares nothing for the operators of the domain 'ai.onnx'; expected an operator set from 1 to 1000",
+        ),
         ([("", 0)], "declares version 0 for the operators of the domain 'ai.onnx'"),
         ([("", 1 << 40)], "declares version 1099511627776"),
         ([("ai.onnx", 17)], None),

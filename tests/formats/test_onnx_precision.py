@@ -40,8 +40,18 @@ def test_a_tensor_read_in_float_too_is_computed_in_float() -> None:
 
 
 def test_one_float_input_makes_it_float() -> None:
-    nodes = [_node("DequantizeLinear", "a s", "b"), _node("Relu", "x", "f"), _node("Add", "b f", "c"), _node("QuantizeLinear", "c s z", "d")]
-    assert node_precisions(nodes, {"a": "int8", "x": "float32", "z": "int8"}) == ("float32", "float32", "float32", "int8")
+    nodes = [
+        _node("DequantizeLinear", "a s", "b"),
+        _node("Relu", "x", "f"),
+        _node("Add", "b f", "c"),
+        _node("QuantizeLinear", "c s z", "d"),
+    ]
+    assert node_precisions(nodes, {"a": "int8", "x": "float32", "z": "int8"}) == (
+        "float32",
+        "float32",
+        "float32",
+        "int8",
+    )
 
 
 def test_types_follow_the_inputs() -> None:
@@ -56,4 +66,14 @@ def test_types_follow_the_inputs() -> None:
         _node("ConvInteger", "q r", "i"),
         _node("QLinearConv", "q r", "l"),
     ]
-    assert node_precisions(nodes, {"x": "float32"}) == ("float16", "float16", "int64", "int32", "float32", "unknown", "unknown", "int8", "int8")
+    assert node_precisions(nodes, {"x": "float32"}) == (
+        "float16",
+        "float16",
+        "int64",
+        "int32",
+        "float32",
+        "unknown",
+        "unknown",
+        "int8",
+        "int8",
+    )

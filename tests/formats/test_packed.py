@@ -87,7 +87,9 @@ def test_no_zip() -> None:
 
 def _with_end(**changed: int) -> bytes:
     fields = {"count": 1, "size": 0, "offset": 0} | changed
-    return struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, fields["count"], fields["count"], fields["size"], fields["offset"], 0)
+    return struct.pack(
+        "<4s4H2IH", b"PK\x05\x06", 0, 0, fields["count"], fields["count"], fields["size"], fields["offset"], 0
+    )
 
 
 def _bomb() -> bytes:
@@ -119,7 +121,10 @@ def _flagged(flags: int) -> bytes:
         (_with_end(size=1 << 20), "in a directory of 1048576 bytes; at most 16 small files are read"),
         (_with_end(size=5000), "are broken"),
         (_zip({"a": bytes((4 << 20) + 1)}, zipfile.ZIP_DEFLATED), "'a' has 4194305 bytes; at most 4194304 are read"),
-        (_zip({n: bytes(3 << 20) for n in "abc"}, zipfile.ZIP_DEFLATED), "have 9437184 bytes together; at most 8388608"),
+        (
+            _zip({n: bytes(3 << 20) for n in "abc"}, zipfile.ZIP_DEFLATED),
+            "have 9437184 bytes together; at most 8388608",
+        ),
         (_zip({"a": b"x"}, zipfile.ZIP_LZMA), "encrypted or packed with method 14"),
         (_flagged(1), "'a.txt' is encrypted"),
         (_bomb(), "are broken"),
@@ -163,7 +168,10 @@ def test_a_member_that_fails_its_checksum() -> None:
         _read(bytes(packed))
 
 
-@pytest.mark.parametrize(("key", "value", "message"), [("resize", "1e999", "infinity"), ("variant", r'"\ud800"', "holds a value that can't be meant")])
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [("resize", "1e999", "infinity"), ("variant", r'"\ud800"', "holds a value that can't be meant")],
+)
 def test_documents_with_values_that_cannot_be_meant(key: str, value: str, message: str) -> None:
     content = make_document().to_dict()
     (content["preprocessing"] if key == "resize" else content)[key] = "HERE"

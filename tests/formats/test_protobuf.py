@@ -6,7 +6,17 @@ from itertools import repeat
 import pytest
 
 from edge_effnet.errors import ModelFileError
-from edge_effnet.formats.protobuf import DELIMITED, FIXED32, FIXED64, VARINT, Message, encoded_field, encoded_varint, spans, tag
+from edge_effnet.formats.protobuf import (
+    DELIMITED,
+    FIXED32,
+    FIXED64,
+    VARINT,
+    Message,
+    encoded_field,
+    encoded_varint,
+    spans,
+    tag,
+)
 
 
 def _message(data: bytes) -> Message:
@@ -17,7 +27,10 @@ def _varint(number: int, value: int) -> bytes:
     return encoded_varint(tag(number, VARINT)) + encoded_varint(value)
 
 
-@pytest.mark.parametrize(("value", "encoded"), [(0, b"\x00"), (127, b"\x7f"), (128, b"\x80\x01"), (300, b"\xac\x02"), ((1 << 64) - 1, b"\xff" * 9 + b"\x01")])
+@pytest.mark.parametrize(
+    ("value", "encoded"),
+    [(0, b"\x00"), (127, b"\x7f"), (128, b"\x80\x01"), (300, b"\xac\x02"), ((1 << 64) - 1, b"\xff" * 9 + b"\x01")],
+)
 def test_varints(value: int, encoded: bytes) -> None:
     assert encoded_varint(value) == encoded
     signed = value - (1 << 64) if value >> 63 else value
@@ -40,7 +53,12 @@ def test_getters() -> None:
     )
     message = _message(data)
     assert (message.integer(1), message.integer(9, -3)) == (6, -3)
-    assert (message.text(2), message.texts(2, limit=2), message.text(9), bytes(message.raw(2))) == ("�", ("café", "�"), "", b"\xff")
+    assert (message.text(2), message.texts(2, limit=2), message.text(9), bytes(message.raw(2))) == (
+        "�",
+        ("café", "�"),
+        "",
+        b"\xff",
+    )
     assert sorted(message.integers(3, limit=3)) == [-1, 1, 7]
     assert (message.real(4), message.real(9)) == (0.5, 0.0)
     inner = message.message(300)
@@ -56,7 +74,10 @@ def test_getters() -> None:
 
 def test_spans_cover_the_message() -> None:
     data = _varint(1, 300) + encoded_field(2, b"xyz")
-    assert list(spans(memoryview(data), 0, len(data), name="m")) == [(tag(1, VARINT), 0, 300, 3), (tag(2, DELIMITED), 3, 5, 8)]
+    assert list(spans(memoryview(data), 0, len(data), name="m")) == [
+        (tag(1, VARINT), 0, 300, 3),
+        (tag(2, DELIMITED), 3, 5, 8),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,11 @@ def test_tensors_match_the_generated_reader(tflite_bytes: bytes) -> None:
     model, found = _generated(tflite_bytes), read_tflite(tflite_bytes)
     assert len(found.tensors) == len(model.subgraphs[0].tensors)
     for ours, theirs in zip(found.tensors, model.subgraphs[0].tensors, strict=True):
-        assert (ours.name, list(ours.shape), ours.buffer) == (theirs.name.decode(), _numbers(theirs.shape), theirs.buffer)
+        assert (ours.name, list(ours.shape), ours.buffer) == (
+            theirs.name.decode(),
+            _numbers(theirs.shape),
+            theirs.buffer,
+        )
         assert TENSOR_TYPES[theirs.type][0] == ours.dtype
         quantization = theirs.quantization
         assert ours.scales.tolist() == _numbers(quantization and quantization.scale)
@@ -72,7 +76,9 @@ def _named(value: Any) -> Any:
 def test_the_tables_of_numbers_match_the_published_schema() -> None:
     types = {number: name for name, number in vars(schema.TensorType).items() if not name.startswith("_")}
     assert {number: name.upper() for number, (name, _) in TENSOR_TYPES.items()} == types
-    assert {name: getattr(schema.BuiltinOperator, name) for name in OPERATORS.values()} == {name: number for number, name in OPERATORS.items()}
+    assert {name: getattr(schema.BuiltinOperator, name) for name in OPERATORS.values()} == {
+        name: number for number, name in OPERATORS.items()
+    }
     assert set(OPTIONS) <= set(OPERATORS.values())
     assert all(np.dtype(name).itemsize == dtype.itemsize for name, dtype in NUMPY_TYPES.items())
 
@@ -85,7 +91,8 @@ def test_every_option_is_found_in_its_slot() -> None:
             continue
         options = getattr(schema, f"{kinds[expected.kind]}T")()
         values = {
-            option.name: [3, -1] if option.kind is None else bool(index % 2) if option.default is False else 1 for index, option in enumerate(expected.options)
+            option.name: [3, -1] if option.kind is None else bool(index % 2) if option.default is False else 1
+            for index, option in enumerate(expected.options)
         }
         for name, value in values.items():
             head, *rest = name.split("_")
@@ -93,7 +100,9 @@ def test_every_option_is_found_in_its_slot() -> None:
 
         def change(model: Any, code: str = code, options: Any = options, kind: int = expected.kind) -> None:
             number = getattr(schema.BuiltinOperator, code)
-            model.operatorCodes[0] = schema.OperatorCodeT(deprecatedBuiltinCode=min(number, 127), builtinCode=number, version=1)
+            model.operatorCodes[0] = schema.OperatorCodeT(
+                deprecatedBuiltinCode=min(number, 127), builtinCode=number, version=1
+            )
             model.subgraphs[0].operators[0].opcodeIndex = 0
             model.subgraphs[0].operators[0].builtinOptionsType = kind
             model.subgraphs[0].operators[0].builtinOptions = options
@@ -104,7 +113,8 @@ def test_every_option_is_found_in_its_slot() -> None:
         found = read_tflite(_packed(model)).operators[0]
         assert found.code == code
         assert {
-            name: _named(value) if isinstance(value, str) else list(value) if isinstance(value, tuple) else value for name, value in found.options.items()
+            name: _named(value) if isinstance(value, str) else list(value) if isinstance(value, tuple) else value
+            for name, value in found.options.items()
         } == values
 
 
@@ -118,7 +128,12 @@ def _packed(model: Any) -> bytes:
 
 def test_what_the_file_says_of_itself(int8_tflite: bytes) -> None:
     found = read_tflite(int8_tflite, name="x.tflite")
-    assert (found.format, found.name, found.size_bytes, found.description) == ("tflite", "x.tflite", len(int8_tflite), "EfficientNet-lite0 int8")
+    assert (found.format, found.name, found.size_bytes, found.description) == (
+        "tflite",
+        "x.tflite",
+        len(int8_tflite),
+        "EfficientNet-lite0 int8",
+    )
     assert (found.input.name, found.input.shape, found.input.dtype) == ("image", (1, SIZE, SIZE, 3), "uint8")
     assert (found.output.name, found.output.shape, found.output.dtype) == ("logits", (1, 5), "float32")
     assert found.document == replace(make_document("int8"), weights_sha256=hashlib.sha256(found.covered[0]).hexdigest())
@@ -174,7 +189,9 @@ def test_with_document_keeps_what_others_packed(repack: Repack) -> None:
     data = with_document(bare, make_document(labels=None))
     assert data[: len(bare)] == bare
     foreign = bare + packed_files(make_document(labels=None), {LABELS_NAME: b"a\nb\nc\nd\ne\n", "other.bin": b"x"})
-    kept = read_packed(memoryview(with_document(foreign, make_document(labels=None))), name="m", flatbuffer_end=len(bare))
+    kept = read_packed(
+        memoryview(with_document(foreign, make_document(labels=None))), name="m", flatbuffer_end=len(bare)
+    )
     assert kept.labels() == ("a", "b", "c", "d", "e")
     assert kept.files["other.bin"] == b"x"
 
@@ -186,7 +203,9 @@ def test_with_document_refuses_a_broken_file(tflite_bytes: bytes) -> None:
 
 def test_custom_and_unknown_operators(repack: Repack) -> None:
     def change(model: Any) -> None:
-        model.operatorCodes[0] = schema.OperatorCodeT(deprecatedBuiltinCode=32, builtinCode=32, customCode="Mine", version=4)
+        model.operatorCodes[0] = schema.OperatorCodeT(
+            deprecatedBuiltinCode=32, builtinCode=32, customCode="Mine", version=4
+        )
         model.operatorCodes[1] = schema.OperatorCodeT(deprecatedBuiltinCode=127, builtinCode=9999)
 
     codes = {operator.code: operator for operator in read_tflite(repack(change)).operators}
@@ -215,7 +234,11 @@ def test_buffers_behind_the_flatbuffer(repack: Repack) -> None:
     index: list[int] = []
 
     def change(model: Any, offset: int = 1 << 20) -> None:
-        tensor = next(tensor for tensor in model.subgraphs[0].tensors if tensor.name == b"logits/weight/int8" or tensor.name == b"stem/bias")
+        tensor = next(
+            tensor
+            for tensor in model.subgraphs[0].tensors
+            if tensor.name == b"logits/weight/int8" or tensor.name == b"stem/bias"
+        )
         index[:] = [tensor.buffer]
         buffer = model.buffers[tensor.buffer]
         buffer.size, buffer.offset, buffer.data = len(buffer.data), offset, None
@@ -257,14 +280,22 @@ def _custom_options(model: Any) -> None:
 
 
 def _wrong_union(model: Any) -> None:
-    operator = next(item for item in model.subgraphs[0].operators if item.builtinOptionsType == schema.BuiltinOptions.Conv2DOptions)
+    operator = next(
+        item for item in model.subgraphs[0].operators if item.builtinOptionsType == schema.BuiltinOptions.Conv2DOptions
+    )
     operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.MulOptions, schema.MulOptionsT()
 
 
 def _in_conv(name: str, value: int) -> Callable[[Any], None]:
     def change(model: Any) -> None:
         setattr(
-            next(item for item in model.subgraphs[0].operators if item.builtinOptionsType == schema.BuiltinOptions.Conv2DOptions).builtinOptions, name, value
+            next(
+                item
+                for item in model.subgraphs[0].operators
+                if item.builtinOptionsType == schema.BuiltinOptions.Conv2DOptions
+            ).builtinOptions,
+            name,
+            value,
         )
 
     return change
@@ -277,7 +308,10 @@ def _in_conv(name: str, value: int) -> Callable[[Any], None]:
         (_set("subgraphs", []), "holds no subgraph"),
         (_set("subgraphs.0.inputs", []), "0 inputs and 1 outputs; expected at least one of each"),
         (_set("subgraphs.0.outputs", []), "1 inputs and 0 outputs"),
-        (_set("subgraphs.0.inputs", [9999]), r"the model's inputs refer to tensors \[9999\]; the model has \d+ tensors"),
+        (
+            _set("subgraphs.0.inputs", [9999]),
+            r"the model's inputs refer to tensors \[9999\]; the model has \d+ tensors",
+        ),
         (_set("subgraphs.0.outputs", [-1]), r"the model's outputs refer to tensors \[-1\]"),
         (_set("subgraphs.0.operators.1.opcodeIndex", 99), r"operator 1 has the operator code 99; the file lists \d+"),
         (_set("subgraphs.0.operators.1.inputs", [0, -2]), r"operator 1 \(\w+\): its inputs refer to tensors \[0, -2\]"),

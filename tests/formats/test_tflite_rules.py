@@ -13,16 +13,44 @@ from edge_effnet.formats.tflite_rules import RULES, check_steps
 from edge_effnet.formats.tflite_schema import OPTIONS
 from edge_effnet.formats.tflite_tensors import TfliteTensor
 
-WINDOW = {"padding": "SAME", "stride_w": 1, "stride_h": 1, "fused_activation_function": "NONE", "dilation_w_factor": 1, "dilation_h_factor": 1}
-POOL = {"padding": "VALID", "stride_w": 2, "stride_h": 2, "filter_width": 2, "filter_height": 2, "fused_activation_function": "NONE"}
+WINDOW = {
+    "padding": "SAME",
+    "stride_w": 1,
+    "stride_h": 1,
+    "fused_activation_function": "NONE",
+    "dilation_w_factor": 1,
+    "dilation_h_factor": 1,
+}
+POOL = {
+    "padding": "VALID",
+    "stride_w": 2,
+    "stride_h": 2,
+    "filter_width": 2,
+    "filter_height": 2,
+    "fused_activation_function": "NONE",
+}
 DENSE = {"weights_format": "DEFAULT"}
 
 
-def t(*shape: int, dtype: str = "float32", scale: Any = None, data: Any = None, axis: int = 0, variable: bool = False) -> TfliteTensor:
+def t(
+    *shape: int, dtype: str = "float32", scale: Any = None, data: Any = None, axis: int = 0, variable: bool = False
+) -> TfliteTensor:
     """A tensor; `scale`: one number or one a channel; `data`: a constant's values."""
     scales = np.atleast_1d(np.array([] if scale is None else scale, np.float32))
     values = None if data is None else memoryview(np.ascontiguousarray(data).tobytes())
-    return TfliteTensor("t", shape, dtype, (), scales, np.zeros(len(scales), np.int64), axis, 0 if data is None else 1, values, variable, False)
+    return TfliteTensor(
+        "t",
+        shape,
+        dtype,
+        (),
+        scales,
+        np.zeros(len(scales), np.int64),
+        axis,
+        0 if data is None else 1,
+        values,
+        variable,
+        False,
+    )
 
 
 def i8(*shape: int, scale: Any = 0.1) -> TfliteTensor:
@@ -43,13 +71,23 @@ def check(code: str, inputs: list[Any], output: TfliteTensor, **options: Any) ->
     places = iter(range(len(tensors)))
     indices = tuple(-1 if tensor is None else next(places) for tensor in inputs)
     given = tuple(index for index in indices if index >= 0 and tensors[index].data is None)
-    check_steps(tensors, [TfliteOperator(code, 1, indices, (len(tensors) - 1,), options)], given, (len(tensors) - 1,), "m.tflite")
+    check_steps(
+        tensors,
+        [TfliteOperator(code, 1, indices, (len(tensors) - 1,), options)],
+        given,
+        (len(tensors) - 1,),
+        "m.tflite",
+    )
 
 
 IMAGE, OUT = t(1, 4, 4, 3), t(1, 4, 4, 8)
 CONV = weights(8, 3, 3, 3)
 BIAS = weights(8)
-QUANTIZED = [i8(1, 4, 4, 3), weights(8, 1, 1, 3, dtype="int8", scale=[0.1] * 8), weights(8, dtype="int32", scale=[0.01] * 8)]
+QUANTIZED = [
+    i8(1, 4, 4, 3),
+    weights(8, 1, 1, 3, dtype="int8", scale=[0.1] * 8),
+    weights(8, dtype="int32", scale=[0.01] * 8),
+]
 
 SOUND: list[tuple[str, list[Any], TfliteTensor, dict[str, Any]]] = [
     ("CONV_2D", [IMAGE, CONV, BIAS], OUT, WINDOW),
@@ -186,8 +224,13 @@ BROKEN: list[tuple[str, list[Any], TfliteTensor, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("code", "inputs", "output", "options", "message"), BROKEN)
-def test_broken_operators(code: str, inputs: list[Any], output: TfliteTensor, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ModelFileError, match=rf"m\.tflite: operator 0 \({code}\) .*{message}.*; the file is damaged or was made wrongly"):
+def test_broken_operators(
+    code: str, inputs: list[Any], output: TfliteTensor, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(
+        ModelFileError,
+        match=rf"m\.tflite: operator 0 \({code}\) .*{message}.*; the file is damaged or was made wrongly",
+    ):
         check(code, inputs, output, **options)
 
 
@@ -208,7 +251,10 @@ def relu(source: int, target: int) -> TfliteOperator:
         ([relu(0, 0)], "makes 't', which is a constant, an input or made already"),
         ([relu(0, 3)], "makes 't', which is a constant"),
         ([relu(0, 2)], "no operator makes the output 't'"),
-        ([TfliteOperator("GATHER", 1, (0,), (4,))], r"makes 't' of \[1000, 1000, 1000\]; at most 268435456 elements are computed"),
+        (
+            [TfliteOperator("GATHER", 1, (0,), (4,))],
+            r"makes 't' of \[1000, 1000, 1000\]; at most 268435456 elements are computed",
+        ),
         ([TfliteOperator("RELU", 1, (0,), (1, 2))], "has 1 inputs and 2 outputs"),
     ],
 )

@@ -166,7 +166,9 @@ class Failing:
         return self._classifier.scores(image)
 
 
-def test_a_weak_moment_of_the_engine_is_counted_and_said_once(bundled: Classifier, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_weak_moment_of_the_engine_is_counted_and_said_once(
+    bundled: Classifier, caplog: pytest.LogCaptureFixture
+) -> None:
     weak: Any = Failing(bundled, {2, 3, 4})
     with LiveClassifier(weak, [view("coffee")] * 8) as live:
         assert labels(live) == ["espresso"]
@@ -215,7 +217,14 @@ def test_what_old_frames_said_does_not_count_after_a_gap(bundled: Classifier, mo
 
 
 def test_every_source_that_it_takes(bundled: Classifier) -> None:
-    for source in (PHOTOS, str(PHOTOS), lambda: Camera().opener().open(), cycle([view("coffee")]), Camera().opener(), Camera().opener().open()):
+    for source in (
+        PHOTOS,
+        str(PHOTOS),
+        lambda: Camera().opener().open(),
+        cycle([view("coffee")]),
+        Camera().opener(),
+        Camera().opener().open(),
+    ):
         with LiveClassifier(bundled, source) as live:
             eventually(lambda live=live: live.progress.classified >= 1)
     with pytest.raises(UsageError, match="source is a int; expected a name"):

@@ -30,7 +30,9 @@ def shows(index: int | None, score: float = 0.9) -> list[float]:
 
 
 rules = st.builds(
-    lambda smoothing, thresholds, counts, margin: DecisionRule(smoothing, max(thresholds), min(thresholds), min(counts), max(counts), margin),
+    lambda smoothing, thresholds, counts, margin: DecisionRule(
+        smoothing, max(thresholds), min(thresholds), min(counts), max(counts), margin
+    ),
     st.floats(0.05, 1),
     st.tuples(st.floats(0, 1), st.floats(0, 1)),
     st.tuples(st.integers(1, 6), st.integers(1, 6)),

@@ -30,14 +30,18 @@ def test_a_region_is_a_view() -> None:
 
 
 @given(*[st.floats(0, 1)] * 2, *[st.floats(0.001, 1)] * 2, st.integers(1, 50), st.integers(1, 50))
-def test_a_region_has_at_least_one_pixel(left: float, top: float, width: float, height: float, rows: int, columns: int) -> None:
+def test_a_region_has_at_least_one_pixel(
+    left: float, top: float, width: float, height: float, rows: int, columns: int
+) -> None:
     left, top = left * (1 - width), top * (1 - height)
     part = Region(left, top, width, height).crop(np.zeros((rows, columns, 3), np.uint8))
     assert 1 <= part.shape[0] <= rows
     assert 1 <= part.shape[1] <= columns
 
 
-@pytest.mark.parametrize("values", [(0.5, 0, 0.6, 1), (0, 0, 0, 1), (-0.1, 0, 0.5, 0.5), (0, 0, 1, float("nan")), (0, 0, 640, 480)])
+@pytest.mark.parametrize(
+    "values", [(0.5, 0, 0.6, 1), (0, 0, 0, 1), (-0.1, 0, 0.5, 0.5), (0, 0, 1, float("nan")), (0, 0, 640, 480)]
+)
 def test_a_region_outside_the_picture(values: tuple[float, float, float, float]) -> None:
     with pytest.raises(UsageError, match="is not inside the picture; expected left,top,width,height as fractions"):
         Region(*values)

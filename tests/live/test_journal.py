@@ -10,7 +10,9 @@ from edge_effnet.live.journal import KEPT_EVENTS, Journal, SinkRunner
 
 
 def event(number: int, label: str | None = "cat") -> Event:
-    return Event(number, label, None if label is None else 1, None if label is None else 0.5, None, 1_700_000_000.25, 1.5, 7)
+    return Event(
+        number, label, None if label is None else 1, None if label is None else 0.5, None, 1_700_000_000.25, 1.5, 7
+    )
 
 
 def test_who_waits_is_woken() -> None:

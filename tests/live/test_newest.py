@@ -82,7 +82,10 @@ def test_a_camera_that_vanishes_is_opened_again_until_it_returns(caplog: pytest.
     reader.stop()
     assert camera.closed == 2
     said = [record.getMessage() for record in caplog.records]
-    assert said == ["the camera: camera gives no more frames; trying again until it returns", "the camera gives frames again"]
+    assert said == [
+        "the camera: camera gives no more frames; trying again until it returns",
+        "the camera gives frames again",
+    ]
 
 
 def test_any_exception_of_a_driver_is_survived() -> None:

@@ -25,16 +25,39 @@ def coarse_weights(graph: Graph, *, factor: int = 16) -> dict[str, QuantizedWeig
 
 def two_layers() -> Graph:
     random = np.random.default_rng(0)
-    conv = Conv2D("conv", ("image",), random.standard_normal((8, 3, 3, 3)).astype(np.float32), np.zeros(8, np.float32), 2, Padding(1, 1, 1, 1))
-    single = DepthwiseConv2D("single", ("swish",), random.standard_normal((3, 3, 8)).astype(np.float32), np.zeros(8, np.float32), 1, Padding(1, 1, 1, 1))
+    conv = Conv2D(
+        "conv",
+        ("image",),
+        random.standard_normal((8, 3, 3, 3)).astype(np.float32),
+        np.zeros(8, np.float32),
+        2,
+        Padding(1, 1, 1, 1),
+    )
+    single = DepthwiseConv2D(
+        "single",
+        ("swish",),
+        random.standard_normal((3, 3, 8)).astype(np.float32),
+        np.zeros(8, np.float32),
+        1,
+        Padding(1, 1, 1, 1),
+    )
     dense = Dense("dense", ("mean",), random.standard_normal((4, 8)).astype(np.float32), np.ones(4, np.float32))
-    return graph_of([conv, Swish("swish", ("conv",)), single, GlobalMean("mean", ("single",), keep_dims=False), dense], channels=3, height=9, width=11)
+    return graph_of(
+        [conv, Swish("swish", ("conv",)), single, GlobalMean("mean", ("single",), keep_dims=False), dense],
+        channels=3,
+        height=9,
+        width=11,
+    )
 
 
 def tensors_of(graph: Graph, images: list[Array]) -> dict[str, list[Array]]:
     found: dict[str, list[Array]] = {}
     for image in images:
-        execute(graph, image.astype(np.float64), hook=lambda name, tensor: found.setdefault(name, []).append(tensor) or tensor)  # type: ignore[func-returns-value]
+        execute(
+            graph,
+            image.astype(np.float64),
+            hook=lambda name, tensor: found.setdefault(name, []).append(tensor) or tensor,
+        )  # type: ignore[func-returns-value]
     return found
 
 
@@ -70,8 +93,12 @@ def test_a_shift_of_the_input_is_taken_out_behind_the_weights(kind: str) -> None
     """Without padding the correction is exact: the layer gives for x + e what it gave for x."""
     random = np.random.default_rng(1)
     nodes = {
-        "conv": Conv2D("n", ("image",), random.standard_normal((5, 3, 3, 4)).astype(np.float32), np.zeros(5, np.float32)),
-        "depthwise": DepthwiseConv2D("n", ("image",), random.standard_normal((3, 3, 4)).astype(np.float32), np.zeros(4, np.float32)),
+        "conv": Conv2D(
+            "n", ("image",), random.standard_normal((5, 3, 3, 4)).astype(np.float32), np.zeros(5, np.float32)
+        ),
+        "depthwise": DepthwiseConv2D(
+            "n", ("image",), random.standard_normal((3, 3, 4)).astype(np.float32), np.zeros(4, np.float32)
+        ),
         "dense": Dense("n", ("image",), random.standard_normal((5, 4)).astype(np.float32), np.zeros(5, np.float32)),
     }
     node = nodes[kind]
@@ -89,9 +116,17 @@ def test_a_shift_of_the_input_is_taken_out_behind_the_weights(kind: str) -> None
 
 def test_mean_errors_of_activations_against_rounding_each_stretch_by_hand() -> None:
     random = np.random.default_rng(3)
-    graph = graph_of([pointwise("conv", "image", random, 3, 6), Swish("swish", ("conv",)), pointwise("next", "swish", random, 6, 2)], channels=3)
+    graph = graph_of(
+        [pointwise("conv", "image", random, 3, 6), Swish("swish", ("conv",)), pointwise("next", "swish", random, 6, 2)],
+        channels=3,
+    )
     images = inputs_of(graph, 4)
-    params = {"image": QuantParams(0.05, 0), "conv": params_for_range(-1, 1.5), "swish": params_for_range(-0.2, 1.0), "next": params_for_range(-0.4, 0.3)}
+    params = {
+        "image": QuantParams(0.05, 0),
+        "conv": params_for_range(-1, 1.5),
+        "swish": params_for_range(-0.2, 1.0),
+        "next": params_for_range(-0.4, 0.3),
+    }
     found = local_mean_errors(graph, params, images)
     expected = {name: np.zeros(width) for name, width in (("conv", 6), ("swish", 6), ("next", 2))}
     for image in images:
@@ -118,6 +153,10 @@ def test_corrected_networks_have_better_mean_logits() -> None:
     exact = np.mean([execute(graph, image) for image in images], axis=0)
     deviations = []
     for found in (graph, correct_biases(graph, weights, moments)):
-        rounded = with_nodes(found, {node.name: replace(node, weight=weights[node.name].dequantized()) for node in weighted(found.nodes)})
-        deviations.append(float(np.square(np.mean([execute(rounded, image) for image in images], axis=0) - exact).sum()))
+        rounded = with_nodes(
+            found, {node.name: replace(node, weight=weights[node.name].dequantized()) for node in weighted(found.nodes)}
+        )
+        deviations.append(
+            float(np.square(np.mean([execute(rounded, image) for image in images], axis=0) - exact).sum())
+        )
     assert deviations[1] < 0.75 * deviations[0]

@@ -17,7 +17,12 @@ from support.photos import synthetic_photo
 from edge_effnet.decoding import IMAGE_FORMATS, TIFF, ImageRules
 from edge_effnet.errors import CalibrationError, UsageError
 from edge_effnet.preprocessing import Preprocessing
-from edge_effnet.quantization.calibration import MINIMUM_AFTER_BROKEN, CalibrationSet, draw_calibration_set, draw_further
+from edge_effnet.quantization.calibration import (
+    MINIMUM_AFTER_BROKEN,
+    CalibrationSet,
+    draw_calibration_set,
+    draw_further,
+)
 from edge_effnet.quantization.statistics import collect_statistics
 
 PREPROCESSING = Preprocessing(36, 32)
@@ -112,7 +117,10 @@ def test_fewer_than_sixteen_beside_broken_ones_are_no_basis(tmp_path: Path, good
     if good == MINIMUM_AFTER_BROKEN:
         assert len(draw(tmp_path)) == good
         return
-    with pytest.raises(CalibrationError, match=rf"calibration: {good} usable photos, 1 broken \(.*broken\.png.*\); expected at least 16"):
+    with pytest.raises(
+        CalibrationError,
+        match=rf"calibration: {good} usable photos, 1 broken \(.*broken\.png.*\); expected at least 16",
+    ):
         draw(tmp_path)
 
 
@@ -125,7 +133,9 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
     (tmp_path / "file.png").write_bytes(b"")
     (tmp_path / "empty").mkdir()
     for missing in (tmp_path / "nowhere", tmp_path / "file.png"):
-        with pytest.raises(CalibrationError, match=r"does not exist; expected a folder with photos like those the model will see"):
+        with pytest.raises(
+            CalibrationError, match=r"does not exist; expected a folder with photos like those the model will see"
+        ):
             draw(missing)
     with pytest.raises(CalibrationError, match=r"no photos in .*empty; expected a folder with photos"):
         draw(tmp_path / "empty")
@@ -195,4 +205,11 @@ def test_labels_that_do_not_fit_are_refused_before_the_photos_are_looked_at(tmp_
             raise AssertionError("a photo was looked at")
 
     with pytest.raises(UsageError, match="has 2 labels, the model 5 classes"):
-        export_narrow(narrow_state("b0"), "b0", tmp_path / "m.tflite", precision="int8", calibration=Unseen([0] * 20), labels=["a", "b"])
+        export_narrow(
+            narrow_state("b0"),
+            "b0",
+            tmp_path / "m.tflite",
+            precision="int8",
+            calibration=Unseen([0] * 20),
+            labels=["a", "b"],
+        )

@@ -45,7 +45,9 @@ def test_chains_follow_residual_additions(graph: Graph) -> None:
     assert len(tensors) == len(set(tensors))
     projects = {node.name for node in graph.nodes if node.name.endswith(".project")}
     adds = {node.name for node in graph.nodes if isinstance(node, Add)}
-    onto_the_stem = {"blocks.0.project", "blocks.0.add"} if "blocks.0.add" in adds else set()  # the stem's swish can't be rescaled
+    onto_the_stem = (
+        {"blocks.0.project", "blocks.0.add"} if "blocks.0.add" in adds else set()
+    )  # the stem's swish can't be rescaled
     assert set(tensors) == (projects | adds) - onto_the_stem
     assert sorted(len(chain.makers) for chain in chains) == [1, 1, 1, 1, 2, 2, 2][bool(onto_the_stem) :]
     nodes = graph.by_name()
@@ -61,9 +63,15 @@ def test_rescaling_keeps_the_function_to_the_bit_for_powers_of_two(graph: Graph)
 
 def test_equalising_keeps_the_function(graph: Graph, from_shaken: Graph) -> None:
     changed = from_shaken
-    assert any(not np.array_equal(new.weight, old.weight) for new, old in zip(weighted(changed.nodes), weighted(graph.nodes), strict=True))
+    assert any(
+        not np.array_equal(new.weight, old.weight)
+        for new, old in zip(weighted(changed.nodes), weighted(graph.nodes), strict=True)
+    )
     for image in inputs_of(graph, 3, seed=5):
-        assert relative_difference(execute(graph, image.astype(np.float64)), execute(changed, image.astype(np.float64))) < 1e-5
+        assert (
+            relative_difference(execute(graph, image.astype(np.float64)), execute(changed, image.astype(np.float64)))
+            < 1e-5
+        )
         assert relative_difference(execute(graph, image), execute(changed, image)) < 3e-5
 
 
@@ -109,7 +117,11 @@ def test_dead_channels_stay_finite(graph: Graph) -> None:
 
 def test_a_chain_of_nothing_but_zeros() -> None:
     random = np.random.default_rng(0)
-    maker = replace(pointwise("make", "image", random, 3, 4), weight=np.zeros((4, 1, 1, 3), np.float32), bias=np.zeros(4, np.float32))
+    maker = replace(
+        pointwise("make", "image", random, 3, 4),
+        weight=np.zeros((4, 1, 1, 3), np.float32),
+        bias=np.zeros(4, np.float32),
+    )
     graph = graph_of([maker, pointwise("read", "make", random, 4, 2), Swish("out", ("read",))], channels=3)
     result = equalised(graph)
     assert all(np.isfinite(node.weight).all() for node in weighted(result.nodes))
@@ -121,11 +133,17 @@ def test_a_chain_of_nothing_but_zeros() -> None:
 def test_what_is_no_chain(kind: str) -> None:
     random = np.random.default_rng(0)
     make = pointwise("make", "image", random, 3, 3, activation="relu6" if kind == "activated" else "none")
-    depthwise = DepthwiseConv2D("read", ("make",), np.ones((1, 1, 3), np.float32), np.zeros(3, np.float32), activation="relu6")
+    depthwise = DepthwiseConv2D(
+        "read", ("make",), np.ones((1, 1, 3), np.float32), np.zeros(3, np.float32), activation="relu6"
+    )
     nodes = {
         "activated": [make, pointwise("read", "make", random, 3, 3, activation="relu6")],
         "output": [make],
         "read by a depthwise": [make, depthwise],
-        "added to the image": [make, Add("sum", ("make", "image")), pointwise("read", "sum", random, 3, 3, activation="relu6")],
+        "added to the image": [
+            make,
+            Add("sum", ("make", "image")),
+            pointwise("read", "sum", random, 3, 3, activation="relu6"),
+        ],
     }[kind]
     assert find_chains(graph_of(nodes, channels=3)) == ()

@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 from support.networks import SIZE, float_graph, graph_of, inputs_of, narrow_state
 
-from edge_effnet.graph import Add, Border, Conv2D, Dense, DepthwiseConv2D, GlobalMean, Graph, Mul, Padding, Sigmoid, Swish
+from edge_effnet.graph import (
+    Add,
+    Border,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    GlobalMean,
+    Graph,
+    Mul,
+    Padding,
+    Sigmoid,
+    Swish,
+)
 from edge_effnet.quantization import execute as module
 from edge_effnet.quantization.execute import execute, run_node
 
@@ -25,7 +37,13 @@ def torch_conv(node: Any, tensor: Any, *, groups: int) -> Any:
     weight = node.weight.transpose(0, 3, 1, 2) if isinstance(node, Conv2D) else node.weight.transpose(2, 0, 1)[:, None]
     pad = node.padding
     source = F.pad(torch.from_numpy(tensor.transpose(0, 3, 1, 2).copy()), (pad.left, pad.right, pad.top, pad.bottom))
-    result = F.conv2d(source, torch.from_numpy(weight.astype(np.float64)), torch.from_numpy(node.bias.astype(np.float64)), stride=node.stride, groups=groups)
+    result = F.conv2d(
+        source,
+        torch.from_numpy(weight.astype(np.float64)),
+        torch.from_numpy(node.bias.astype(np.float64)),
+        stride=node.stride,
+        groups=groups,
+    )
     return (F.relu6(result) if node.activation == "relu6" else result).numpy().transpose(0, 2, 3, 1)
 
 
@@ -37,10 +55,18 @@ def test_convolutions(kernel: tuple[int, int], stride: int, padding: Padding) ->
     for shape in SHAPES:
         tensor = random.standard_normal(shape)
         for activation in ("none", "relu6"):
-            dense = Conv2D("c", ("x",), _draw(random, 6, *kernel, shape[3]), _draw(random, 6), stride, padding, activation)
-            np.testing.assert_allclose(run_node(dense, [tensor]), torch_conv(dense, tensor, groups=1), rtol=1e-12, atol=1e-12)
-            single = DepthwiseConv2D("d", ("x",), _draw(random, *kernel, shape[3]), _draw(random, shape[3]), stride, padding, activation)
-            np.testing.assert_allclose(run_node(single, [tensor]), torch_conv(single, tensor, groups=shape[3]), rtol=1e-12, atol=1e-12)
+            dense = Conv2D(
+                "c", ("x",), _draw(random, 6, *kernel, shape[3]), _draw(random, 6), stride, padding, activation
+            )
+            np.testing.assert_allclose(
+                run_node(dense, [tensor]), torch_conv(dense, tensor, groups=1), rtol=1e-12, atol=1e-12
+            )
+            single = DepthwiseConv2D(
+                "d", ("x",), _draw(random, *kernel, shape[3]), _draw(random, shape[3]), stride, padding, activation
+            )
+            np.testing.assert_allclose(
+                run_node(single, [tensor]), torch_conv(single, tensor, groups=shape[3]), rtol=1e-12, atol=1e-12
+            )
 
 
 def _draw(random: np.random.Generator, *shape: int) -> Any:
@@ -76,7 +102,9 @@ def test_the_other_nodes() -> None:
     for node, result in expected.items():
         np.testing.assert_allclose(run_node(node, [x, y][: len(node.inputs)]), result, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(run_node(Mul("n", ("x", "g")), [x, gate]), x * gate, rtol=1e-12)
-    linear = F.linear(torch.from_numpy(gate[:, 0, 0]), torch.from_numpy(dense.weight).double(), torch.from_numpy(dense.bias).double())
+    linear = F.linear(
+        torch.from_numpy(gate[:, 0, 0]), torch.from_numpy(dense.weight).double(), torch.from_numpy(dense.bias).double()
+    )
     np.testing.assert_allclose(run_node(dense, [gate[:, 0, 0]]), linear.numpy(), rtol=1e-12)
 
 
@@ -101,7 +129,9 @@ def test_gates_far_out_neither_overflow_nor_warn(dtype: Any) -> None:
 
 
 def test_hooks_see_every_tensor_and_may_replace_it() -> None:
-    graph = graph_of([Swish("a", ("image",)), Add("b", ("a", "image")), GlobalMean("c", ("b",), keep_dims=False)], channels=2)
+    graph = graph_of(
+        [Swish("a", ("image",)), Add("b", ("a", "image")), GlobalMean("c", ("b",), keep_dims=False)], channels=2
+    )
     image = inputs_of(graph, 1)[0]
     seen: list[str] = []
 

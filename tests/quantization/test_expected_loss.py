@@ -23,7 +23,10 @@ def test_the_same_as_trying_every_error_on_every_photo(classes: int) -> None:
         for other in range(12):
             other_order = sorted(range(classes), key=lambda index: -exact[other][index])
             for sign in (1, -1):
-                moved = [logits[mine] + sign * (rounded[other] - exact[other])[theirs] for mine, theirs in zip(order, other_order, strict=True)]
+                moved = [
+                    logits[mine] + sign * (rounded[other] - exact[other])[theirs]
+                    for mine, theirs in zip(order, other_order, strict=True)
+                ]
                 changed += int(np.argmax(moved) != 0)
         assert found[photo] == pytest.approx(changed / 24)
 
@@ -63,11 +66,15 @@ def test_where_int8_only_lowers_the_best_class_half_is_foretold() -> None:
     """Either sign is taken to be as likely; bias correction sees to it."""
     exact = random_logits(400, 8)
     rounded = exact.copy()
-    np.put_along_axis(rounded, exact.argmax(axis=1)[:, None], exact.max(axis=1, keepdims=True) - np.float32(0.5), axis=1)
+    np.put_along_axis(
+        rounded, exact.argmax(axis=1)[:, None], exact.max(axis=1, keepdims=True) - np.float32(0.5), axis=1
+    )
     changed = (rounded.argmax(axis=1) != exact.argmax(axis=1)).mean()
     assert change_probabilities(exact, rounded).mean() == pytest.approx(changed / 2)
 
 
 def test_the_bound_is_a_standard_error_above_the_mean() -> None:
     probabilities = np.array([0.5] * 10 + [0.0] * 90)
-    assert bound_in_points(probabilities) == pytest.approx(100 * (0.05 + np.sqrt(10 * 0.45**2 + 90 * 0.05**2 + 0.25) / 100))
+    assert bound_in_points(probabilities) == pytest.approx(
+        100 * (0.05 + np.sqrt(10 * 0.45**2 + 90 * 0.05**2 + 0.25) / 100)
+    )

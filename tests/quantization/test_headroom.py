@@ -23,7 +23,9 @@ INT32 = np.iinfo(np.int32)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(-127, 127), min_size=1, max_size=5), st.integers(INT32.min, INT32.max), st.integers(-128, 127))
+@given(
+    st.lists(st.integers(-127, 127), min_size=1, max_size=5), st.integers(INT32.min, INT32.max), st.integers(-128, 127)
+)
 def test_the_largest_sum_bounds_every_partial_sum(row: list[int], bias: int, zero_point: int) -> None:
     """Reference: each weight against both ends of the input, added up in any order from the bias on."""
     found = largest_sum(np.array([row], np.int8), np.array([bias], np.int32), QuantParams(0.1, zero_point))
@@ -48,7 +50,10 @@ def test_a_layer_that_could_overflow_is_named() -> None:
     found = check_headroom(layer(most, 0.0))
     assert found is not None
     assert (found.layer, found.largest) == ("wide", most * 127 * 255)
-    with pytest.raises(CheckpointError, match=r"layer wide: its int32 sums could reach 2,14\d,\d+,\d+, more than 2,147,483,647; export it in float"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"layer wide: its int32 sums could reach 2,14\d,\d+,\d+, more than 2,147,483,647; export it in float",
+    ):
         check_headroom(layer(most + 1, 0.0))
     with pytest.raises(CheckpointError, match="layer wide"):
         check_headroom(layer(most, 40_000.0))
@@ -66,7 +71,13 @@ def test_depthwise_weights_are_counted_a_channel() -> None:
     values = np.zeros((3, 3, 2), np.int8)
     values[..., 1] = 127
     stored = QuantizedWeight(values, np.ones(2, np.float32))
-    found = check_headroom(QuantizedGraph(Graph("image", (1, 3, 3, 2), (node,), "dw"), {"image": QuantParams(1, 127), "dw": QuantParams(1, 0)}, {"dw": stored}))
+    found = check_headroom(
+        QuantizedGraph(
+            Graph("image", (1, 3, 3, 2), (node,), "dw"),
+            {"image": QuantParams(1, 127), "dw": QuantParams(1, 0)},
+            {"dw": stored},
+        )
+    )
     assert found is not None
     assert found.largest == 9 * 127 * 255
 
@@ -89,6 +100,13 @@ def test_the_bundled_model_read_from_its_file() -> None:
     for operator in file.operators:
         if operator.code in ("CONV_2D", "DEPTHWISE_CONV_2D") and file.tensors[operator.outputs[0]].dtype == "int8":
             source, weight, bias = (file.tensors[index] for index in operator.inputs)
-            rows = weight.values().reshape(weight.shape[0], -1) if operator.code == "CONV_2D" else weight.values().reshape(-1, weight.shape[3]).T
-            largest = max(largest, largest_sum(rows, bias.values(), QuantParams(float(source.scales[0]), int(source.zero_points[0]))))
+            rows = (
+                weight.values().reshape(weight.shape[0], -1)
+                if operator.code == "CONV_2D"
+                else weight.values().reshape(-1, weight.shape[3]).T
+            )
+            largest = max(
+                largest,
+                largest_sum(rows, bias.values(), QuantParams(float(source.scales[0]), int(source.zero_points[0]))),
+            )
     assert 1 << 20 < largest < ACCUMULATOR_LIMIT

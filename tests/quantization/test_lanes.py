@@ -36,7 +36,10 @@ def choice_of(graph: Graph, block: str, *widths: int, seed: int = 0) -> LaneChoi
 
 def assert_same(graph: Graph, split: Graph) -> None:
     for image in inputs_of(graph, 2, seed=3):
-        assert relative_difference(execute(graph, image.astype(np.float64)), execute(split, image.astype(np.float64))) < 1e-12
+        assert (
+            relative_difference(execute(graph, image.astype(np.float64)), execute(split, image.astype(np.float64)))
+            < 1e-12
+        )
         assert relative_difference(execute(graph, image), execute(split, image)) < 1e-5
 
 
@@ -46,10 +49,16 @@ def test_every_block_splits_exactly(graph: Graph, wide: int) -> None:
     for block in find_blocks(graph):
         split = split_lanes(graph, choice_of(graph, block.name, wide))
         names = {node.name for node in split.nodes}
-        assert {f"{block.depthwise.name}.lane0", f"{block.depthwise.name}.lane1", f"{block.project.name}.lane1"} <= names
+        assert {
+            f"{block.depthwise.name}.lane0",
+            f"{block.depthwise.name}.lane1",
+            f"{block.project.name}.lane1",
+        } <= names
         assert block.depthwise.name not in names
         assert len(split.nodes) > len(graph.nodes)
-        assert sum(isinstance(node, Add) for node in split.nodes) - sum(isinstance(node, Add) for node in graph.nodes) == (2 if block.reduce else 1)
+        assert sum(isinstance(node, Add) for node in split.nodes) - sum(
+            isinstance(node, Add) for node in graph.nodes
+        ) == (2 if block.reduce else 1)
         assert_same(graph, split)
 
 
@@ -58,7 +67,9 @@ def test_three_lanes(graph: Graph) -> None:
         split = split_lanes(graph, choice_of(graph, block.name, 2, 5))
         names = {node.name for node in split.nodes}
         assert {f"{block.project.name}.lane2", f"{block.project.name}.sum1", block.project.name} <= names
-        assert sum(isinstance(node, Add) for node in split.nodes) - sum(isinstance(node, Add) for node in graph.nodes) == (4 if block.reduce else 2)
+        assert sum(isinstance(node, Add) for node in split.nodes) - sum(
+            isinstance(node, Add) for node in graph.nodes
+        ) == (4 if block.reduce else 2)
         assert_same(graph, split)
 
 
@@ -75,7 +86,11 @@ def test_no_arithmetic_is_added(graph: Graph) -> None:
 
     def products(graph: Graph) -> int:
         shapes = graph.shapes()
-        return sum(node.weight.size * shapes[node.name][1] * shapes[node.name][2] for node in graph.nodes if isinstance(node, Conv2D | DepthwiseConv2D))
+        return sum(
+            node.weight.size * shapes[node.name][1] * shapes[node.name][2]
+            for node in graph.nodes
+            if isinstance(node, Conv2D | DepthwiseConv2D)
+        )
 
     assert products(split) == products(graph)
 
@@ -84,7 +99,9 @@ def test_all_blocks_split_one_after_the_other(graph: Graph) -> None:
     split = graph
     for block in find_blocks(graph):
         split = split_lanes(split, choice_of(graph, block.name, 4))
-    assert sum(node.name.endswith(".lane1") and isinstance(node, DepthwiseConv2D) for node in split.nodes) == len(find_blocks(graph))
+    assert sum(node.name.endswith(".lane1") and isinstance(node, DepthwiseConv2D) for node in split.nodes) == len(
+        find_blocks(graph)
+    )
     assert_same(graph, split)
 
 
@@ -103,7 +120,9 @@ def test_a_block_that_is_not_there_or_split_already(graph: Graph) -> None:
 
 
 def with_outliers(graph: Graph, block: str, outliers: Any) -> Graph:
-    """A few channels of the block's inside sixteen times as wide as the median before the activation, read as much less."""
+    """A few channels of the block's inside sixteen times as wide as the median before the activation, read as much
+    less.
+    """
     found = next(item for item in find_blocks(graph) if item.name == block)
     statistics = collect_statistics(graph, inputs_of(graph, 3))[found.depthwise.name]
     reach = statistics.channel_high  # far below zero nothing passes a swish
@@ -114,7 +133,11 @@ def with_outliers(graph: Graph, block: str, outliers: Any) -> Graph:
     project = found.project.weight.copy()
     project[..., outliers] /= factors
     return with_nodes(
-        graph, {found.depthwise.name: replace(found.depthwise, weight=weight, bias=bias), found.project.name: replace(found.project, weight=project)}
+        graph,
+        {
+            found.depthwise.name: replace(found.depthwise, weight=weight, bias=bias),
+            found.project.name: replace(found.project, weight=project),
+        },
     )
 
 
@@ -131,7 +154,9 @@ def test_the_choice_puts_outliers_together() -> None:
     assert sorted(np.concatenate(found.lanes)) == list(range(sum(found.widths)))
     split = split_lanes(graph, found)
     before = sum(tensor_noise(graph, statistics, sensitivity).values())
-    after = sum(tensor_noise(split, collect_statistics(split, images), channel_sensitivity(split, images, seed=0)).values())
+    after = sum(
+        tensor_noise(split, collect_statistics(split, images), channel_sensitivity(split, images, seed=0)).values()
+    )
     assert after < before - found.gain / 2
     assert_same(graph, split)
 
@@ -140,7 +165,10 @@ def test_channels_change_places_between_lanes() -> None:
     """Channel 15 reaches far behind the depthwise convolution alone, channel 7 nowhere: neither is where it belongs."""
     before, behind = np.ones(16), np.ones(16)
     before[:7], behind[[*range(7), 15]] = 9.0, 8.0
-    costs = [SimpleNamespace(reach=reach, of=lambda lane, reach=reach: float(reach[list(lane)].max()) ** 2 * len(lane)) for reach in (before, behind)]
+    costs = [
+        SimpleNamespace(reach=reach, of=lambda lane, reach=reach: float(reach[list(lane)].max()) ** 2 * len(lane))
+        for reach in (before, behind)
+    ]
 
     def total(lanes: Any) -> float:
         return float(sum(cost.of(lane) for cost in costs for lane in lanes))
@@ -172,13 +200,19 @@ def test_only_what_gains_enough_is_split() -> None:
     everything = choose_lanes(graph, statistics, sensitivity, least_gain=0.0)
     assert len(everything) >= 2
     least = everything[1].gain * (1 + 1e-9)
-    assert [choice.block for choice in choose_lanes(graph, statistics, sensitivity, least_gain=least)] == [everything[0].block]
+    assert [choice.block for choice in choose_lanes(graph, statistics, sensitivity, least_gain=least)] == [
+        everything[0].block
+    ]
 
 
 def test_lanes_of_a_mean_are_those_of_its_source() -> None:
     graph = float_graph(narrow_state("b0"), "b0")
     split = split_lanes(graph, choice_of(graph, "blocks.3", 5))
     shapes = split.shapes()
-    means = [shapes[node.name][3] for node in split.nodes if isinstance(node, GlobalMean) and node.name.startswith("blocks.3.")]
+    means = [
+        shapes[node.name][3]
+        for node in split.nodes
+        if isinstance(node, GlobalMean) and node.name.startswith("blocks.3.")
+    ]
     assert means[0] == 5
     assert sum(means) == graph.shapes()["blocks.3.se.mean"][3]

@@ -73,7 +73,9 @@ def test_a_candidate_without_finite_logits_is_no_candidate(tmp_path: Path, monke
         def run(self, tensor: Any) -> Any:
             return self._session.run(tensor) * np.float32("nan")
 
-    monkeypatch.setattr(max_drop, "open_session", lambda *arguments, **options: Broken(open_session(*arguments, **options)))
+    monkeypatch.setattr(
+        max_drop, "open_session", lambda *arguments, **options: Broken(open_session(*arguments, **options))
+    )
     with pytest.raises(EngineError, match="a candidate gave NaN or infinite logits"):
         small_export(tmp_path / "m.tflite", 1.0)
     assert not (tmp_path / "m.tflite").exists()

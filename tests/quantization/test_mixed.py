@@ -20,7 +20,11 @@ from edge_effnet.quantization.statistics import collect_statistics
 def quantized(variant: str) -> QuantizedGraph:
     graph = float_graph(narrow_state(variant), variant, size=32)
     found = collect_statistics(graph, inputs_of(graph, 1))
-    activations = {name: params_for_range(values.low, values.high) for name, values in found.items() if name not in ("pooled", graph.output_name)}
+    activations = {
+        name: params_for_range(values.low, values.high)
+        for name, values in found.items()
+        if name not in ("pooled", graph.output_name)
+    }
     return QuantizedGraph(graph, {graph.input_name: params_for_range(-1, 1), **activations})
 
 
@@ -50,7 +54,9 @@ def test_a_bottleneck_between_two_islands_goes_with_them() -> None:
     islands, block = islands_of(model), plain_block(model.graph)
     behind = islands[f"blocks.{block}.depthwise"]
     assert bottlenecks(float_tensors(model.graph, [behind])) == set()
-    assert bottlenecks(float_tensors(model.graph, [behind, islands[f"blocks.{block + 1}.expand"]])) == {f"blocks.{block}.project"}
+    assert bottlenecks(float_tensors(model.graph, [behind, islands[f"blocks.{block + 1}.expand"]])) == {
+        f"blocks.{block}.project"
+    }
 
 
 def plain_block(graph: Graph) -> int:
@@ -62,11 +68,19 @@ def plain_block(graph: Graph) -> int:
 def test_a_sum_goes_with_all_that_meet_in_it_or_stays_int8() -> None:
     model = quantized("b0")
     islands = islands_of(model)
-    block = next(int(node.name.split(".")[1]) for node in model.graph.nodes if node.name.endswith(".add") and not node.name.startswith("blocks.0."))
+    block = next(
+        int(node.name.split(".")[1])
+        for node in model.graph.nodes
+        if node.name.endswith(".add") and not node.name.startswith("blocks.0.")
+    )
     into = [islands[f"blocks.{block - 1}.depthwise"], islands[f"blocks.{block}.expand"]]
     assert bottlenecks(float_tensors(model.graph, into)) == set()  # the sum reads the first of them too
     around = [*into, islands[f"blocks.{block}.depthwise"], islands[f"blocks.{block + 1}.expand"]]
-    assert bottlenecks(float_tensors(model.graph, around)) == {f"blocks.{block}.add", f"blocks.{block}.project", f"blocks.{block - 1}.project"}
+    assert bottlenecks(float_tensors(model.graph, around)) == {
+        f"blocks.{block}.add",
+        f"blocks.{block}.project",
+        f"blocks.{block - 1}.project",
+    }
 
 
 def test_all_islands_leave_nothing_rounded_but_the_image_and_the_border() -> None:
@@ -83,7 +97,12 @@ def test_cost_grows_with_each_island_and_less_side_by_side() -> None:
         return cost_us(model.graph, model.activations, float_tensors(model.graph, [islands[name] for name in names]))
 
     assert cost() == 0
-    assert 0 < cost("blocks.2.expand") < cost("blocks.2.expand", "blocks.2.depthwise") < cost("blocks.2.expand") + cost("blocks.2.depthwise")
+    assert (
+        0
+        < cost("blocks.2.expand")
+        < cost("blocks.2.expand", "blocks.2.depthwise")
+        < cost("blocks.2.expand") + cost("blocks.2.depthwise")
+    )
     assert cost(*islands) > cost("stem", "head")
 
 
@@ -99,7 +118,11 @@ def test_floats_are_listed_and_computed_exactly() -> None:
 
 
 def search(
-    model: QuantizedGraph, harms: Mapping[str, float], *, correct: Callable[[Mapping[str, QuantParams]], Graph] | None = None, told: list[str] | None = None
+    model: QuantizedGraph,
+    harms: Mapping[str, float],
+    *,
+    correct: Callable[[Mapping[str, QuantParams]], Graph] | None = None,
+    told: list[str] | None = None,
 ) -> Search:
     """A search where each island does a known harm, and the drop is the sum of the harms."""
     islands = islands_of(model)

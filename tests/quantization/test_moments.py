@@ -19,28 +19,53 @@ def slow_patches(tensor: Any, kernel: int, stride: int) -> Any:
     """float[positions, kh, kw, C] of [H, W, C], padded by 1."""
     padded = np.pad(tensor, ((1, 1), (1, 1), (0, 0)))
     height, width = padded.shape[:2]
-    return np.array([padded[y : y + kernel, x : x + kernel] for y in range(0, height - kernel + 1, stride) for x in range(0, width - kernel + 1, stride)])
+    return np.array(
+        [
+            padded[y : y + kernel, x : x + kernel]
+            for y in range(0, height - kernel + 1, stride)
+            for x in range(0, width - kernel + 1, stride)
+        ]
+    )
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_moments_of_every_kind(stride: int) -> None:
     random = np.random.default_rng(0)
-    conv = Conv2D("conv", ("image",), random.standard_normal((4, 3, 3, 3)).astype(np.float32), np.zeros(4, np.float32), stride, PADDING)
-    single = DepthwiseConv2D("single", ("image",), random.standard_normal((3, 3, 3)).astype(np.float32), np.zeros(3, np.float32), stride, PADDING)
+    conv = Conv2D(
+        "conv",
+        ("image",),
+        random.standard_normal((4, 3, 3, 3)).astype(np.float32),
+        np.zeros(4, np.float32),
+        stride,
+        PADDING,
+    )
+    single = DepthwiseConv2D(
+        "single",
+        ("image",),
+        random.standard_normal((3, 3, 3)).astype(np.float32),
+        np.zeros(3, np.float32),
+        stride,
+        PADDING,
+    )
     mean = GlobalMean("mean", ("conv",), keep_dims=False)
     dense = Dense("dense", ("mean",), random.standard_normal((2, 4)).astype(np.float32), np.zeros(2, np.float32))
     graph = graph_of([conv, single, mean, dense], channels=3, height=7, width=9)
     images = inputs_of(graph, 5)
     found = collect_moments(graph, iter(images))
     patches = np.concatenate([slow_patches(image[0].astype(np.float64), 3, stride) for image in images])
-    expected = {"conv": [patches.reshape(len(patches), -1)], "single": [patches[..., channel].reshape(len(patches), -1) for channel in range(3)]}
+    expected = {
+        "conv": [patches.reshape(len(patches), -1)],
+        "single": [patches[..., channel].reshape(len(patches), -1) for channel in range(3)],
+    }
     outputs = patches.reshape(len(patches), -1) @ by_output(conv).T.astype(np.float64)
     expected["dense"] = [outputs.reshape(5, -1, 4).mean(axis=1)]
     assert set(found) == set(expected)
     for name, groups in expected.items():
         for group, samples in enumerate(groups):
             np.testing.assert_allclose(found[name].mean[group], samples.mean(axis=0), rtol=1e-4, atol=1e-5)
-            np.testing.assert_allclose(found[name].covariance[group], np.cov(samples.T, bias=True), rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(
+                found[name].covariance[group], np.cov(samples.T, bias=True), rtol=1e-3, atol=1e-4
+            )
 
 
 def test_large_images_are_sampled_evenly() -> None:

@@ -44,7 +44,9 @@ def test_within_one_and_a_half_decibels_of_a_simulation(name: str) -> None:
     def rounded(tensor_name: str, tensor: Any) -> Any:
         return fake_quantize(tensor, params) if tensor_name == name else tensor
 
-    measured = np.mean([np.square(execute(graph, image, hook=rounded) - execute(graph, image)).sum() for image in images])
+    measured = np.mean(
+        [np.square(execute(graph, image, hook=rounded) - execute(graph, image)).sum() for image in images]
+    )
     assert abs(10 * np.log10(expected[name] / measured)) < 1.5
 
 
@@ -54,8 +56,12 @@ def test_the_best_ranges_expect_least() -> None:
     statistics, sensitivity = collect_statistics(graph, images), channel_sensitivity(graph, images, seed=0)
     best = tensor_noise(graph, statistics, sensitivity)
     image = params_for_range(-1, 1)
-    chosen = tensor_noise(graph, statistics, sensitivity, activation_params(graph, statistics, image, sensitivity=sensitivity))
-    plain = tensor_noise(graph, statistics, sensitivity, activation_params(graph, statistics, image, method="mean-min-max"))
+    chosen = tensor_noise(
+        graph, statistics, sensitivity, activation_params(graph, statistics, image, sensitivity=sensitivity)
+    )
+    plain = tensor_noise(
+        graph, statistics, sensitivity, activation_params(graph, statistics, image, method="mean-min-max")
+    )
     assert "pooled" not in chosen
     for name in set(chosen) - {name for name in chosen if name.endswith((".se.mean", ".gate"))}:
         assert best[name] <= chosen[name] * 1.6

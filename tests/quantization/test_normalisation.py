@@ -26,7 +26,14 @@ STATISTICS = {
 
 def stem(padding: Padding) -> Graph:
     random = np.random.default_rng(0)
-    conv = Conv2D("stem", ("image",), random.standard_normal((6, 3, 3, 3)).astype(np.float32), random.standard_normal(6).astype(np.float32), 2, padding)
+    conv = Conv2D(
+        "stem",
+        ("image",),
+        random.standard_normal((6, 3, 3, 3)).astype(np.float32),
+        random.standard_normal(6).astype(np.float32),
+        2,
+        padding,
+    )
     return graph_of([conv, Swish("swish", ("stem",))], channels=3, height=14, width=14)
 
 
@@ -42,7 +49,9 @@ def outputs(graph: Graph, image: Any) -> Any:
 @pytest.mark.parametrize("statistics", list(STATISTICS))
 def test_the_folded_network_is_the_normalised_one(statistics: str, padding: Padding, channels: Any) -> None:
     """Inside to float32; at the border to what half a pixel does, since padding in an int8 file is a whole pixel."""
-    preprocessing = Preprocessing(14, 14, mean=STATISTICS[statistics][0], std=STATISTICS[statistics][1], channels=channels)
+    preprocessing = Preprocessing(
+        14, 14, mean=STATISTICS[statistics][0], std=STATISTICS[statistics][1], channels=channels
+    )
     graph = stem(padding)
     folded, params = fold_normalisation(graph, preprocessing)
     pixels = np.random.default_rng(1).integers(0, 256, (14, 14, 3), dtype=np.uint8)
@@ -62,7 +71,8 @@ def test_the_folded_network_is_the_normalised_one(statistics: str, padding: Padd
 
 
 @pytest.mark.parametrize(
-    ("statistics", "border", "scale"), [("imagenet", True, 1.0), ("half", False, 1 / 127.5), ("outside", True, 1.0), ("zero", False, 1 / 255)]
+    ("statistics", "border", "scale"),
+    [("imagenet", True, 1.0), ("half", False, 1 / 127.5), ("outside", True, 1.0), ("zero", False, 1 / 255)],
 )
 def test_what_the_input_becomes(statistics: str, border: bool, scale: float) -> None:
     mean, std = STATISTICS[statistics]
@@ -79,7 +89,9 @@ def test_every_pixel_is_an_integer_of_the_input() -> None:
         values = network_input(pixels, params)
         assert values.dtype == np.float32
         assert values.shape == (1, 16, 16, 3)
-        np.testing.assert_allclose(values / params.scale + params.zero_point, pixels[None].astype(float) - 128, atol=1e-3)
+        np.testing.assert_allclose(
+            values / params.scale + params.zero_point, pixels[None].astype(float) - 128, atol=1e-3
+        )
 
 
 def test_bgr_exchanges_the_statistics() -> None:

@@ -8,7 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 from support.golden import State
-from support.networks import BATCH_NORM, CLASSES, NARROW, SIZE, SOURCES, Array, export_narrow, float_graph, narrow_state, photos, pixel_inputs, sqnr_db
+from support.networks import (
+    BATCH_NORM,
+    CLASSES,
+    NARROW,
+    SIZE,
+    SOURCES,
+    Array,
+    export_narrow,
+    float_graph,
+    narrow_state,
+    photos,
+    pixel_inputs,
+    sqnr_db,
+)
 from support.running import run_file
 
 from edge_effnet.errors import UsageError
@@ -51,7 +64,9 @@ def prefixes(variant: str) -> dict[str, tuple[str, str | None]]:
 
 
 def rescaled(state: State, variant: str, *, seed: int) -> State:
-    """The same function: bottleneck channels times powers of two in 1/32..32, along residual chains, undone where they are read."""
+    """The same function: bottleneck channels times powers of two in 1/32..32, along residual chains, undone where they
+    are read.
+    """
     random = np.random.default_rng(seed)
     changed = {name: values.copy() for name, values in state.items()}
     names, blocks = prefixes(variant), NARROW[variant].blocks()
@@ -70,7 +85,10 @@ def rescaled(state: State, variant: str, *, seed: int) -> State:
 
 def quantized_sqnr(state: State, variant: str, recipe: Recipe, pixels: list[Array], exact: Array) -> float:
     quantized, _ = quantize(float_graph(state, variant), calibration_of(variant, photos(6)), recipe=recipe)
-    return sqnr_db(exact, np.concatenate([simulate(quantized, image) for image in pixel_inputs(pixels, quantized.activations["image"])]))
+    return sqnr_db(
+        exact,
+        np.concatenate([simulate(quantized, image) for image in pixel_inputs(pixels, quantized.activations["image"])]),
+    )
 
 
 @pytest.mark.litert
@@ -92,7 +110,9 @@ def test_a_rescaled_checkpoint_is_quantized_as_well(tmp_path: Path, variant: str
 
 
 def test_the_default_recipe_beats_the_plain_one() -> None:
-    """Lite0; what each stage adds drowns in how random weights carry rounding on, and is measured in docs/accuracy.md."""
+    """Lite0; what each stage adds drowns in how random weights carry rounding on, and is measured in
+    docs/accuracy.md.
+    """
     state, variant = narrow_state("lite0"), "lite0"
     pixels = fresh_pixels(variant)
     exact = float_logits(state, variant, pixels)
@@ -151,7 +171,15 @@ NOISY = photos(4)
         ("b0", unchanged, [BLACK] * 2),
         ("lite0", unchanged, [GREY]),
     ],
-    ids=["dead channels", "constant activations", "constant relu6", "tiny gammas", "one photo", "black photos", "grey photo"],
+    ids=[
+        "dead channels",
+        "constant activations",
+        "constant relu6",
+        "tiny gammas",
+        "one photo",
+        "black photos",
+        "grey photo",
+    ],
 )
 def test_hard_cases_run_in_litert(tmp_path: Path, variant: str, change: Any, calibration: list[Array]) -> None:
     """Finite logits for any photo; near the float ones for those that were calibrated on."""
@@ -172,12 +200,16 @@ def test_hard_cases_run_in_litert(tmp_path: Path, variant: str, change: Any, cal
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_one_photo_does_not_spoil_the_network_for_others(variant: str) -> None:
-    """Inputs that hardly vary must not free the weights to wander: the error on other photos was 11 times the signal."""
+    """Inputs that hardly vary must not free the weights to wander: the error on other photos was 11 times the
+    signal.
+    """
     state = narrow_state(variant)
     pixels = fresh_pixels(variant)
     exact = float_logits(state, variant, pixels)
     quantized, _ = quantize(float_graph(state, variant), calibration_of(variant, photos(1)))
-    found = np.concatenate([simulate(quantized, image) for image in pixel_inputs(pixels, quantized.activations["image"])])
+    found = np.concatenate(
+        [simulate(quantized, image) for image in pixel_inputs(pixels, quantized.activations["image"])]
+    )
     assert np.square(found - exact).mean() < 1.5 * np.square(exact).mean()
 
 
@@ -231,7 +263,10 @@ def test_weights_alone_need_no_photos() -> None:
     [
         ({"ranges": "entropy"}, "recipe: 'entropy' is unknown; expected one of mean-min-max, percentile, mse"),
         ({"rounding": "up"}, "recipe: 'up' is unknown; expected one of nearest, output"),
-        ({"bias_correction": "all"}, "recipe: 'all' is unknown; expected one of none, weights, weights-and-activations"),
+        (
+            {"bias_correction": "all"},
+            "recipe: 'all' is unknown; expected one of none, weights, weights-and-activations",
+        ),
         ({"lanes": 1.5}, "recipe: lanes 1.5; expected a share of 0 to 1, or None"),
     ],
 )

@@ -13,7 +13,15 @@ from support.networks import float_graph, graph_of, inputs_of, narrow_state
 from edge_effnet.graph import Swish
 from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams, params_for_range
 from edge_effnet.quantization import ranges
-from edge_effnet.quantization.ranges import IDENTITY, SWISH, activation_params, least_error_range, percentile_range, range_error, tensor_params
+from edge_effnet.quantization.ranges import (
+    IDENTITY,
+    SWISH,
+    activation_params,
+    least_error_range,
+    percentile_range,
+    range_error,
+    tensor_params,
+)
 from edge_effnet.quantization.simulate import fake_quantize
 from edge_effnet.quantization.statistics import TensorStatistics, collect_statistics
 
@@ -23,20 +31,26 @@ METHODS = ("mean-min-max", "percentile", "mse")
 def statistics_of(values: Any) -> TensorStatistics:
     """values: float[positions, channels]."""
     image = np.asarray(values, np.float32)[None, :, None]
-    return collect_statistics(graph_of([Swish("s", ("image",))], channels=image.shape[3], height=image.shape[1], width=1), [image])["image"]
+    return collect_statistics(
+        graph_of([Swish("s", ("image",))], channels=image.shape[3], height=image.shape[1], width=1), [image]
+    )["image"]
 
 
 def draw_values(seed: int, *, positions: int = 300, channels: int = 3) -> Any:
     """Heavy-tailed, each channel with a range of its own."""
     random = np.random.default_rng(seed)
-    return random.standard_t(3, (positions, channels)) * np.exp(random.normal(0, 1.5, channels)) + random.normal(0, 1, channels)
+    return random.standard_t(3, (positions, channels)) * np.exp(random.normal(0, 1.5, channels)) + random.normal(
+        0, 1, channels
+    )
 
 
 def slow_error(statistics: TensorStatistics, response: ranges.Response, weights: Any, low: float, high: float) -> float:
     """The definition, channel by channel and bin by bin."""
     total = 0.0
     for channel, counts in enumerate(statistics.histogram.counts):
-        x = np.clip(statistics.histogram.centers[channel], statistics.channel_low[channel], statistics.channel_high[channel])
+        x = np.clip(
+            statistics.histogram.centers[channel], statistics.channel_low[channel], statistics.channel_high[channel]
+        )
         rounding = ((high - low) / 255) ** 2 / 12 * response.slope(x) ** 2
         clipping = (response.value(np.clip(x, low, high)) - response.value(x)) ** 2
         error = np.where((x < low) | (x > high), clipping, rounding)
@@ -51,11 +65,17 @@ def test_the_search_finds_the_best_of_all_candidates(seed: int, response: ranges
     weights = np.random.default_rng(seed).exponential(size=3)
     shares = ranges._SHARES[::7]
     low, high, error = least_error_range(statistics, response, weights)
-    best = min(slow_error(statistics, response, weights, a * statistics.low, b * statistics.high) for a in shares for b in shares)
+    best = min(
+        slow_error(statistics, response, weights, a * statistics.low, b * statistics.high)
+        for a in shares
+        for b in shares
+    )
     assert error == pytest.approx(slow_error(statistics, response, weights, low, high), rel=1e-6)
     assert error <= best * (1 + 1e-6)
     params = QuantParams((high - low) / 255, int(np.rint(-128 - low * 255 / (high - low))))
-    assert range_error(statistics, response, weights, params) == pytest.approx(slow_error(statistics, response, weights, params.low, params.high), rel=1e-6)
+    assert range_error(statistics, response, weights, params) == pytest.approx(
+        slow_error(statistics, response, weights, params.low, params.high), rel=1e-6
+    )
 
 
 @settings(max_examples=10, deadline=None, derandomize=True)
@@ -70,7 +90,11 @@ def test_the_range_is_near_the_best_for_the_values_themselves(seed: int) -> None
     def error(params: QuantParams) -> float:
         return float(np.square(fake_quantize(values, params) - values).mean())
 
-    grid = [params_for_range(a * values.min(), b * values.max()) for a in np.linspace(0.05, 1, 24) for b in np.linspace(0.05, 1, 24)]
+    grid = [
+        params_for_range(a * values.min(), b * values.max())
+        for a in np.linspace(0.05, 1, 24)
+        for b in np.linspace(0.05, 1, 24)
+    ]
     assert error(tensor_params(statistics_of(values), "mse")) <= 1.33 * min(map(error, grid))
 
 
@@ -83,7 +107,11 @@ def test_before_a_swish_far_negative_values_cost_nothing() -> None:
     assert unaware.low < -90
 
     def swish_error(params: QuantParams) -> float:
-        return float(np.square(SWISH.value(fake_quantize(values, params).astype(np.float64)) - SWISH.value(values.astype(np.float64))).mean())
+        return float(
+            np.square(
+                SWISH.value(fake_quantize(values, params).astype(np.float64)) - SWISH.value(values.astype(np.float64))
+            ).mean()
+        )
 
     assert swish_error(aware) < swish_error(unaware) / 10
     assert range_error(statistics, SWISH, None, aware) == pytest.approx(swish_error(aware), rel=0.3)

@@ -69,9 +69,13 @@ def test_the_file_is_the_same_with_and_without_and_the_page_is_the_same_twice(ma
     assert digest(made / "a.html") == digest(made / "b.html")
 
 
-def test_measured_on_photos_that_were_not_calibrated_on(made: Path, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measured_on_photos_that_were_not_calibrated_on(
+    made: Path, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The seed's order: the first 4 calibrate, the other 4 measure."""
-    order = [sorted((made / "photos").iterdir(), key=str)[index].name for index in np.random.default_rng(0).permutation(8)]
+    order = [
+        sorted((made / "photos").iterdir(), key=str)[index].name for index in np.random.default_rng(0).permutation(8)
+    ]
     assert [photo["name"] for photo in document["held_out"]["photos"]] == order[4:]
     assert document["held_out"]["note"] == "Measured on 4 photos of the calibration source that were not calibrated on."
     assert document["subject"]["calibration_images"] == 4
@@ -89,7 +93,10 @@ def test_what_it_says_about_the_photos(document: dict[str, Any]) -> None:
     assert found["float_confidence"] == pytest.approx(np.mean([photo["float_score"] for photo in found["photos"]]))
     assert found["logit_sqnr_db"] > 0
     assert "litert" in found["engine"]
-    shown = [(shown["outcome"]["agrees"], -abs(shown["outcome"]["kept"] - shown["outcome"]["float_score"])) for shown in found["worst"]]
+    shown = [
+        (shown["outcome"]["agrees"], -abs(shown["outcome"]["kept"] - shown["outcome"]["float_score"]))
+        for shown in found["worst"]
+    ]
     assert len(shown) == 4
     assert shown == sorted(shown)
     assert all(shown["thumbnail"].startswith("data:image/jpeg;base64,") for shown in found["worst"])
@@ -222,7 +229,9 @@ def test_without_an_engine_it_is_simulated(tmp_path: Path, monkeypatch: pytest.M
         ("none/r.html", "int8", OutputError, "the folder .* does not exist"),
     ],
 )
-def test_what_cannot_be_written_is_noticed_first(tmp_path: Path, name: str, precision: Any, error: type[Exception], message: str) -> None:
+def test_what_cannot_be_written_is_noticed_first(
+    tmp_path: Path, name: str, precision: Any, error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         export_narrow({}, "b0", tmp_path / "m.tflite", precision=precision, report=tmp_path / name)
     assert list(tmp_path.iterdir()) == []
@@ -235,7 +244,10 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     module.check_report(Path("r.json"), "int8")
 
 
-@pytest.mark.parametrize(("hits", "trials", "low", "high"), [(0, 0, 0, 1), (0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (50, 100, 0.4038, 0.5962)])
+@pytest.mark.parametrize(
+    ("hits", "trials", "low", "high"),
+    [(0, 0, 0, 1), (0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (50, 100, 0.4038, 0.5962)],
+)
 def test_wilson(hits: int, trials: int, low: float, high: float) -> None:
     assert wilson_interval(hits, trials) == pytest.approx((low, high), abs=1e-4)
 

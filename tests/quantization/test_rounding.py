@@ -25,7 +25,11 @@ def draw_node(kind: str, random: np.random.Generator, *, outputs: int = 5, input
     if kind == "depthwise":
         return DepthwiseConv2D("n", ("x",), random.standard_normal((3, 3, outputs)).astype(np.float32), bias)
     weight = random.standard_normal((outputs, inputs)).astype(np.float32)
-    return Dense("n", ("x",), weight, bias) if kind == "dense" else Conv2D("n", ("x",), weight.reshape(outputs, 1, 2, inputs // 2), bias)
+    return (
+        Dense("n", ("x",), weight, bias)
+        if kind == "dense"
+        else Conv2D("n", ("x",), weight.reshape(outputs, 1, 2, inputs // 2), bias)
+    )
 
 
 def draw_moments(node: Weighted, random: np.random.Generator, *, samples: int = 200) -> InputMoments:
@@ -57,7 +61,9 @@ def test_never_worse_than_nearest(kind: str, seed: int, samples: int, coarse: fl
     moments = draw_moments(node, random, samples=samples)
     scales = weight_scales(node, 0.1) * np.float32(coarse * 8)
     nearest, better = round_to_nearest(node, scales), round_for_output(node, scales, moments)
-    assert (output_error(node, real(node, better), moments) <= output_error(node, real(node, nearest), moments) * (1 + 1e-9)).all()
+    assert (
+        output_error(node, real(node, better), moments) <= output_error(node, real(node, nearest), moments) * (1 + 1e-9)
+    ).all()
     for rounded in (nearest, better):
         assert rounded.values.dtype == np.int8
         assert rounded.values.shape == node.weight.shape
@@ -69,7 +75,10 @@ def test_correlated_inputs_gain_much() -> None:
     for kind in KINDS:
         node = draw_node(kind, random, outputs=32, inputs=150)
         moments, scales = draw_moments(node, random, samples=400), weight_scales(node, 0.1) * 8
-        errors = [output_error(node, real(node, found), moments).sum() for found in (round_to_nearest(node, scales), round_for_output(node, scales, moments))]
+        errors = [
+            output_error(node, real(node, found), moments).sum()
+            for found in (round_to_nearest(node, scales), round_for_output(node, scales, moments))
+        ]
         assert errors[1] < 0.5 * errors[0], kind
 
 
@@ -81,7 +90,9 @@ def test_near_the_best_of_all_choices(seed: int) -> None:
     node = draw_node("dense", random, outputs=48, inputs=5)
     moments, scales = draw_moments(node, random), weight_scales(node, 0.1) * 8
     found = output_error(node, real(node, round_for_output(node, scales, moments)), moments)
-    steps = np.array(list(itertools.product(range(-2, 3), repeat=5)))[:, None] + np.rint(by_output(node) / scales[:, None])
+    steps = np.array(list(itertools.product(range(-2, 3), repeat=5)))[:, None] + np.rint(
+        by_output(node) / scales[:, None]
+    )
     errors = by_output(node).astype(np.float64) - np.clip(steps, -127, 127) * scales[:, None].astype(np.float64)
     damped = moments.covariance[0] + DAMPING * np.trace(moments.covariance[0]) / 5 * np.eye(5)
     best = ((errors @ damped) * errors).sum(axis=-1).min(axis=0)
@@ -105,7 +116,9 @@ def test_hard_covariances(kind: str, covariance: str) -> None:
     moments = draw_moments(node, random, samples=2)
     groups, size = moments.mean.shape
     if covariance != "singular":
-        moments = InputMoments(moments.mean, np.broadcast_to(np.eye(size) * (covariance == "white"), (groups, size, size)).copy())
+        moments = InputMoments(
+            moments.mean, np.broadcast_to(np.eye(size) * (covariance == "white"), (groups, size, size)).copy()
+        )
     if covariance == "dead":  # inputs that are always 0
         moments = InputMoments(np.zeros_like(moments.mean), moments.covariance)
     scales = weight_scales(node, 0.1)
@@ -121,7 +134,10 @@ def test_weights_of_nothing_but_zeros_stay_zero(kind: str) -> None:
     node = type(node)("n", ("x",), np.zeros_like(node.weight), node.bias)
     scales = weight_scales(node, 0.1)
     assert (scales > 0).all()
-    for found in (round_to_nearest(node, scales), round_for_output(node, scales, draw_moments(node, np.random.default_rng(1)))):
+    for found in (
+        round_to_nearest(node, scales),
+        round_for_output(node, scales, draw_moments(node, np.random.default_rng(1))),
+    ):
         assert not found.values.any()
 
 
@@ -147,7 +163,9 @@ def test_a_dead_channel_takes_the_largest_scale() -> None:
 
 def test_a_dead_channel_of_a_layer_of_small_weights() -> None:
     weight = np.array([[0.0, 0.0], [0.1, -0.05]], np.float32)
-    assert weight_scales(Dense("n", ("x",), weight, np.zeros(2, np.float32)), 0.1).tolist() == pytest.approx([0.1 / 127, 0.1 / 127])
+    assert weight_scales(Dense("n", ("x",), weight, np.zeros(2, np.float32)), 0.1).tolist() == pytest.approx(
+        [0.1 / 127, 0.1 / 127]
+    )
 
 
 def test_nearest_saturates_at_127_on_both_sides() -> None:
@@ -196,7 +214,10 @@ def test_a_mean_of_the_inputs_does_not_hold_it_back(kind: str) -> None:
     random = np.random.default_rng(4)
     node = draw_node(kind, random)
     moments, scales = draw_moments(node, random), weight_scales(node, 0.1) * 8
-    values = [round_for_output(node, scales, InputMoments(np.full_like(moments.mean, mean), moments.covariance)).values for mean in (0, 3, 3e4)]
+    values = [
+        round_for_output(node, scales, InputMoments(np.full_like(moments.mean, mean), moments.covariance)).values
+        for mean in (0, 3, 3e4)
+    ]
     np.testing.assert_array_equal(values[0], values[1])
     np.testing.assert_array_equal(values[2], round_to_nearest(node, scales).values)
     assert (values[0] != values[2]).any()
@@ -205,7 +226,12 @@ def test_a_mean_of_the_inputs_does_not_hold_it_back(kind: str) -> None:
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.floats(1e-40, 1e6), st.floats(0, 1e6), st.floats(1e-9, 10))
 def test_biases_fit_32_bits_and_scales_are_never_zero(weight: float, bias: float, input_scale: float) -> None:
-    node = Dense("n", ("x",), np.full((2, 3), weight, np.float32) * np.array([[1], [-1e-3]], np.float32), np.full(2, bias, np.float32))
+    node = Dense(
+        "n",
+        ("x",),
+        np.full((2, 3), weight, np.float32) * np.array([[1], [-1e-3]], np.float32),
+        np.full(2, bias, np.float32),
+    )
     scales = weight_scales(node, input_scale).astype(np.float64)
     assert (scales > 0).all()
     assert np.isfinite(scales).all()
@@ -224,7 +250,9 @@ def test_channels_without_weights_take_the_largest_scale() -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_no_weight_is_moved_past_127(sign: int) -> None:
-    """Inputs that vary as one would have the first weight make up for the others, up to 128, which int8 turns into −128."""
+    """Inputs that vary as one would have the first weight make up for the others, up to 128, which int8 turns into
+    −128.
+    """
     weight = sign * np.array([[127.0, 0.49, 0.49]], np.float32)
     node = Dense("n", ("x",), weight, np.zeros(1, np.float32))
     found = round_for_output(node, np.ones(1, np.float32), InputMoments(np.zeros((1, 3)), np.ones((1, 3, 3)))).values

@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 from support.networks import float_graph, graph_of, inputs_of, narrow_state, pointwise
 
-from edge_effnet.graph import Add, Border, Conv2D, Dense, DepthwiseConv2D, GlobalMean, Graph, Mul, Padding, Sigmoid, Swish
+from edge_effnet.graph import (
+    Add,
+    Border,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    GlobalMean,
+    Graph,
+    Mul,
+    Padding,
+    Sigmoid,
+    Swish,
+)
 from edge_effnet.quantization.execute import execute
 from edge_effnet.quantization.sensitivity import channel_sensitivity
 
@@ -63,7 +75,10 @@ def test_one_logit_is_the_squared_gradient(stride: int) -> None:
                     tensor[index] += sign * step
                 return tensor
 
-            high, low = (execute(graph, image, hook=lambda name, tensor, sign=sign: moved(name, tensor, sign)) for sign in (1, -1))  # type: ignore[misc]
+            high, low = (
+                execute(graph, image, hook=lambda name, tensor, sign=sign: moved(name, tensor, sign))
+                for sign in (1, -1)
+            )  # type: ignore[misc]
             gradient[index] = (high - low)[0, 0] / (2 * step)
         expected = np.square(gradient).reshape(-1, shape[-1]).sum(axis=0)
         np.testing.assert_allclose(found[node.name], expected, rtol=1e-4, atol=1e-10, err_msg=node.name)
@@ -92,4 +107,6 @@ def test_averaged_over_photos_and_deterministic_by_seed() -> None:
     assert any(not np.array_equal(first[name], other[name]) for name in first)
     alone = tiny(1)
     each = [channel_sensitivity(alone, [image], seed=0)["left"] for image in inputs_of(alone, 3)]
-    np.testing.assert_allclose(channel_sensitivity(alone, inputs_of(alone, 3), seed=0)["left"], np.mean(each, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(
+        channel_sensitivity(alone, inputs_of(alone, 3), seed=0)["left"], np.mean(each, axis=0), rtol=1e-5
+    )

@@ -64,12 +64,22 @@ def test_what_was_rounded_stays() -> None:
     params = QuantParams(0.03, 17)
     values = dequantize(np.arange(-128, 128).astype(np.int8), params.scale, params.zero_point)
     np.testing.assert_allclose(fake_quantize(values, params), values, rtol=1e-6)
-    np.testing.assert_allclose(fake_quantize(np.array([-1e9, 1e9], np.float32), params), [params.low, params.high], rtol=1e-6)
+    np.testing.assert_allclose(
+        fake_quantize(np.array([-1e9, 1e9], np.float32), params), [params.low, params.high], rtol=1e-6
+    )
 
 
 @pytest.mark.litert
 @pytest.mark.parametrize(
-    "params", [QuantParams(0.03, 17), QuantParams(0.1, -40), QuantParams(0.004, 0), QuantParams(0.9, 100), QuantParams(0.05, -128)], ids=str
+    "params",
+    [
+        QuantParams(0.03, 17),
+        QuantParams(0.1, -40),
+        QuantParams(0.004, 0),
+        QuantParams(0.9, 100),
+        QuantParams(0.05, -128),
+    ],
+    ids=str,
 )
 def test_every_swish_of_an_int8_is_litert_s(params: QuantParams) -> None:
     """LiteRT: x · σ(x) with σ rounded to 1/256, over all 256 inputs, at an output scale fine enough to tell."""
@@ -92,7 +102,8 @@ def test_every_swish_of_an_int8_is_litert_s(params: QuantParams) -> None:
 @pytest.mark.litert
 @pytest.mark.parametrize("variant", ["b0", "lite0"])
 def test_a_whole_file_is_as_near_as_a_fiftieth_of_a_step(variant: str) -> None:
-    """Random weights carry a single flipped step to the logits, so the measure is the simulation with every tensor jittered.
+    """Random weights carry a single flipped step to the logits, so the measure is the simulation with every tensor
+    jittered.
 
     Measured, LiteRT and jitter: b0 10.3 and 9.5 dB (jitter of a millionth of a step: 11.8), lite0 7.5 and 5.5 dB.
     """
@@ -119,7 +130,9 @@ def test_a_whole_file_is_as_near_as_a_fiftieth_of_a_step(variant: str) -> None:
 def test_without_activations_only_weights_are_rounded() -> None:
     graph = float_graph(narrow_state("lite0"), "lite0")
     quantized, _ = quantize_graph(graph, draw_calibration_set(photos(2), PREPROCESSING, limit=2, seed=0), recipe=PLAIN)
-    image = network_input(next(iter(draw_calibration_set(photos(1), PREPROCESSING, limit=1, seed=0))), quantized.activations["image"])
+    image = network_input(
+        next(iter(draw_calibration_set(photos(1), PREPROCESSING, limit=1, seed=0))), quantized.activations["image"]
+    )
     weights_only = QuantizedGraph(quantized.graph, {}, quantized.weights)
     np.testing.assert_array_equal(simulate(weights_only, image), execute(with_rounded_weights(quantized), image))
     np.testing.assert_array_equal(simulate(QuantizedGraph(quantized.graph), image), execute(quantized.graph, image))

@@ -37,7 +37,9 @@ def test_extremes_and_means_of_every_tensor() -> None:
         assert statistics.mean_high == pytest.approx(np.mean([value.max() for value in values]), rel=1e-6)
         np.testing.assert_array_equal(statistics.channel_low, flat.min(axis=0))
         np.testing.assert_array_equal(statistics.channel_high, flat.max(axis=0))
-        np.testing.assert_allclose(statistics.channel_mean, flat.mean(axis=0), rtol=1e-5, atol=1e-6 * np.abs(flat).max())
+        np.testing.assert_allclose(
+            statistics.channel_mean, flat.mean(axis=0), rtol=1e-5, atol=1e-6 * np.abs(flat).max()
+        )
 
 
 @pytest.mark.parametrize("factors", [(1, 1, 1), (0.01, 1, 60), (60, 1, 0.01), (0, 3, 0)], ids=str)

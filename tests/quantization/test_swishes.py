@@ -21,7 +21,10 @@ def graph() -> Graph:
     return float_graph(narrow_state("b0"), "b0")
 
 
-@pytest.mark.parametrize("swish", ["blocks.0.depthwise.swish", "blocks.1.expand.swish", "blocks.1.depthwise.swish", "blocks.5.depthwise.swish"])
+@pytest.mark.parametrize(
+    "swish",
+    ["blocks.0.depthwise.swish", "blocks.1.expand.swish", "blocks.1.depthwise.swish", "blocks.5.depthwise.swish"],
+)
 def test_rescaled_exactly(graph: Graph, swish: str) -> None:
     """Read by a depthwise convolution, or by a mean and a gated product."""
     factors = np.random.default_rng(5).uniform(0.1, 10, graph.shapes()[swish][3])
@@ -63,7 +66,12 @@ def test_equalised_where_it_pays(graph: Graph) -> None:
     for image in images:
         assert relative_difference(execute(graph, image), execute(changed, image)) < 1e-5
     after = tensor_noise(changed, collect_statistics(changed, images), channel_sensitivity(changed, images, seed=0))
-    names = ("blocks.2.depthwise", "blocks.2.depthwise.swish", "blocks.2.depthwise.swish.spread", "blocks.2.depthwise.swish.sigmoid")
+    names = (
+        "blocks.2.depthwise",
+        "blocks.2.depthwise.swish",
+        "blocks.2.depthwise.swish.spread",
+        "blocks.2.depthwise.swish.sigmoid",
+    )
     assert sum(after.get(name, 0.0) for name in names) < 0.5 * sum(noise.get(name, 0.0) for name in names)
 
 

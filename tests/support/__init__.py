@@ -1,4 +1,6 @@
-"""What several test files share. Imported before numpy and torch: their idle threads spin, which on shared cores costs minutes."""
+"""What several test files share. Imported before numpy and torch: their idle threads spin, which on shared cores costs
+minutes.
+"""
 
 import os
 

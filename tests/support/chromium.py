@@ -68,7 +68,9 @@ class Tab:
             self._note(message)
 
     def open(self, address: str, *, width: int = 1280, height: int = 800, dark: bool = False) -> None:
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
         self.scheme("dark" if dark else "light")
         self.call("Page.navigate", url=address)
         eventually(lambda: self.text("body") and self.evaluate("document.readyState") != "loading", what=address)
@@ -106,8 +108,23 @@ def chromium(profile: Path) -> Iterator[Tab]:
     """A browser with one empty tab and a fresh profile."""
     websocket = pytest.importorskip("websocket") if not os.environ.get("CI") else __import__("websocket")
     program = required_program(*NAMES)
-    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
-    command = [program, *flags, "--disable-dev-shm-usage", "--remote-debugging-port=0", "--remote-allow-origins=*", f"--user-data-dir={profile}", "about:blank"]
+    flags = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ]
+    command = [
+        program,
+        *flags,
+        "--disable-dev-shm-usage",
+        "--remote-debugging-port=0",
+        "--remote-allow-origins=*",
+        f"--user-data-dir={profile}",
+        "about:blank",
+    ]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     connection = None
     try:

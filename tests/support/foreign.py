@@ -18,7 +18,9 @@ INPUT_SCALE, OUTPUT_SCALE = 1 / 128, 1 / 16
 _ZERO_POINTS = {"int8": 0, "uint8": 128}
 
 
-def tflite(path: Path, *, dtype: str = "float32", softmax: bool = False, inputs: int = 1, weights: Any = WEIGHTS) -> Path:
+def tflite(
+    path: Path, *, dtype: str = "float32", softmax: bool = False, inputs: int = 1, weights: Any = WEIGHTS
+) -> Path:
     """dtype: of input and output; integers in between are int8, as the kernels want them."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -28,15 +30,31 @@ def tflite(path: Path, *, dtype: str = "float32", softmax: bool = False, inputs:
     classes = len(weights)
 
     def tensor(name: str, shape: tuple[int, ...], kind: str, scale: float) -> int:
-        return writer.tensor(name, shape, kind) if kind == "float32" else writer.tensor(name, shape, kind, scale=scale, zero_point=_ZERO_POINTS[kind])
+        return (
+            writer.tensor(name, shape, kind)
+            if kind == "float32"
+            else writer.tensor(name, shape, kind, scale=scale, zero_point=_ZERO_POINTS[kind])
+        )
 
     inner = "float32" if dtype == "float32" else "int8"
     images = [tensor(f"in{number}", (1, SIZE, SIZE, 3), dtype, INPUT_SCALE) for number in range(inputs)]
     values = images[0]
     if dtype != inner:
-        values = writer.operator("QUANTIZE", [values], tensor("in/int8", (1, SIZE, SIZE, 3), inner, INPUT_SCALE), version=2, options=schema.QuantizeOptionsT())
+        values = writer.operator(
+            "QUANTIZE",
+            [values],
+            tensor("in/int8", (1, SIZE, SIZE, 3), inner, INPUT_SCALE),
+            version=2,
+            options=schema.QuantizeOptionsT(),
+        )
     axes = writer.constant("axes", np.array([1, 2], np.int32))
-    pooled = writer.operator("MEAN", [values, axes], tensor("pooled", (1, 3), inner, INPUT_SCALE), version=2, options=schema.ReducerOptionsT(keepDims=False))
+    pooled = writer.operator(
+        "MEAN",
+        [values, axes],
+        tensor("pooled", (1, 3), inner, INPUT_SCALE),
+        version=2,
+        options=schema.ReducerOptionsT(keepDims=False),
+    )
     if inner == "float32":
         kernel, bias = writer.constant("w", weights), writer.constant("b", np.zeros(classes, np.float32))
     else:
@@ -44,23 +62,50 @@ def tflite(path: Path, *, dtype: str = "float32", softmax: bool = False, inputs:
         kernel = writer.constant("w", np.rint(weights / scale).astype(np.int8), scales=scale)
         bias = writer.constant("b", np.zeros(classes, np.int32), scales=scale * np.float32(INPUT_SCALE))
     logits = tensor("out", (1, classes), inner, OUTPUT_SCALE)
-    result = writer.operator("FULLY_CONNECTED", [pooled, kernel, bias], logits, version=4 if inner == "int8" else 1, options=schema.FullyConnectedOptionsT())
+    result = writer.operator(
+        "FULLY_CONNECTED",
+        [pooled, kernel, bias],
+        logits,
+        version=4 if inner == "int8" else 1,
+        options=schema.FullyConnectedOptionsT(),
+    )
     if softmax:
-        result = writer.operator("SOFTMAX", [result], writer.tensor("scores", (1, classes), "float32"), options=schema.SoftmaxOptionsT(beta=1.0))
+        result = writer.operator(
+            "SOFTMAX",
+            [result],
+            writer.tensor("scores", (1, classes), "float32"),
+            options=schema.SoftmaxOptionsT(beta=1.0),
+        )
     if dtype != inner:
-        result = writer.operator("QUANTIZE", [result], tensor("out/uint8", (1, classes), dtype, OUTPUT_SCALE), version=2, options=schema.QuantizeOptionsT())
+        result = writer.operator(
+            "QUANTIZE",
+            [result],
+            tensor("out/uint8", (1, classes), dtype, OUTPUT_SCALE),
+            version=2,
+            options=schema.QuantizeOptionsT(),
+        )
     names = {f"in{number}": index for number, index in enumerate(images)}
     path.write_bytes(writer.finish(inputs=names, outputs={"out": result}, description="foreign", metadata={}))
     return path
 
 
-def onnx(path: Path, *, layout: str = "nchw", softmax: bool = False, uint8: bool = False, outputs: int = 1, kind: str = "FLOAT") -> Path:
+def onnx(
+    path: Path,
+    *,
+    layout: str = "nchw",
+    softmax: bool = False,
+    uint8: bool = False,
+    outputs: int = 1,
+    kind: str = "FLOAT",
+) -> Path:
     """layout: "nchw" or "nhwc"; uint8: raw pixels are cast inside; kind: of the input, where it isn't uint8."""
     from onnx import TensorProto, helper, numpy_helper
 
     shape = ["N", 3, SIZE, SIZE] if layout == "nchw" else [1, SIZE, SIZE, 3]
     nodes = [helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT)]
-    nodes.append(helper.make_node("ReduceMean", ["float"], ["pooled"], axes=[2, 3] if layout == "nchw" else [1, 2], keepdims=0))
+    nodes.append(
+        helper.make_node("ReduceMean", ["float"], ["pooled"], axes=[2, 3] if layout == "nchw" else [1, 2], keepdims=0)
+    )
     nodes.append(helper.make_node("Gemm", ["pooled", "w"], ["logits"], transB=1))
     if softmax:
         nodes.append(helper.make_node("Softmax", ["logits"], ["scores"], axis=1))

@@ -45,7 +45,9 @@ class Case:
 def load_case(name: str) -> Case:
     content = json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))
     keys = {key: tuple(shape) for key, shape in content["keys"].items()}
-    return Case(content["source"], content["model"], content["image_size"], content["seed"], keys, np.array(content["logits"]))
+    return Case(
+        content["source"], content["model"], content["image_size"], content["seed"], keys, np.array(content["logits"])
+    )
 
 
 def find_case(dialect: str, variant: str) -> Case:
@@ -54,7 +56,10 @@ def find_case(dialect: str, variant: str) -> Case:
 
 def rebuild(keys: Mapping[str, Sequence[int]], seed: int) -> State:
     """The state dict of the recipe: every tensor from its name and the seed."""
-    return {key: _tensor(key, tuple(shape), np.random.default_rng([seed, zlib.crc32(key.encode())])) for key, shape in keys.items()}
+    return {
+        key: _tensor(key, tuple(shape), np.random.default_rng([seed, zlib.crc32(key.encode())]))
+        for key, shape in keys.items()
+    }
 
 
 def _tensor(key: str, shape: tuple[int, ...], random: np.random.Generator) -> npt.NDArray[np.generic]:
@@ -79,7 +84,9 @@ def noise(seed: int, size: int) -> npt.NDArray[np.float32]:
 
 
 def make_state(dialect: str, variant: str, *, classes: int, seed: int = 1) -> State:
-    """Random weights of another class count, under the keys of a dialect; Lite in lukemelas names is renamed from timm's."""
+    """Random weights of another class count, under the keys of a dialect; Lite in lukemelas names is renamed from
+    timm's.
+    """
     renamed = dialect == "lukemelas" and variant.startswith("lite")
     case = find_case("timm-tf" if renamed else dialect, variant)
     keys = {name: (classes, *shape[1:]) if shape[:1] == (1000,) else shape for name, shape in case.keys.items()}
@@ -103,6 +110,13 @@ def _lukemelas_lite(keys: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int,
 
 _LITE_ENDS = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1", "classifier": "_fc"}
 _LITE_LAYERS = {
-    True: {"conv_pw": "_expand_conv", "bn1": "_bn0", "conv_dw": "_depthwise_conv", "bn2": "_bn1", "conv_pwl": "_project_conv", "bn3": "_bn2"},
+    True: {
+        "conv_pw": "_expand_conv",
+        "bn1": "_bn0",
+        "conv_dw": "_depthwise_conv",
+        "bn2": "_bn1",
+        "conv_pwl": "_project_conv",
+        "bn3": "_bn2",
+    },
     False: {"conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"},
 }

@@ -21,7 +21,9 @@ class Conv2dDynamicSamePadding(nn.Conv2d):
     """Named as efficientnet-pytorch's layer for any image size."""
 
 
-def make_module(state: Mapping[str, Any], *, conv: type[nn.Conv2d] = nn.Conv2d, eps: float = 1e-5, padding: int = 1) -> nn.Module:
+def make_module(
+    state: Mapping[str, Any], *, conv: type[nn.Conv2d] = nn.Conv2d, eps: float = 1e-5, padding: int = 1
+) -> nn.Module:
     """A tree of modules whose state_dict() is `state`."""
     root = nn.Module()
     for key in state:

@@ -43,7 +43,9 @@ def narrow_variants() -> Iterator[None]:
 
 
 def narrow_state(variant: str, *, seed: int = 1) -> State:
-    """In timm's names; channels differ in range by factors, and batch norm knows the photos, as in a trained network."""
+    """In timm's names; channels differ in range by factors, and batch norm knows the photos, as in a trained
+    network.
+    """
     return {name: values.copy() for name, values in _trained(variant, seed).items()}
 
 
@@ -66,7 +68,9 @@ def _trained(variant: str, seed: int) -> State:
         return np.clip(result, 0, 6) if getattr(node, "activation", "none") == "relu6" else result
 
     preprocessing = DIALECTS[SOURCES[variant]].preprocessing(NARROW[variant], SIZE)
-    images = np.stack([preprocessing.normalise(preprocessing.pixels(decode(photo))) for photo in photos(24, first=1000)])
+    images = np.stack(
+        [preprocessing.normalise(preprocessing.pixels(decode(photo))) for photo in photos(24, first=1000)]
+    )
     execute(float_graph(state, variant), images, run=run)
     return {name: values.astype(np.float32) for name, values in state.items()}
 
@@ -110,7 +114,9 @@ def inputs_of(graph: Graph, count: int, *, seed: int = 0, spread: float = 1.0) -
     for _ in range(count):
         rows, columns = random.standard_normal((2, max(height, width), channels))
         smooth = np.cumsum(rows, axis=0)[:height, None] * 0.2 + np.cumsum(columns, axis=0)[None, :width] * 0.2
-        found.append(((smooth + random.standard_normal((height, width, channels)) * 0.3) * spread).astype(np.float32)[None])
+        found.append(
+            ((smooth + random.standard_normal((height, width, channels)) * 0.3) * spread).astype(np.float32)[None]
+        )
     return found
 
 
@@ -125,7 +131,13 @@ def graph_of(nodes: Sequence[Node], *, channels: int, height: int = 6, width: in
 
 def pointwise(name: str, source: str, random: np.random.Generator, inputs: int, outputs: int, **options: Any) -> Conv2D:
     weight = random.standard_normal((outputs, 1, 1, inputs)) * inputs**-0.5
-    return Conv2D(name, (source,), weight.astype(np.float32), (random.standard_normal(outputs) * 0.2).astype(np.float32), **options)
+    return Conv2D(
+        name,
+        (source,),
+        weight.astype(np.float32),
+        (random.standard_normal(outputs) * 0.2).astype(np.float32),
+        **options,
+    )
 
 
 def sqnr_db(exact: Array, found: Array) -> float:

@@ -1,4 +1,5 @@
-"""An EfficientNet in plain torch.nn.functional that knows nothing of edge_effnet: batch norm unfolded, padding explicit.
+"""An EfficientNet in plain torch.nn.functional that knows nothing of edge_effnet: batch norm unfolded, padding
+explicit.
 
 The layers are taken from the state dict in its own order and told apart by shape; only strides and paddings are said.
 """
@@ -29,11 +30,19 @@ STRIDES = (1, 2, 2, 2, 1, 2, 1)
 class Reference:
     """padding: "symmetric", "same", or "baked": SAME worked out for `built_for` and kept at any size."""
 
-    def __init__(self, state: Mapping[str, npt.NDArray[Any]], variant: str, *, padding: str, eps: float, built_for: int = 0) -> None:
+    def __init__(
+        self, state: Mapping[str, npt.NDArray[Any]], variant: str, *, padding: str, eps: float, built_for: int = 0
+    ) -> None:
         import torch
 
-        self._tensors = {key: torch.from_numpy(np.asarray(value, np.float64)) for key, value in state.items() if value.ndim}
-        self._strides = [stride if position == 0 else 1 for stride, count in zip(STRIDES, REPEATS[variant], strict=True) for position in range(count)]
+        self._tensors = {
+            key: torch.from_numpy(np.asarray(value, np.float64)) for key, value in state.items() if value.ndim
+        }
+        self._strides = [
+            stride if position == 0 else 1
+            for stride, count in zip(STRIDES, REPEATS[variant], strict=True)
+            for position in range(count)
+        ]
         self._padding, self._eps, self._baked = padding, eps, built_for
         self._lite = variant.startswith("lite")
 
@@ -88,7 +97,9 @@ class Reference:
         scale, shift, mean, variance = (self._tensors[key] for key in keys[keys.index(name) + 1 : keys.index(name) + 5])
         padded = F.pad(tensor, self._pads(weight.shape[-1], stride, tensor.shape[-1]))
         groups = tensor.shape[1] if weight.shape[1] == 1 else 1
-        return F.batch_norm(F.conv2d(padded, weight, stride=stride, groups=groups), mean, variance, scale, shift, eps=self._eps)
+        return F.batch_norm(
+            F.conv2d(padded, weight, stride=stride, groups=groups), mean, variance, scale, shift, eps=self._eps
+        )
 
     def _pads(self, kernel: int, stride: int, size: int) -> list[int]:
         if self._padding == "symmetric":

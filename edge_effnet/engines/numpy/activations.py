@@ -26,7 +26,9 @@ def logistic(node: Node, _workspace: Workspace) -> Kernel:
 
 
 def swish(node: Node, workspace: Workspace) -> Kernel:
-    """x · σ(x): LOGISTIC and MUL of one tensor in one pass. inputs: x, then σ(x) as the file declares it; it's never made."""
+    """x · σ(x): LOGISTIC and MUL of one tensor in one pass. inputs: x, then σ(x) as the file declares it; it's never
+    made.
+    """
     if not is_float(node):
         return table_kernel(node, swish_table(node))
 

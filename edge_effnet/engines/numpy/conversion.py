@@ -58,7 +58,9 @@ def _along(operand: Operand, values: Array) -> Array:
 
 
 def softmax(node: Node, _workspace: Workspace) -> Kernel:
-    """exp(β·x) / Σ exp(β·x) over the last axis; 8 bits: computed on the real numbers, round(y / s_out) + z_out, half to even."""
+    """exp(β·x) / Σ exp(β·x) over the last axis; 8 bits: computed on the real numbers, round(y / s_out) + z_out, half to
+    even.
+    """
     node.expect_shape(node.input(0).shape)
     source, output = node.input(0), node.output
     if source.dtype != output.dtype or source.dtype not in ("float32", *INTEGERS) or not source.shape:

@@ -14,12 +14,17 @@ from edge_effnet.errors import EngineError
 
 
 def conv_2d(node: Node, workspace: Workspace) -> Kernel:
-    """out[n, y, x, o] = finish(Σ in[n, y·s + i·d − top, x·s + j·d − left, c] · weight[o, i, j, c]); weight [out, kh, kw, in]."""
+    """out[n, y, x, o] = finish(Σ in[n, y·s + i·d − top, x·s + j·d − left, c] · weight[o, i, j, c]); weight [out, kh,
+    kw, in].
+    """
     rule = linear(node, channel_axis=0)
     batch, height, width, channels = _nhwc(node)
     out_channels, kernel_h, kernel_w, depth = _four(rule.weight.shape, node, "weights")
     if depth != channels:
-        raise EngineError(f"{node.where} has weights for {depth} channels on an input of {channels}; grouped convolutions are not computed by the numpy engine")
+        raise EngineError(
+            f"{node.where} has weights for {depth} channels on an input of {channels}; grouped convolutions are not "
+            "computed by the numpy engine"
+        )
     shape = windows(node, height, width, (kernel_h, kernel_w))
     node.expect_shape((batch, shape.out_height, shape.out_width, out_channels))
     matrix = _matrix(rule, out_channels)
@@ -57,7 +62,9 @@ def _patchwise(matrix: Array, rule: Linear, shape: Windows, workspace: Workspace
         for image, target in zip(source, out, strict=True):
             for start in range(0, shape.out_height, rows):
                 count = min(rows, shape.out_height - start)
-                patches = workspace.array("patches", (count, shape.out_width, *shape.kernel, image.shape[-1]), matrix.dtype)
+                patches = workspace.array(
+                    "patches", (count, shape.out_width, *shape.kernel, image.shape[-1]), matrix.dtype
+                )
                 for i, line in enumerate(taps(image, shape, start, count)):
                     for j, tap in enumerate(line):
                         patches[:, :, i, j] = tap
@@ -94,7 +101,10 @@ def depthwise_conv_2d(node: Node, workspace: Workspace) -> Kernel:
     batch, height, width, channels = _nhwc(node)
     one, kernel_h, kernel_w, out_channels = _four(rule.weight.shape, node, "weights")
     if one != 1 or channels == 0 or out_channels % channels:
-        raise EngineError(f"{node.where} has weights {list(rule.weight.shape)} on an input of {channels} channels; expected [1, kh, kw, a multiple of it]")
+        raise EngineError(
+            f"{node.where} has weights {list(rule.weight.shape)} on an input of {channels} channels; expected [1, kh, "
+            "kw, a multiple of it]"
+        )
     shape = windows(node, height, width, (kernel_h, kernel_w))
     node.expect_shape((batch, shape.out_height, shape.out_width, out_channels))
     return _depthwise_kernel(_Depthwise(rule.weight[0], out_channels // channels, rule, shape), workspace)

@@ -13,14 +13,22 @@ from edge_effnet.errors import EngineError
 
 
 def fully_connected(node: Node, workspace: Workspace) -> Kernel:
-    """out[n, o] = finish(Σ in[n, c] · weight[o, c]); weight [out, in], any input whose sides multiply to a multiple of `in`."""
+    """out[n, o] = finish(Σ in[n, c] · weight[o, c]); weight [out, in], any input whose sides multiply to a multiple of
+    `in`.
+    """
     rule = linear(node, channel_axis=0)
     if rule.weight.ndim != 2 or node.options["weights_format"] != "DEFAULT":
-        raise EngineError(f"{node.where} has {node.options['weights_format']} weights {list(rule.weight.shape)}; expected DEFAULT [out, in]")
+        raise EngineError(
+            f"{node.where} has {node.options['weights_format']} weights {list(rule.weight.shape)}; expected DEFAULT "
+            "[out, in]"
+        )
     channels, depth = rule.weight.shape
     elements = math.prod(node.input(0).shape)
     if depth == 0 or elements % depth or math.prod(node.output.shape) != elements // depth * channels:
-        raise EngineError(f"{node.where} takes {list(node.input(0).shape)} to {list(node.output.shape)} with weights {[channels, depth]}; they don't fit")
+        raise EngineError(
+            f"{node.where} takes {list(node.input(0).shape)} to {list(node.output.shape)} with weights "
+            f"{[channels, depth]}; they don't fit"
+        )
     matrix = rule.weight.T
 
     def run(inputs: Sequence[Array], out: Array) -> None:

@@ -46,7 +46,9 @@ def _float_strip(node: Node, operation: np.ufunc) -> _Strip:
 
 
 def _integer_product(node: Node, workspace: Workspace) -> _Strip:
-    """out = clamp(round((a − z_a)(b − z_b) · s_a·s_b/s_out) + z_out): the product is exact, factor and scaling are float32."""
+    """out = clamp(round((a − z_a)(b − z_b) · s_a·s_b/s_out) + z_out): the product is exact, factor and scaling are
+    float32.
+    """
     left_affine, right_affine, target = _affines(node)
     factor = left_affine.scale * right_affine.scale / target.scale
     limits = integer_range(float_range(node), target, node.output.dtype)
@@ -70,7 +72,10 @@ def _integer_sum(node: Node, sign: int, workspace: Workspace) -> _Strip:
     left_affine, right_affine, target = _affines(node)
     factors = left_affine.scale / target.scale, right_affine.scale / target.scale
     if not _ADD_FACTORS[0] <= max(factors) < _ADD_FACTORS[1]:
-        raise EngineError(f"{node.where} scales its inputs by {float(max(factors)):.3g}; expected {_ADD_FACTORS[0]:.3g} to {_ADD_FACTORS[1]:.0f}")
+        raise EngineError(
+            f"{node.where} scales its inputs by {float(max(factors)):.3g}; expected {_ADD_FACTORS[0]:.3g} to "
+            f"{_ADD_FACTORS[1]:.0f}"
+        )
     shift = _ADD_BITS + 1 - int(np.frexp(max(factors))[1])
     left_factor, right_factor = (np.int32(np.rint(np.ldexp(np.float64(factor), shift))) for factor in factors)
     right_factor = np.int32(sign) * right_factor

@@ -36,7 +36,9 @@ class Linear:
 
 
 def linear(node: Node, *, channel_axis: int) -> Linear:
-    """The weights and the finish of CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED; `channel_axis`: the outputs' in the weights."""
+    """The weights and the finish of CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED; `channel_axis`: the outputs' in the
+    weights.
+    """
     if is_float(node) and node.input(1).dtype == "float32":
         return _float_linear(node, channel_axis)
     if is_integer(node) and node.input(1).dtype == node.output.dtype:
@@ -66,17 +68,21 @@ def _float_linear(node: Node, axis: int) -> Linear:
 
 
 def _integer_linear(node: Node, axis: int) -> Linear:
-    """8 bits: out = clamp(round(acc · s_in · s_weight / s_out) + zero_point) with acc = Σ (x − z_in) · (w − z_weight) + bias.
+    """8 bits: out = clamp(round(acc · s_in · s_weight / s_out) + zero_point) with acc = Σ (x − z_in) · (w − z_weight) +
+    bias.
 
     acc is an exact integer; it is converted to float32 (half to even) before the scaling, and the factor is made in
-    float32 as well: XNNPACK's rule for qs8 and qu8. Σ −z_in · w is added to the bias once, so the inputs stay as they are.
+    float32 as well: XNNPACK's rule for qs8 and qu8. Σ −z_in · w is added to the bias once, so the inputs stay as they
+    are.
     """
     source, target = node.affine(node.input(0)), node.affine(node.output)
     weight, scales = _integer_weight(node, axis)
     others = tuple(index for index in range(weight.ndim) if index != axis)
     bias = _bias(node, weight.shape[axis], "int32").astype(np.int64) - source.zero_point * weight.sum(axis=others)
     products = _WIDEST_INPUT[node.output.dtype] * np.abs(weight).sum(axis=others)
-    finish = _integer_finish(bias.astype(_exact_type(products + np.abs(bias))), source.scale * scales / target.scale, node)
+    finish = _integer_finish(
+        bias.astype(_exact_type(products + np.abs(bias))), source.scale * scales / target.scale, node
+    )
     return Linear(weight.astype(_exact_type(products)), source.zero_point, finish)
 
 
@@ -86,7 +92,9 @@ def _exact_type(largest: npt.NDArray[np.int64]) -> type[np.floating[Any]]:
 
 
 def _integer_finish(bias: Array, factor: npt.NDArray[np.float32], node: Node) -> Finish:
-    """bias: float64 where the sum with it needs that; dead channels have tiny weight scales and so huge integer biases."""
+    """bias: float64 where the sum with it needs that; dead channels have tiny weight scales and so huge integer
+    biases.
+    """
     target = node.affine(node.output)
     limits = integer_range(float_range(node), target, node.output.dtype)
 
@@ -100,8 +108,15 @@ def _integer_finish(bias: Array, factor: npt.NDArray[np.float32], node: Node) ->
 def _integer_weight(node: Node, axis: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """(int64 weights without their zero point, float32[1] or [channels] scales)."""
     operand = node.input(1)
-    if len(operand.scales) not in (1, operand.shape[axis]) or (len(operand.scales) > 1 and operand.axis != axis) or not (operand.scales >= 0).all():
-        raise EngineError(f"{node.where} has {len(operand.scales)} weight scales along axis {operand.axis}; expected 1, or one a channel along axis {axis}")
+    if (
+        len(operand.scales) not in (1, operand.shape[axis])
+        or (len(operand.scales) > 1 and operand.axis != axis)
+        or not (operand.scales >= 0).all()
+    ):
+        raise EngineError(
+            f"{node.where} has {len(operand.scales)} weight scales along axis {operand.axis}; expected 1, or one a "
+            f"channel along axis {axis}"
+        )
     shape = [1] * len(operand.shape)
     shape[axis] = -1
     return node.constant(1).astype(np.int64) - operand.zero_points.reshape(shape), operand.scales.astype(np.float32)
@@ -114,5 +129,7 @@ def _bias(node: Node, channels: int, dtype: str) -> Array:
         return np.zeros(channels, dtype)
     values = node.constant(2)
     if operand.dtype != dtype or operand.shape != (channels,):
-        raise EngineError(f"{node.where} has the bias {operand.dtype}{list(operand.shape)}; expected {dtype}[{channels}]")
+        raise EngineError(
+            f"{node.where} has the bias {operand.dtype}{list(operand.shape)}; expected {dtype}[{channels}]"
+        )
     return values

@@ -26,7 +26,9 @@ class Layout:
 
 
 def plan(lifetimes: Mapping[int, Lifetime]) -> Layout:
-    """Largest tensors first, each at the lowest place that is free during its whole life (TFLite's greedy-by-size planner)."""
+    """Largest tensors first, each at the lowest place that is free during its whole life (TFLite's greedy-by-size
+    planner).
+    """
     offsets: dict[int, int] = {}
     for tensor in sorted(lifetimes, key=lambda index: (-lifetimes[index].size, index)):
         life = lifetimes[tensor]

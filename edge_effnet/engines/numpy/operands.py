@@ -23,7 +23,9 @@ INTEGERS = ("int8", "uint8")
 
 @dataclass(frozen=True, eq=False)
 class Operand:
-    """A tensor. scales: float32[0], [1] or one per index of `axis`; zero_points: int64, as many. values: a constant's."""
+    """A tensor. scales: float32[0], [1] or one per index of `axis`; zero_points: int64, as many. values: a
+    constant's.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -67,24 +69,35 @@ class Node:
         """An operand's values; raises EngineError when they are computed while the model runs."""
         found = self.input(index)
         if found.values is None:
-            raise EngineError(f"{self.where} computes its input {found.name!r:.80} at run time; the numpy engine expects a constant there")
+            raise EngineError(
+                f"{self.where} computes its input {found.name!r:.80} at run time; the numpy engine expects a constant "
+                "there"
+            )
         return found.values
 
     def affine(self, operand: Operand) -> Affine:
         """The parameters of a tensor quantized as a whole; raises EngineError for others."""
         if len(operand.scales) != 1 or not operand.scales[0] > 0:
-            raise EngineError(f"{self.where}: {operand.name!r:.80} has {len(operand.scales)} scales; expected one above 0")
+            raise EngineError(
+                f"{self.where}: {operand.name!r:.80} has {len(operand.scales)} scales; expected one above 0"
+            )
         return Affine(np.float32(operand.scales[0]), int(operand.zero_points[0]))
 
     def unsupported(self) -> EngineError:
         """The error for types that no kernel computes."""
         types = ", ".join("none" if operand is None else operand.dtype for operand in self.inputs)
-        return EngineError(f"{self.where} takes {types} and gives {self.output.dtype}, which the numpy engine can't compute; use --engine litert")
+        return EngineError(
+            f"{self.where} takes {types} and gives {self.output.dtype}, which the numpy engine can't compute; use "
+            "--engine litert"
+        )
 
     def expect_shape(self, shape: Sequence[int]) -> None:
         """Raises EngineError unless the output is declared with this shape."""
         if tuple(shape) != self.output.shape:
-            raise EngineError(f"{self.where} declares the output {list(self.output.shape)}, but its inputs give {list(shape)}; the file is inconsistent")
+            raise EngineError(
+                f"{self.where} declares the output {list(self.output.shape)}, but its inputs give {list(shape)}; the "
+                "file is inconsistent"
+            )
 
 
 class Workspace:

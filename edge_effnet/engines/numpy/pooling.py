@@ -22,7 +22,9 @@ def mean(node: Node, _workspace: Workspace) -> Kernel:
     axes = _axes(node)
     shape = node.input(0).shape
     kept = tuple(1 if index in axes else side for index, side in enumerate(shape))
-    node.expect_shape(kept if node.options["keep_dims"] else [side for index, side in enumerate(shape) if index not in axes])
+    node.expect_shape(
+        kept if node.options["keep_dims"] else [side for index, side in enumerate(shape) if index not in axes]
+    )
     count = math.prod(shape[axis] for axis in axes)
     if is_float(node):
         return _float_mean(axes, kept)
@@ -55,12 +57,17 @@ def _axes(node: Node) -> tuple[int, ...]:
     rank = len(node.input(0).shape)
     given = [int(axis) for axis in node.constant(1).reshape(-1)]
     if any(not -rank <= axis < rank for axis in given) or 0 in node.input(0).shape:
-        raise EngineError(f"{node.where} reduces axes {given} of {list(node.input(0).shape)}; expected {-rank} to {rank - 1}, and no empty side")
+        raise EngineError(
+            f"{node.where} reduces axes {given} of {list(node.input(0).shape)}; expected {-rank} to {rank - 1}, and "
+            "no empty side"
+        )
     return tuple(sorted({axis % rank for axis in given}))
 
 
 def max_pool_2d(node: Node, workspace: Workspace) -> Kernel:
-    """The largest value in each window; padding never counts. 8 bits: the input's integers, scale and zero point unchanged."""
+    """The largest value in each window; padding never counts. 8 bits: the input's integers, scale and zero point
+    unchanged.
+    """
     shape = _windows(node)
     limits = _limits(node)
 
@@ -77,7 +84,9 @@ def max_pool_2d(node: Node, workspace: Workspace) -> Kernel:
 
 
 def average_pool_2d(node: Node, workspace: Workspace) -> Kernel:
-    """The mean of each window's pixels inside the image. 8 bits: Σ / n in integers, half away from 0, scales unchanged."""
+    """The mean of each window's pixels inside the image. 8 bits: Σ / n in integers, half away from 0, scales
+    unchanged.
+    """
     shape = _windows(node)
     limits = _limits(node)
     _, height, width, _ = node.input(0).shape

@@ -38,7 +38,9 @@ class Program:
 
 
 def compile_program(file: TfliteFile, workspace: Workspace) -> Program:
-    """Raises EngineError for operators, types or shapes that can't be computed, and for tensors read before they're made."""
+    """Raises EngineError for operators, types or shapes that can't be computed, and for tensors read before they're
+    made.
+    """
     operands = [_operand(tensor) for tensor in file.tensors]
     computed = set(file.inputs)
     steps: list[Step] = []
@@ -63,25 +65,36 @@ def compile_program(file: TfliteFile, workspace: Workspace) -> Program:
 
 def _operand(tensor: TfliteTensor) -> Operand:
     values = None if tensor.data is None else tensor.values()
-    return Operand(tensor.name, tensor.shape, tensor.dtype, tensor.scales, tensor.zero_points, tensor.quantized_dimension, values)
+    return Operand(
+        tensor.name, tensor.shape, tensor.dtype, tensor.scales, tensor.zero_points, tensor.quantized_dimension, values
+    )
 
 
 def _node(operator: TfliteOperator, operands: Sequence[Operand], where: str) -> Node:
     if operator.code not in OPERATORS:
-        raise EngineError(f"{where}: the numpy engine lacks this operator; it has {', '.join(sorted(OPERATORS))}; use --engine litert")
+        raise EngineError(
+            f"{where}: the numpy engine lacks this operator; it has {', '.join(sorted(OPERATORS))}; use --engine litert"
+        )
     if len(operator.outputs) != 1 or operands[operator.outputs[0]].dtype not in NUMPY_TYPES:
         raise EngineError(f"{where} has {len(operator.outputs)} outputs; expected one, of a type that numpy has")
     inputs = tuple(None if tensor < 0 else operands[tensor] for tensor in operator.inputs)
     return Node(operator.code, operator.options, inputs, operands[operator.outputs[0]], where)
 
 
-def _check_order(read: Sequence[int], made: Sequence[int], operands: Sequence[Operand], computed: set[int], where: str) -> None:
+def _check_order(
+    read: Sequence[int], made: Sequence[int], operands: Sequence[Operand], computed: set[int], where: str
+) -> None:
     for tensor in read:
         if tensor >= 0 and tensor not in computed and operands[tensor].values is None:
-            raise EngineError(f"{where} reads {operands[tensor].name!r:.80}, which no operator before it makes; the file is out of order")
+            raise EngineError(
+                f"{where} reads {operands[tensor].name!r:.80}, which no operator before it makes; the file is out of "
+                "order"
+            )
     for tensor in made:
         if tensor in computed or operands[tensor].values is not None:
-            raise EngineError(f"{where} makes {operands[tensor].name!r:.80}, which is a constant, an input or made already")
+            raise EngineError(
+                f"{where} makes {operands[tensor].name!r:.80}, which is a constant, an input or made already"
+            )
 
 
 def _prepared(node: Node, workspace: Workspace) -> Kernel:
@@ -110,20 +123,34 @@ def _with_swishes(file: TfliteFile) -> list[tuple[int, TfliteOperator]]:
     """(number, operator) in order; LOGISTIC and the MUL that alone reads it beside LOGISTIC's own input become one."""
     reads = Counter(tensor for operator in file.operators for tensor in operator.inputs)
     reads.update(file.outputs)
-    gates = {operator.outputs[0]: operator for operator in file.operators if operator.code == "LOGISTIC" and len(operator.outputs) == len(operator.inputs) == 1}
+    gates = {
+        operator.outputs[0]: operator
+        for operator in file.operators
+        if operator.code == "LOGISTIC" and len(operator.outputs) == len(operator.inputs) == 1
+    }
     found: dict[int, TfliteOperator] = {}
     dropped: set[int] = set()
     for index, operator in enumerate(file.operators):
-        gate = next((tensor for tensor in operator.inputs if tensor in gates), None) if _plain_product(operator) else None
+        gate = (
+            next((tensor for tensor in operator.inputs if tensor in gates), None) if _plain_product(operator) else None
+        )
         if gate is None or reads[gate] != 1 or set(operator.inputs) != {gate, gates[gate].inputs[0]}:
             continue
         found[index] = TfliteOperator(SWISH, operator.version, (gates[gate].inputs[0], gate), operator.outputs)
         dropped.add(gate)
-    return [(index, found.get(index, operator)) for index, operator in enumerate(file.operators) if not dropped.intersection(operator.outputs)]
+    return [
+        (index, found.get(index, operator))
+        for index, operator in enumerate(file.operators)
+        if not dropped.intersection(operator.outputs)
+    ]
 
 
 def _plain_product(operator: TfliteOperator) -> bool:
-    return operator.code == "MUL" and len(operator.inputs) == 2 and operator.options.get("fused_activation_function") == "NONE"
+    return (
+        operator.code == "MUL"
+        and len(operator.inputs) == 2
+        and operator.options.get("fused_activation_function") == "NONE"
+    )
 
 
 def _lifetimes(steps: Sequence[Step], operands: Sequence[Operand], outputs: Sequence[int]) -> dict[int, Lifetime]:
@@ -131,7 +158,10 @@ def _lifetimes(steps: Sequence[Step], operands: Sequence[Operand], outputs: Sequ
     for index, step in enumerate(steps):
         last.update({tensor: index for tensor in step.inputs if isinstance(tensor, int) and tensor in last})
     last.update({tensor: len(steps) for tensor in outputs if tensor in last})
-    return {step.output: Lifetime(index, last[step.output], _size(operands[step.output])) for index, step in enumerate(steps)}
+    return {
+        step.output: Lifetime(index, last[step.output], _size(operands[step.output]))
+        for index, step in enumerate(steps)
+    }
 
 
 def _size(operand: Operand) -> int:

@@ -32,7 +32,10 @@ class NumpySession:
         self.version = f"numpy {np.__version__}"
         file = read_tflite(path)
         if len(file.inputs) != 1 or len(file.outputs) != 1:
-            raise EngineError(f"{path}: has {len(file.inputs)} inputs and {len(file.outputs)} outputs; expected one image input and one output")
+            raise EngineError(
+                f"{path}: has {len(file.inputs)} inputs and {len(file.outputs)} outputs; expected one image input and "
+                "one output"
+            )
         self._input_index, self._output_index = file.inputs[0], file.outputs[0]
         try:
             program = compile_program(file, Workspace())
@@ -48,7 +51,9 @@ class NumpySession:
         if self._program is None:
             raise EngineError("this session is closed; open a new one")
         if tensor.shape != self.input.shape or tensor.dtype != self.input.dtype:
-            raise EngineError(f"got {tensor.dtype}{list(tensor.shape)}; the model expects {self.input.dtype}{list(self.input.shape)}")
+            raise EngineError(
+                f"got {tensor.dtype}{list(tensor.shape)}; the model expects {self.input.dtype}{list(self.input.shape)}"
+            )
         found = execute(self._program, self._buffers, {self._input_index: np.ascontiguousarray(tensor)})
         return np.array(found[self._output_index])
 
@@ -64,4 +69,10 @@ def status() -> EngineStatus:
 
 def _info(operand: Operand) -> TensorInfo:
     whole = len(operand.scales) == 1
-    return TensorInfo(operand.name, operand.shape, operand.dtype, float(operand.scales[0]) if whole else 0.0, int(operand.zero_points[0]) if whole else 0)
+    return TensorInfo(
+        operand.name,
+        operand.shape,
+        operand.dtype,
+        float(operand.scales[0]) if whole else 0.0,
+        int(operand.zero_points[0]) if whole else 0,
+    )

@@ -64,7 +64,9 @@ def requantize_table(node: Node) -> bytes:
         factor = int(np.rint(ratio * (1 << _CONVERT_BITS)))
         scaled = (_centred(node, source) * factor + (1 << _CONVERT_BITS >> 1)) >> _CONVERT_BITS
     else:
-        scaled = multiply_fixed_point(_centred(node, source), float(np.float64(source.scale) / np.float64(target.scale)))
+        scaled = multiply_fixed_point(
+            _centred(node, source), float(np.float64(source.scale) / np.float64(target.scale))
+        )
     return _packed(scaled, target, node.output, _EVERYTHING)
 
 

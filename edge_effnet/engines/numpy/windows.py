@@ -29,7 +29,9 @@ class Windows:
 
 
 def windows(node: Node, height: int, width: int, kernel: tuple[int, int]) -> Windows:
-    """The geometry on an input of height × width; raises EngineError when the kernel is larger than the padded input."""
+    """The geometry on an input of height × width; raises EngineError when the kernel is larger than the padded
+    input.
+    """
     options = node.options
     stride = options["stride_h"], options["stride_w"]
     dilation = options.get("dilation_h_factor", 1), options.get("dilation_w_factor", 1)
@@ -37,13 +39,20 @@ def windows(node: Node, height: int, width: int, kernel: tuple[int, int]) -> Win
     pads = [(0, 0), (0, 0)]
     if options["padding"] == "SAME":
         pads = [same_padding(size, span, step) for size, span, step in zip((height, width), spans, stride, strict=True)]
-    sizes = [conv_size(size, span, step, *pad) for size, span, step, pad in zip((height, width), spans, stride, pads, strict=True)]
+    sizes = [
+        conv_size(size, span, step, *pad)
+        for size, span, step, pad in zip((height, width), spans, stride, pads, strict=True)
+    ]
     if min(*kernel, *sizes, height, width) < 1:
-        raise EngineError(f"{node.where} has a window of {spans} pixels on an input of {height}×{width}; expected a larger input")
+        raise EngineError(
+            f"{node.where} has a window of {spans} pixels on an input of {height}×{width}; expected a larger input"
+        )
     return Windows(kernel, stride, dilation, (*pads[0], *pads[1]), sizes[0], sizes[1])
 
 
-def padded(tensor: Array, shape: Windows, value: int, dtype: npt.DTypeLike, workspace: Workspace, *, repeats: int = 1) -> Array:
+def padded(
+    tensor: Array, shape: Windows, value: int, dtype: npt.DTypeLike, workspace: Workspace, *, repeats: int = 1
+) -> Array:
     """[N, H, W, C · repeats] in `dtype` with `value` around it; the tensor itself when nothing changes.
 
     repeats: how often each channel stands side by side (a depth multiplier).
@@ -65,12 +74,16 @@ def padded(tensor: Array, shape: Windows, value: int, dtype: npt.DTypeLike, work
 
 
 def taps(image: Array, shape: Windows, start: int, count: int) -> list[list[Array]]:
-    """[kh][kw] views [count, out_width, C] of a padded image: what tap (i, j) sees for output rows start … start + count."""
+    """[kh][kw] views [count, out_width, C] of a padded image: what tap (i, j) sees for output rows start … start +
+    count.
+    """
     (stride_h, stride_w), (dilation_h, dilation_w) = shape.stride, shape.dilation
     height, width = (count - 1) * stride_h + 1, (shape.out_width - 1) * stride_w + 1
     lines = []
     for i in range(shape.kernel[0]):
         top = start * stride_h + i * dilation_h
         rows = image[top : top + height : stride_h]
-        lines.append([rows[:, left : left + width : stride_w] for left in range(0, shape.kernel[1] * dilation_w, dilation_w)])
+        lines.append(
+            [rows[:, left : left + width : stride_w] for left in range(0, shape.kernel[1] * dilation_w, dilation_w)]
+        )
     return lines

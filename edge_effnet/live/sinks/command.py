@@ -17,9 +17,9 @@ _TIMEOUT_S = 30.0
 class CommandSink:
     """Runs a command with the event's JSON on standard input; one after the other, no shell.
 
-    In its environment: EDGE_EFFNET_LABEL (empty for nothing), EDGE_EFFNET_PREVIOUS, EDGE_EFFNET_SCORE, EDGE_EFFNET_TIME.
-    command: words as in a shell, quotes included. timeout_s: it is killed after that long. Raises UsageError for a command that
-    isn't there; `send` raises OutputError when it fails.
+    In its environment: EDGE_EFFNET_LABEL (empty for nothing), EDGE_EFFNET_PREVIOUS, EDGE_EFFNET_SCORE,
+    EDGE_EFFNET_TIME. command: words as in a shell, quotes included. timeout_s: it is killed after that long. Raises
+    UsageError for a command that isn't there; `send` raises OutputError when it fails.
     """
 
     def __init__(self, command: str, *, timeout_s: float = _TIMEOUT_S) -> None:
@@ -28,7 +28,9 @@ class CommandSink:
         except ValueError as error:
             raise UsageError(f"command {command!r}: {error}") from error
         if not self._words or shutil.which(self._words[0]) is None:
-            raise UsageError(f"command {command!r}: there is no program {self._words[0] if self._words else ''!r} to run")
+            raise UsageError(
+                f"command {command!r}: there is no program {self._words[0] if self._words else ''!r} to run"
+            )
         self._timeout_s = timeout_s
         self.name = f"command {self._words[0]}"
 

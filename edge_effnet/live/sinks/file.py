@@ -23,11 +23,12 @@ _LOCK_WAIT_S = 10.0
 
 
 class FileSink:
-    """One line of JSON an event. The file is opened for each, so it may be moved away (logrotate) or its disk come back.
+    """One line of JSON an event. The file is opened for each, so it may be moved away (logrotate) or its disk come
+    back.
 
-    A line is written whole or not at all: what a full disk took of it is cut off again, and what a power cut or a kill left of
-    the last one is cut off before the next. Raises OutputError when the folder is missing or not writable; `send` raises it
-    for an event that couldn't be written.
+    A line is written whole or not at all: what a full disk took of it is cut off again, and what a power cut or a kill
+    left of the last one is cut off before the next. Raises OutputError when the folder is missing or not writable;
+    `send` raises it for an event that couldn't be written.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -51,7 +52,9 @@ class FileSink:
         """Nothing is open."""
 
     def _append(self, file: int, line: bytes) -> None:
-        """Behind the last whole line. The lock is for other processes that write here, too: none sees half a line of another."""
+        """Behind the last whole line. The lock is for other processes that write here, too: none sees half a line of
+        another.
+        """
         lock(file, wait_s=_LOCK_WAIT_S)
         begin = self._mended(file)
         before = os.fstat(file).st_size
@@ -66,9 +69,14 @@ class FileSink:
             sync_folder(self._path.parent)  # the file may be new, and its name lost by a power cut
 
     def _mended(self, file: int) -> bytes:
-        """Cuts off what isn't a whole line at the end; what must stand before the next line: nothing or a line's end."""
+        """Cuts off what isn't a whole line at the end; what must stand before the next line: nothing or a line's
+        end.
+        """
         size = os.fstat(file).st_size
-        with contextlib.suppress(OSError), open(self._path, "rb") as reader:  # a file that may only be written isn't mended
+        with (
+            contextlib.suppress(OSError),
+            open(self._path, "rb") as reader,
+        ):  # a file that may only be written isn't mended
             if not os.path.samestat(os.fstat(file), os.fstat(reader.fileno())):  # moved away just now
                 return b""
             whole, begin = _whole_part(reader, size)
@@ -82,7 +90,9 @@ class FileSink:
                 os.ftruncate(file, whole)
             except OSError:  # a file that may only grow
                 return b"\n"
-            _LOG.warning("%s: cut off %d bytes at its end that are no whole line: %.200r", self.name, size - whole, torn)
+            _LOG.warning(
+                "%s: cut off %d bytes at its end that are no whole line: %.200r", self.name, size - whole, torn
+            )
             return begin
         return b""
 
@@ -90,9 +100,10 @@ class FileSink:
 def _whole_part(file: BinaryIO, size: int) -> tuple[int, bytes]:
     """(bytes of the file that stay, what must be written before the next line) of a file of `size` bytes.
 
-    NUL bytes are what a power cut leaves where the file grew and its contents never reached the disk: they go, and so does the
-    line they are in. A line without its end goes unless it is a whole JSON object that lacks the line's end alone. What doesn't
-    begin as an event does, or is longer than one can be, isn't ours: it stays, and gets a line's end.
+    NUL bytes are what a power cut leaves where the file grew and its contents never reached the disk: they go, and so
+    does the line they are in. A line without its end goes unless it is a whole JSON object that lacks the line's end
+    alone. What doesn't begin as an event does, or is longer than one can be, isn't ours: it stays, and gets a line's
+    end.
     """
     end = _without_padding(file, size)
     start = max(end - _TAIL, 0)

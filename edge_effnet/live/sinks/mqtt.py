@@ -1,8 +1,8 @@
 """Events to an MQTT broker, through paho-mqtt (extra: mqtt).
 
-Topics below the prefix: `event` (each event, QoS 1), `label` (what is announced now, retained, empty for nothing), `status`
-(`online`, or `offline` when the connection is gone; retained). While the broker is away events wait, 1,000 at most, and are sent
-when it returns; nobody waits for it.
+Topics below the prefix: `event` (each event, QoS 1), `label` (what is announced now, retained, empty for nothing),
+`status` (`online`, or `offline` when the connection is gone; retained). While the broker is away events wait, 1,000 at
+most, and are sent when it returns; nobody waits for it.
 """
 
 from __future__ import annotations
@@ -37,12 +37,22 @@ class MqttAddress:
 
     def __post_init__(self) -> None:
         if not self.topic or re.search(r"[+#\0]", self.topic) or self.topic.startswith("/") or self.topic.endswith("/"):
-            raise UsageError(f"MQTT topic {self.topic!r}; expected a name without + and #, not beginning or ending with /")
+            raise UsageError(
+                f"MQTT topic {self.topic!r}; expected a name without + and #, not beginning or ending with /"
+            )
         if self.password is not None and self.user is None:
             raise UsageError("an MQTT password needs a user; say --mqtt-user")
 
     @classmethod
-    def parse(cls, text: str, *, topic: str = "edge-effnet", user: str | None = None, password: str | None = None, tls: bool = False) -> MqttAddress:
+    def parse(
+        cls,
+        text: str,
+        *,
+        topic: str = "edge-effnet",
+        user: str | None = None,
+        password: str | None = None,
+        tls: bool = False,
+    ) -> MqttAddress:
         """From HOST or HOST:PORT ([…] around an IPv6 address); raises UsageError."""
         match = re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[^:\s\[\]/]+)(?::(\d{1,5}))?", text)
         if match is None or not 0 < int(match[2] or 1) < 65536:

@@ -14,12 +14,22 @@ from edge_effnet.live.sources.iterable import IterableSource
 from edge_effnet.live.sources.opencv import CameraSource, VideoFileSource
 from edge_effnet.live.sources.picamera2 import Picamera2Source
 
-__all__ = ["CameraSource", "FolderSource", "IterableSource", "Picamera2Source", "Replay", "SourceOpener", "VideoFileSource", "source_opener"]
+__all__ = [
+    "CameraSource",
+    "FolderSource",
+    "IterableSource",
+    "Picamera2Source",
+    "Replay",
+    "SourceOpener",
+    "VideoFileSource",
+    "source_opener",
+]
 
 
 @dataclass(frozen=True)
 class Replay:
-    """How files and folders are played. rate: frames a second; None is a video's own, and each photo of a folder at once.
+    """How files and folders are played. rate: frames a second; None is a video's own, and each photo of a folder at
+    once.
 
     every_frame: without a clock, each frame as soon as the one before is classified. loop: begin anew at the end.
     """
@@ -44,8 +54,8 @@ class SourceOpener:
 def source_opener(name: str, *, size: tuple[int, int] | None = None, replay: Replay | None = None) -> SourceOpener:
     """What a name on the command line stands for.
 
-    name: "picamera2", a number (camera of OpenCV), a device, an address like rtsp://…, a video file or a folder of photos.
-    size: width and height to ask a camera for. Raises UsageError for a name that is none of these.
+    name: "picamera2", a number (camera of OpenCV), a device, an address like rtsp://…, a video file or a folder of
+    photos. size: width and height to ask a camera for. Raises UsageError for a name that is none of these.
     """
     replay = replay or Replay()
     if name == "picamera2":
@@ -58,8 +68,13 @@ def source_opener(name: str, *, size: tuple[int, int] | None = None, replay: Rep
     if path.is_dir():
         return SourceOpener(path.resolve().name, lambda: FolderSource(path, rate=replay.rate, loop=replay.loop))
     if path.is_file():
-        return SourceOpener(path.name, lambda: VideoFileSource(path, rate=replay.rate, every_frame=replay.every_frame, loop=replay.loop))
-    raise UsageError(f"source {name!r}: no such file; expected picamera2, a camera's number, /dev/video…, rtsp://…, a video file or a folder of photos")
+        return SourceOpener(
+            path.name, lambda: VideoFileSource(path, rate=replay.rate, every_frame=replay.every_frame, loop=replay.loop)
+        )
+    raise UsageError(
+        f"source {name!r}: no such file; expected picamera2, a camera's number, /dev/video…, rtsp://…, a video file "
+        "or a folder of photos"
+    )
 
 
 def _without_password(address: str) -> str:

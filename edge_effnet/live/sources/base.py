@@ -9,7 +9,9 @@ from edge_effnet.live.frames import Delivery, Frame
 
 
 class Source(Iterator[Frame]):
-    """A `FrameSource` that delivers as cameras do, at its own rate, unless it says otherwise. A subclass adds `__next__` and `close`."""
+    """A `FrameSource` that delivers as cameras do, at its own rate, unless it says otherwise. A subclass adds
+    `__next__` and `close`.
+    """
 
     delivery: Delivery = Delivery.NEWEST
     rate: float | None = None

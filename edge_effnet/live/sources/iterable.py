@@ -15,7 +15,8 @@ class IterableSource(Source):
     """Frames from any iterable of uint8[H, W, 3] RGB arrays.
 
     delivery: EVERY waits until each array is classified; NEWEST is for a generator that itself waits for a camera.
-    A generator's `close` is called when the source is closed. `__next__` raises ImageError for an array of another shape.
+    A generator's `close` is called when the source is closed. `__next__` raises ImageError for an array of another
+    shape.
     """
 
     def __init__(self, images: Iterable[npt.NDArray[Any]], *, delivery: Delivery = Delivery.EVERY) -> None:

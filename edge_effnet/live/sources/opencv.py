@@ -16,8 +16,8 @@ _USUAL_RATE = 25.0
 class CameraSource(Source):
     """A camera by number, a device like /dev/video0, or a stream's address (rtsp://…).
 
-    size: width and height to ask for; the camera may give another. Raises SourceError when it can't be opened and, while
-    iterating, when it gives no more frames; MissingDependencyError without OpenCV.
+    size: width and height to ask for; the camera may give another. Raises SourceError when it can't be opened and,
+    while iterating, when it gives no more frames; MissingDependencyError without OpenCV.
     """
 
     def __init__(self, device: int | str, *, size: tuple[int, int] | None = None) -> None:
@@ -44,10 +44,11 @@ class CameraSource(Source):
 
 
 class VideoFileSource(Source):
-    """A video file, played at its own rate like a camera, at `rate` frames a second, or with `every_frame` without a clock.
+    """A video file, played at its own rate like a camera, at `rate` frames a second, or with `every_frame` without a
+    clock.
 
-    loop: begin anew at the end. Raises SourceError for a file without a picture that can be read, MissingDependencyError
-    without OpenCV.
+    loop: begin anew at the end. Raises SourceError for a file without a picture that can be read,
+    MissingDependencyError without OpenCV.
     """
 
     def __init__(self, path: Path, *, rate: float | None = None, every_frame: bool = False, loop: bool = False) -> None:
@@ -97,7 +98,8 @@ def _opencv() -> Any:
         import cv2
     except ImportError as error:
         raise MissingDependencyError(
-            "cameras, streams and video files need OpenCV: pip install 'edge-effnet[camera]', or apt install python3-opencv "
+            "cameras, streams and video files need OpenCV: pip install 'edge-effnet[camera]', or apt install "
+            "python3-opencv "
             "(a Raspberry Pi's own camera: --source picamera2)"
         ) from error
     quiet = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # the first was in OpenCV 4 alone

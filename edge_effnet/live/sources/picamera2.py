@@ -31,8 +31,14 @@ class Picamera2Source(Source):
         module = _picamera2()
         try:
             self._camera = module.Picamera2()
-        except (RuntimeError, IndexError, OSError) as error:  # IndexError: picamera2's way to say that none is connected
-            raise SourceError(f"picamera2 finds no camera ({first_line(error)}); is its cable in, and does rpicam-hello show it?") from error
+        except (
+            RuntimeError,
+            IndexError,
+            OSError,
+        ) as error:  # IndexError: picamera2's way to say that none is connected
+            raise SourceError(
+                f"picamera2 finds no camera ({first_line(error)}); is its cable in, and does rpicam-hello show it?"
+            ) from error
         try:
             self._stream = _configure(self._camera, size)
             self._camera.start()
@@ -73,7 +79,13 @@ def _configure(camera: Any, size: tuple[int, int]) -> str:
 def _whole_view(modes: Sequence[dict[str, Any]], size: Any) -> dict[str, Any]:
     """The smallest sensor mode that shows all of the sensor and gives `size`; some small modes show only its middle."""
     widest = max((mode["crop_limits"][2] * mode["crop_limits"][3] for mode in modes), default=0)
-    whole = [mode for mode in modes if mode["crop_limits"][2] * mode["crop_limits"][3] == widest and mode["size"][0] >= size[0] and mode["size"][1] >= size[1]]
+    whole = [
+        mode
+        for mode in modes
+        if mode["crop_limits"][2] * mode["crop_limits"][3] == widest
+        and mode["size"][0] >= size[0]
+        and mode["size"][1] >= size[1]
+    ]
     if not whole:
         return {}
     smallest = min(whole, key=lambda mode: (mode["size"][0] * mode["size"][1], mode["bit_depth"]))
@@ -86,7 +98,8 @@ def _picamera2() -> Any:
         import picamera2
     except ImportError as error:
         raise MissingDependencyError(
-            "a Raspberry Pi's camera needs picamera2: apt install python3-picamera2, and a venv made with --system-site-packages "
+            "a Raspberry Pi's camera needs picamera2: apt install python3-picamera2, and a venv made with "
+            "--system-site-packages "
             "(USB cameras: --source 0 with pip install 'edge-effnet[camera]')"
         ) from error
     return picamera2

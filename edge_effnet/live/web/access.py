@@ -29,7 +29,10 @@ class WebAddress:
         """From HOST:PORT ([…] around an IPv6 address); raises UsageError."""
         match = re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[^:\s\[\]/]+):(\d{1,5})", text)
         if match is None or int(match[2]) > 65535:
-            raise UsageError(f"web address {text!r}; expected HOST:PORT like 127.0.0.1:8080, or 0.0.0.0:8080 with --token for other machines")
+            raise UsageError(
+                f"web address {text!r}; expected HOST:PORT like 127.0.0.1:8080, or 0.0.0.0:8080 with --token for "
+                "other machines"
+            )
         return cls(match[1].strip("[]"), int(match[2]))
 
     @property
@@ -53,15 +56,24 @@ class Access:
     names: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        if self.token is not None and (len(self.token) < _SHORTEST_TOKEN or not self.token.isascii() or not self.token.isprintable() or " " in self.token):
-            raise UsageError(f"the token is too short or holds unusual characters; expected at least {_SHORTEST_TOKEN} letters and digits")
+        if self.token is not None and (
+            len(self.token) < _SHORTEST_TOKEN
+            or not self.token.isascii()
+            or not self.token.isprintable()
+            or " " in self.token
+        ):
+            raise UsageError(
+                f"the token is too short or holds unusual characters; expected at least {_SHORTEST_TOKEN} letters and "
+                "digits"
+            )
 
     def check(self, address: WebAddress, *, is_open: bool) -> None:
         """Raises UsageError for an address that others reach without a token, unless that was said to be wanted."""
         if address.is_loopback or self.token is not None or is_open:
             return
         raise UsageError(
-            f"{address.host} can be reached from other machines: say who may watch with --token (for instance --token {secrets.token_urlsafe(12)}), "
+            f"{address.host} can be reached from other machines: say who may watch with --token (for instance --token "
+            f"{secrets.token_urlsafe(12)}), "
             "or --web-open to let everyone"
         )
 
@@ -75,7 +87,13 @@ class Access:
             return False
         name = match[1].strip("[]").lower().rstrip(".")
         own = socket.gethostname().lower()
-        known = {"localhost", own, own.split(".")[0], f"{own.split('.')[0]}.local", *(name.lower() for name in self.names)}
+        known = {
+            "localhost",
+            own,
+            own.split(".")[0],
+            f"{own.split('.')[0]}.local",
+            *(name.lower() for name in self.names),
+        }
         return _ip(name) is not None or name in known
 
     def admits(self, headers: Mapping[str, str], given: str | None, *, cookie: str) -> bool:
@@ -85,7 +103,9 @@ class Access:
         scheme, _, bearer = headers.get("Authorization", "").partition(" ")
         shown = [given or "", bearer.strip() if scheme.lower() == "bearer" else ""]
         fits = [hmac.compare_digest(text.encode(), self.token.encode()) for text in shown]
-        return any(fits) or hmac.compare_digest(_cookie(headers.get("Cookie", ""), cookie).encode(), self.cookie_value().encode())
+        return any(fits) or hmac.compare_digest(
+            _cookie(headers.get("Cookie", ""), cookie).encode(), self.cookie_value().encode()
+        )
 
     def cookie_value(self) -> str:
         """What the cookie holds instead of the token itself."""

@@ -77,16 +77,26 @@ class Handler(BaseHTTPRequestHandler):
 
     def _routes(self) -> dict[str, Callable[[], None]]:
         return {
-            **{path: lambda name=name, kind=kind: self._answer(files.page_file(name), kind) for path, (name, kind) in files.PAGE.items()},  # type: ignore[misc]
+            **{
+                path: lambda name=name, kind=kind: self._answer(files.page_file(name), kind)
+                for path, (name, kind) in files.PAGE.items()
+            },  # type: ignore[misc]
             "/api/state": lambda: self._answer(self._web.state_json(), "application/json"),
             "/api/events": lambda: self._stream("events", "text/event-stream", self._events()),
-            "/stream.mjpg": lambda: self._stream("picture", f"multipart/x-mixed-replace; boundary={_BOUNDARY}", self._pictures()),
+            "/stream.mjpg": lambda: self._stream(
+                "picture", f"multipart/x-mixed-replace; boundary={_BOUNDARY}", self._pictures()
+            ),
             "/frame.jpg": self._frame,
         }
 
     def _answer(self, body: bytes, kind: str, *, status: int = 200, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
-        for name, value in {**_HEADERS, "Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}.items():
+        for name, value in {
+            **_HEADERS,
+            "Content-Type": kind,
+            "Content-Length": str(len(body)),
+            **(headers or {}),
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
@@ -102,11 +112,17 @@ class Handler(BaseHTTPRequestHandler):
         elif path in ("/page.css", "/icon.svg"):
             self._routes()[path]()
         else:
-            self._refuse(401, "this needs the token: ?token=…, or the header Authorization: Bearer …", {"WWW-Authenticate": "Bearer"})
+            self._refuse(
+                401,
+                "this needs the token: ?token=…, or the header Authorization: Bearer …",
+                {"WWW-Authenticate": "Bearer"},
+            )
 
     def _to_the_page(self) -> None:
         """With the cookie instead of the token, which then stands in no address bar and no history."""
-        cookie = f"{self._web.cookie}={self._web.access.cookie_value()}; Path=/; HttpOnly; SameSite=Lax; Max-Age=31536000"
+        cookie = (
+            f"{self._web.cookie}={self._web.access.cookie_value()}; Path=/; HttpOnly; SameSite=Lax; Max-Age=31536000"
+        )
         self._answer(b"", files.HTML, status=303, headers={"Location": "/", "Set-Cookie": cookie})
 
     def _frame(self) -> None:
@@ -119,7 +135,9 @@ class Handler(BaseHTTPRequestHandler):
     def _stream(self, kind: str, content_type: str, pieces: Iterator[bytes]) -> None:
         """Pieces until the viewer goes, the server closes, or the viewer takes nothing for too long."""
         if not self._web.admit_viewer(kind):
-            self._refuse(503, f"{self._web.most_viewers} viewers are here already; try again later", {"Retry-After": "10"})
+            self._refuse(
+                503, f"{self._web.most_viewers} viewers are here already; try again later", {"Retry-After": "10"}
+            )
             return
         dropped = False
         try:
@@ -136,7 +154,9 @@ class Handler(BaseHTTPRequestHandler):
             self._web.dismiss_viewer(kind, dropped=dropped)
 
     def _begin_stream(self, content_type: str) -> None:
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)  # what waits in it is old when it arrives
+        self.connection.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER
+        )  # what waits in it is old when it arrives
         self.connection.settimeout(self._web.send_timeout_s)
         self.send_response(200)
         for name, value in {**_HEADERS, "Content-Type": content_type, "Connection": "close"}.items():
@@ -156,7 +176,9 @@ class Handler(BaseHTTPRequestHandler):
             yield head + picture.jpeg + f"\r\n--{_BOUNDARY}\r\n".encode()
 
     def _events(self) -> Iterator[bytes]:
-        """Each event once, by number (a browser that returns says the last one it had), and the state several times a second."""
+        """Each event once, by number (a browser that returns says the last one it had), and the state several times a
+        second.
+        """
         journal = self._web.live.journal
         said = self.headers.get("Last-Event-ID", "")
         number = int(said) if said.isdecimal() else journal.last_number()

@@ -22,7 +22,9 @@ class Picture:
 
 
 class Pictures:
-    """The newest picture. most_fps: no more are encoded a second. widest: wider frames are made smaller, by whole factors."""
+    """The newest picture. most_fps: no more are encoded a second. widest: wider frames are made smaller, by whole
+    factors.
+    """
 
     def __init__(self, reader: FrameReader, *, most_fps: float = 10.0, widest: int = 960) -> None:
         self._reader = reader

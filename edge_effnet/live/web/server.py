@@ -26,9 +26,9 @@ _STATE_AGE_S = 0.2
 class WebServer(ThreadingHTTPServer):
     """Serves the page of a LiveClassifier from background threads; `start`, `close`, or a `with` block.
 
-    access: token and names. most_viewers: streams at once, of pictures and of events each. send_timeout_s: a viewer that takes
-    nothing for so long is dropped. stale_s: without a frame for so long, /healthz answers 503. Raises UsageError when the address
-    is taken or isn't this machine's.
+    access: token and names. most_viewers: streams at once, of pictures and of events each. send_timeout_s: a viewer
+    that takes nothing for so long is dropped. stale_s: without a frame for so long, /healthz answers 503. Raises
+    UsageError when the address is taken or isn't this machine's.
     """
 
     daemon_threads = True
@@ -70,7 +70,9 @@ class WebServer(ThreadingHTTPServer):
 
     def start(self) -> WebServer:
         """Begins to answer."""
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.2}, name="edge-effnet web", daemon=True).start()
+        threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.2}, name="edge-effnet web", daemon=True
+        ).start()
         return self
 
     def close(self) -> None:
@@ -100,7 +102,9 @@ class WebServer(ThreadingHTTPServer):
         """HTTP status and document of /healthz."""
         healthy = is_healthy(self.live, stale_s=self.stale_s)
         since = None if healthy else live_state(self.live, stale_s=self.stale_s)["no_frames_since"]
-        return (200 if healthy else 503), json.dumps({"status": "ok" if healthy else "no frames", "no_frames_since": since}).encode()
+        return (200 if healthy else 503), json.dumps(
+            {"status": "ok" if healthy else "no frames", "no_frames_since": since}
+        ).encode()
 
     def admit_viewer(self, kind: str) -> bool:
         """Counts a viewer in; false when there are too many."""

@@ -1,4 +1,6 @@
-"""Writes resize.golden.json: small synthetic images as PIL resizes and crops them. Run where the project is installed."""
+"""Writes resize.golden.json: small synthetic images as PIL resizes and crops them. Run where the project is
+installed.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +29,35 @@ CASES = (
 def synthetic(width: int, height: int) -> np.ndarray:
     """uint8[H, W, 3] without smoothness, so that overshoot is clipped on both sides; the test makes the same."""
     index = np.arange(width * height * 3, dtype=np.int64)
-    return ((index * 7919 % 251) // 125 * 127 + index * 104729 % 127).clip(0, 255).astype(np.uint8).reshape(height, width, 3)
+    return (
+        ((index * 7919 % 251) // 125 * 127 + index * 104729 % 127)
+        .clip(0, 255)
+        .astype(np.uint8)
+        .reshape(height, width, 3)
+    )
 
 
 def main() -> None:
     """Writes the file beside this one."""
     golden = []
     for width, height, resize, crop, interpolation in CASES:
-        found = resize_and_crop(Image.fromarray(synthetic(width, height)), resize=resize, crop=crop, interpolation=interpolation)  # type: ignore[arg-type]
+        found = resize_and_crop(
+            Image.fromarray(synthetic(width, height)), resize=resize, crop=crop, interpolation=interpolation
+        )  # type: ignore[arg-type]
         pixels = np.asarray(found).reshape(-1).tolist()
-        golden.append({"width": width, "height": height, "resize": resize, "crop": crop, "interpolation": interpolation, "pixels": pixels})
-    Path(__file__).with_name("resize.golden.json").write_text(json.dumps(golden, separators=(",", ":")) + "\n", encoding="utf-8")
+        golden.append(
+            {
+                "width": width,
+                "height": height,
+                "resize": resize,
+                "crop": crop,
+                "interpolation": interpolation,
+                "pixels": pixels,
+            }
+        )
+    Path(__file__).with_name("resize.golden.json").write_text(
+        json.dumps(golden, separators=(",", ":")) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -63,7 +63,10 @@ def one_operator(
     """inputs: arrays whose shape and type the file declares; constants stand behind them, unquantized."""
 
     def describe(writer: TfliteWriter) -> tuple[dict[str, int], dict[str, int]]:
-        given = {f"in{index}": tensor(writer, f"in{index}", array.shape, array.dtype.name, affine) for index, (array, affine) in enumerate(inputs)}
+        given = {
+            f"in{index}": tensor(writer, f"in{index}", array.shape, array.dtype.name, affine)
+            for index, (array, affine) in enumerate(inputs)
+        }
         fixed = [writer.constant(f"constant{index}", values) for index, values in enumerate(constants)]
         out = tensor(writer, "out", *output)
         writer.operator(code, [*given.values(), *fixed], out, version=version, options=options)

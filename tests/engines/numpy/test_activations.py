@@ -6,19 +6,34 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from engines.numpy.single import EVERY_INT8, Affine, assert_close, assert_equal, build, draw_affine, one_operator, tensor
+from engines.numpy.single import (
+    EVERY_INT8,
+    Affine,
+    assert_close,
+    assert_equal,
+    build,
+    draw_affine,
+    one_operator,
+    tensor,
+)
 
 pytestmark = pytest.mark.litert
 ALL = EVERY_INT8.reshape(1, 1, 1, 256)
 GATE = Affine(1 / 256, -128)
-REALS = np.concatenate([np.linspace(-12, 12, 500), [-1e4, 1e4, 0, -0.0, 88, -88, 3, -3]]).astype(np.float32).reshape(1, 1, 4, 127)
+REALS = (
+    np.concatenate([np.linspace(-12, 12, 500), [-1e4, 1e4, 0, -0.0, 88, -88, 3, -3]])
+    .astype(np.float32)
+    .reshape(1, 1, 4, 127)
+)
 OPTIONS = {"HARD_SWISH": schema.HardSwishOptionsT}
 
 
 def unary(code: str, source: Affine, target: Affine, dtype: str = "int8") -> bytes:
     array = ALL if dtype == "int8" else ALL.view(np.uint8)
     options = OPTIONS[code]() if code in OPTIONS else None
-    return one_operator(code, [(array, source)], (ALL.shape, dtype, target), options=options, version=1 if code == "HARD_SWISH" else 2)
+    return one_operator(
+        code, [(array, source)], (ALL.shape, dtype, target), options=options, version=1 if code == "HARD_SWISH" else 2
+    )
 
 
 @pytest.mark.parametrize("code", ["LOGISTIC", "RELU", "RELU6", "HARD_SWISH"])
@@ -33,7 +48,11 @@ def test_every_int8_is_bit_equal(code: str) -> None:
 @pytest.mark.parametrize("code", ["LOGISTIC", "RELU", "RELU6", "HARD_SWISH"])
 def test_float32(code: str) -> None:
     options = OPTIONS[code]() if code in OPTIONS else None
-    assert_close(one_operator(code, [(REALS, None)], (REALS.shape, "float32", None), options=options, version=1), REALS, tolerance=2e-6)
+    assert_close(
+        one_operator(code, [(REALS, None)], (REALS.shape, "float32", None), options=options, version=1),
+        REALS,
+        tolerance=2e-6,
+    )
 
 
 def pair(array: Any, source: Affine | None, target: Affine | None, *, swapped: bool = False) -> bytes:
@@ -44,7 +63,9 @@ def pair(array: Any, source: Affine | None, target: Affine | None, *, swapped: b
         gate = tensor(writer, "gate", array.shape, dtype, GATE if source else None)
         out = tensor(writer, "out", array.shape, dtype, target)
         writer.operator("LOGISTIC", [image], gate, version=2)
-        writer.operator("MUL", [gate, image] if swapped else [image, gate], out, version=2, options=schema.MulOptionsT())
+        writer.operator(
+            "MUL", [gate, image] if swapped else [image, gate], out, version=2, options=schema.MulOptionsT()
+        )
         return {"image": image}, {"out": out}
 
     return build(describe)

@@ -9,7 +9,18 @@ from ai_edge_litert import schema_py_generated as schema
 from edge_effnet.engines.numpy.linear import linear
 from edge_effnet.engines.numpy.operands import Node, Operand
 from edge_effnet.errors import EngineError
-from engines.numpy.single import Affine, Array, assert_close, assert_equal, build, draw_affine, draw_integers, fused, run_numpy, tensor
+from engines.numpy.single import (
+    Affine,
+    Array,
+    assert_close,
+    assert_equal,
+    build,
+    draw_affine,
+    draw_integers,
+    fused,
+    run_numpy,
+    tensor,
+)
 
 pytestmark = pytest.mark.litert
 
@@ -36,10 +47,18 @@ def convolution(
     integer = output is not None
     affine = draw_affine(random, dtype=image.dtype.name) if integer else None
     if weight is None:
-        weight = random.integers(-127, 128, shape).astype(np.int8) if integer else random.standard_normal(shape, dtype=np.float32)
+        weight = (
+            random.integers(-127, 128, shape).astype(np.int8)
+            if integer
+            else random.standard_normal(shape, dtype=np.float32)
+        )
     scales = random.uniform(0.0005, 0.02, out).astype(np.float32) if scales is None else scales
     if bias is None:
-        bias = random.integers(-20000, 20000, out).astype(np.int32) if integer else random.standard_normal(out, dtype=np.float32)
+        bias = (
+            random.integers(-20000, 20000, out).astype(np.int32)
+            if integer
+            else random.standard_normal(out, dtype=np.float32)
+        )
     span = dilation * (kernel - 1) + 1
     sides = [-(-side // stride) if padding == "SAME" else (side - span) // stride + 1 for side in image.shape[1:3]]
 
@@ -57,8 +76,18 @@ def convolution(
             "dilationHFactor": dilation,
             "fusedActivationFunction": fused(activation),
         }
-        options = schema.DepthwiseConv2DOptionsT(depthMultiplier=multiplier, **common) if multiplier else schema.Conv2DOptionsT(**common)
-        writer.operator("DEPTHWISE_CONV_2D" if multiplier else "CONV_2D", [source, stored, summand], target, version=3, options=options)
+        options = (
+            schema.DepthwiseConv2DOptionsT(depthMultiplier=multiplier, **common)
+            if multiplier
+            else schema.Conv2DOptionsT(**common)
+        )
+        writer.operator(
+            "DEPTHWISE_CONV_2D" if multiplier else "CONV_2D",
+            [source, stored, summand],
+            target,
+            version=3,
+            options=options,
+        )
         return {"image": source}, {"out": target}
 
     return build(describe)
@@ -81,7 +110,14 @@ def test_int8_is_bit_equal(geometry: dict[str, Any], multiplier: int) -> None:
     random = np.random.default_rng(1)
     for channels, size in ((3, 9), (17, 12)):
         image = draw_integers(random, (1, size, size + 1, channels))
-        file = convolution(random, image, out=channels * multiplier or 11, multiplier=multiplier, output=draw_affine(random, 0.1, 1), **geometry)
+        file = convolution(
+            random,
+            image,
+            out=channels * multiplier or 11,
+            multiplier=multiplier,
+            output=draw_affine(random, 0.1, 1),
+            **geometry,
+        )
         found = assert_equal(file, image)
         assert len(np.unique(found)) > 5
 
@@ -126,7 +162,9 @@ def test_sums_that_float32_does_not_hold() -> None:
     image[0, 0] -= random.integers(0, 2, 2048).astype(np.int8)
     weight = np.full((4, 1, 1, 2048), 127, np.int8)
     weight[:, 0, 0, 0] = (1, 2, 3, 4)
-    file = convolution(random, image, out=4, kernel=1, weight=weight, output=Affine(40.0, 0), scales=np.full(4, 0.001, np.float32))
+    file = convolution(
+        random, image, out=4, kernel=1, weight=weight, output=Affine(40.0, 0), scales=np.full(4, 0.001, np.float32)
+    )
     assert_equal(file, image)
 
 
@@ -150,7 +188,14 @@ def test_uint8_files_of_older_converters() -> None:
         stored = writer.constant("weight", weight, scales=np.array([0.01], np.float32), zero_point=133)
         bias = writer.constant("bias", np.arange(6, dtype=np.int32) * 100, scales=np.array([0.0002], np.float32))
         target = tensor(writer, "out", (1, 7, 7, 6), "uint8", Affine(0.25, 100))
-        options = schema.Conv2DOptionsT(padding=0, strideW=1, strideH=1, dilationWFactor=1, dilationHFactor=1, fusedActivationFunction=fused("RELU6"))
+        options = schema.Conv2DOptionsT(
+            padding=0,
+            strideW=1,
+            strideH=1,
+            dilationWFactor=1,
+            dilationHFactor=1,
+            fusedActivationFunction=fused("RELU6"),
+        )
         writer.operator("CONV_2D", [source, stored, bias], target, version=3, options=options)
         return {"image": source}, {"out": target}
 
@@ -161,7 +206,9 @@ def test_grouped_convolutions_are_refused() -> None:
     random = np.random.default_rng(8)
     image = random.standard_normal((1, 4, 4, 4), dtype=np.float32)
     weight = random.standard_normal((4, 1, 1, 2), dtype=np.float32)
-    with pytest.raises(EngineError, match=r"operator 0 \(CONV_2D\) has weights for 2 channels on an input of 4; grouped"):
+    with pytest.raises(
+        EngineError, match=r"operator 0 \(CONV_2D\) has weights for 2 channels on an input of 4; grouped"
+    ):
         run_numpy(convolution(random, image, out=4, kernel=1, weight=weight), image)
 
 

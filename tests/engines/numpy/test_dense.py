@@ -7,20 +7,42 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from edge_effnet.errors import EngineError
-from engines.numpy.single import Affine, Array, assert_close, assert_equal, build, draw_affine, draw_integers, fused, run_numpy, tensor
+from engines.numpy.single import (
+    Affine,
+    Array,
+    assert_close,
+    assert_equal,
+    build,
+    draw_affine,
+    draw_integers,
+    fused,
+    run_numpy,
+    tensor,
+)
 
 pytestmark = pytest.mark.litert
 
 
 def dense(
-    rows: Array, weight: Array, bias: Array | None, source: Affine | None, target: Affine | None, *, scales: Array | None = None, **options: Any
+    rows: Array,
+    weight: Array,
+    bias: Array | None,
+    source: Affine | None,
+    target: Affine | None,
+    *,
+    scales: Array | None = None,
+    **options: Any,
 ) -> bytes:
     def describe(writer: Any) -> Any:
         given = tensor(writer, "rows", rows.shape, rows.dtype.name, source)
         stored = writer.constant("weight", weight, **({} if scales is None else {"scales": scales}))
         inputs = [given, stored]
         if bias is not None:
-            inputs.append(writer.constant("bias", bias, **({} if source is None else {"scales": np.float32(source.scale) * scales})))
+            inputs.append(
+                writer.constant(
+                    "bias", bias, **({} if source is None else {"scales": np.float32(source.scale) * scales})
+                )
+            )
         out = tensor(writer, "out", (rows.size // weight.shape[1], weight.shape[0]), rows.dtype.name, target)
         writer.operator("FULLY_CONNECTED", inputs, out, version=4, options=schema.FullyConnectedOptionsT(**options))
         return {"rows": given}, {"out": out}
@@ -38,7 +60,18 @@ def test_int8_is_bit_equal(per_channel: bool, activation: str) -> None:
         scales = random.uniform(0.0005, 0.02, 21 if per_channel else 1).astype(np.float32)
         bias = random.integers(-9000, 9000, 21).astype(np.int32)
         target = draw_affine(random, 0.1, 2)
-        assert_equal(dense(rows, weight, bias, draw_affine(random), target, scales=scales, fusedActivationFunction=fused(activation)), rows)
+        assert_equal(
+            dense(
+                rows,
+                weight,
+                bias,
+                draw_affine(random),
+                target,
+                scales=scales,
+                fusedActivationFunction=fused(activation),
+            ),
+            rows,
+        )
 
 
 @pytest.mark.parametrize("with_bias", [True, False])
@@ -53,7 +86,11 @@ def test_float32(with_bias: bool) -> None:
 def test_images_are_flattened() -> None:
     random = np.random.default_rng(3)
     image = random.standard_normal((1, 2, 2, 5), dtype=np.float32)
-    assert_close(dense(image, random.standard_normal((4, 20), dtype=np.float32), np.zeros(4, np.float32), None, None), image, tolerance=1e-5)
+    assert_close(
+        dense(image, random.standard_normal((4, 20), dtype=np.float32), np.zeros(4, np.float32), None, None),
+        image,
+        tolerance=1e-5,
+    )
 
 
 def test_float_rows_on_int8_weights_are_refused() -> None:

@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 
 from edge_effnet.engines.numpy.memory import Lifetime, plan
 
-LIVES = st.lists(st.builds(lambda first, length, size: Lifetime(first, first + length, size), st.integers(0, 20), st.integers(0, 8), st.integers(0, 5000)))
+LIVES = st.lists(
+    st.builds(
+        lambda first, length, size: Lifetime(first, first + length, size),
+        st.integers(0, 20),
+        st.integers(0, 8),
+        st.integers(0, 5000),
+    )
+)
 
 
 @given(LIVES)
@@ -18,7 +25,11 @@ def test_tensors_that_live_together_do_not_touch(lives: list[Lifetime]) -> None:
         assert start + life.size <= layout.size
         for other in range(tensor):
             if life.first <= lives[other].last and lives[other].first <= life.last:
-                assert start + life.size <= layout.offsets[other] or layout.offsets[other] + lives[other].size <= start or 0 in (life.size, lives[other].size)
+                assert (
+                    start + life.size <= layout.offsets[other]
+                    or layout.offsets[other] + lives[other].size <= start
+                    or 0 in (life.size, lives[other].size)
+                )
 
 
 def test_a_chain_needs_two_places() -> None:

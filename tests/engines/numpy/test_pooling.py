@@ -7,16 +7,30 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from edge_effnet.errors import EngineError
-from engines.numpy.single import Affine, Array, assert_close, assert_equal, draw_affine, draw_integers, fused, one_operator, run_numpy
+from engines.numpy.single import (
+    Affine,
+    Array,
+    assert_close,
+    assert_equal,
+    draw_affine,
+    draw_integers,
+    fused,
+    one_operator,
+    run_numpy,
+)
 
 pytestmark = pytest.mark.litert
 
 
-def mean(image: Array, source: Affine | None, target: Affine | None, *, keep: bool, axes: tuple[int, ...] = (1, 2)) -> bytes:
+def mean(
+    image: Array, source: Affine | None, target: Affine | None, *, keep: bool, axes: tuple[int, ...] = (1, 2)
+) -> bytes:
     shape = [1 if index in axes else side for index, side in enumerate(image.shape) if keep or index not in axes]
     constants = [np.array(axes, np.int32)]
     options = schema.ReducerOptionsT(keepDims=keep)
-    return one_operator("MEAN", [(image, source)], (shape, image.dtype.name, target), options=options, constants=constants)
+    return one_operator(
+        "MEAN", [(image, source)], (shape, image.dtype.name, target), options=options, constants=constants
+    )
 
 
 def halves(random: np.random.Generator, count: int, channels: int) -> Array:
@@ -46,7 +60,12 @@ def test_float32_mean() -> None:
 
 def test_mean_over_other_axes() -> None:
     image = np.random.default_rng(3).standard_normal((2, 3, 4, 5), dtype=np.float32)
-    np.testing.assert_allclose(run_numpy(mean(image, None, None, keep=True, axes=(3,)), image), image.mean(axis=3, keepdims=True), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        run_numpy(mean(image, None, None, keep=True, axes=(3,)), image),
+        image.mean(axis=3, keepdims=True),
+        rtol=1e-6,
+        atol=1e-6,
+    )
     with pytest.raises(EngineError, match=r"reduces axes \[4\] of \[2, 3, 4, 5\]; expected -4 to 3"):
         run_numpy(mean(image, None, None, keep=True, axes=(4,)), image)
 
@@ -59,7 +78,17 @@ POOLS: list[dict[str, Any]] = [
 ]
 
 
-def pool(code: str, image: Array, affine: Affine | None, *, size: int, kernel: int, stride: int, padding: str, activation: str = "NONE") -> bytes:
+def pool(
+    code: str,
+    image: Array,
+    affine: Affine | None,
+    *,
+    size: int,
+    kernel: int,
+    stride: int,
+    padding: str,
+    activation: str = "NONE",
+) -> bytes:
     out = -(-size // stride) if padding == "SAME" else (size - kernel) // stride + 1
     options = schema.Pool2DOptionsT(
         padding=getattr(schema.Padding, padding),
@@ -69,7 +98,9 @@ def pool(code: str, image: Array, affine: Affine | None, *, size: int, kernel: i
         filterHeight=kernel,
         fusedActivationFunction=fused(activation),
     )
-    return one_operator(code, [(image, affine)], ((1, out, out, image.shape[-1]), image.dtype.name, affine), options=options)
+    return one_operator(
+        code, [(image, affine)], ((1, out, out, image.shape[-1]), image.dtype.name, affine), options=options
+    )
 
 
 @pytest.mark.parametrize("window", POOLS, ids=str)
@@ -86,7 +117,9 @@ def test_pools(code: str, window: dict[str, Any]) -> None:
 def test_pools_keep_their_scale() -> None:
     image = np.zeros((1, 2, 2, 1), np.int8)
     options = schema.Pool2DOptionsT(padding=1, strideW=1, strideH=1, filterWidth=2, filterHeight=2)
-    file = one_operator("MAX_POOL_2D", [(image, Affine(0.1, 0))], ((1, 1, 1, 1), "int8", Affine(0.2, 0)), options=options)
+    file = one_operator(
+        "MAX_POOL_2D", [(image, Affine(0.1, 0))], ((1, 1, 1, 1), "int8", Affine(0.2, 0)), options=options
+    )
     with pytest.raises(EngineError, match="changes scale or zero point"):
         run_numpy(file, image)
 

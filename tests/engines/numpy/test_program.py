@@ -22,8 +22,18 @@ def floats(writer: Any, *names: str) -> list[int]:
 
 
 def test_a_missing_operator_is_named() -> None:
-    file = one_operator("TRANSPOSE", [(IMAGE, None)], (SHAPE, "float32", None), options=schema.TransposeOptionsT(), constants=[np.arange(4, dtype=np.int32)])
-    with pytest.raises(EngineError, match=r"single.tflite: operator 0 \(TRANSPOSE\): the numpy engine lacks this operator; it has ADD, AVERAGE_POOL_2D"):
+    file = one_operator(
+        "TRANSPOSE",
+        [(IMAGE, None)],
+        (SHAPE, "float32", None),
+        options=schema.TransposeOptionsT(),
+        constants=[np.arange(4, dtype=np.int32)],
+    )
+    with pytest.raises(
+        EngineError,
+        match=r"single.tflite: operator 0 \(TRANSPOSE\): the numpy engine lacks this operator; it has ADD, "
+        r"AVERAGE_POOL_2D",
+    ):
         run_numpy(file, IMAGE)
 
 
@@ -34,7 +44,10 @@ def test_a_tensor_that_is_not_made_yet() -> None:
         writer.operator("RELU6", [image], later)
         return {"image": image}, {"out": out}
 
-    with pytest.raises(EngineError, match=r"operator 0 \(RELU\) reads 'later', which no operator before it makes; the file is out of order"):
+    with pytest.raises(
+        EngineError,
+        match=r"operator 0 \(RELU\) reads 'later', which no operator before it makes; the file is out of order",
+    ):
         run_numpy(build(describe), IMAGE)
 
 
@@ -45,7 +58,9 @@ def test_a_tensor_that_is_made_twice() -> None:
         writer.operator("RELU6", [image], out)
         return {"image": image}, {"out": out}
 
-    with pytest.raises(EngineError, match=r"operator 1 \(RELU6\) makes 'out', which is a constant, an input or made already"):
+    with pytest.raises(
+        EngineError, match=r"operator 1 \(RELU6\) makes 'out', which is a constant, an input or made already"
+    ):
         run_numpy(build(describe), IMAGE)
 
 

@@ -34,7 +34,9 @@ def model_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 def test_small_networks_with_every_kind_of_node(model_path: Path) -> None:
-    """Stem, swish, depthwise, squeeze-excitation, residual sum: float32 differs by the order of its sums, int8 not at all."""
+    """Stem, swish, depthwise, squeeze-excitation, residual sum: float32 differs by the order of its sums, int8 not at
+    all.
+    """
     ours, theirs = NumpySession(model_path, 1), LitertSession(model_path, 1)
     assert (ours.input, ours.output, ours.layout) == (theirs.input, theirs.output, theirs.layout)
     random = np.random.default_rng(1)
@@ -48,7 +50,9 @@ def test_the_bundled_model_on_the_example_photos() -> None:
     with Classifier(engine="numpy", threads=1) as ours, Classifier(engine="litert", threads=1) as theirs:
         assert (ours.engine, ours.engine_version) == ("numpy", f"numpy {np.__version__}")
         for photo in PHOTOS:
-            np.testing.assert_allclose(ours.logits(photo), theirs.logits(photo), atol=1e-4)  # integers equal, the classifier is float
+            np.testing.assert_allclose(
+                ours.logits(photo), theirs.logits(photo), atol=1e-4
+            )  # integers equal, the classifier is float
 
 
 def test_results_are_copies(model_path: Path) -> None:
@@ -72,12 +76,19 @@ def test_a_wrong_tensor_and_a_closed_session(model_path: Path) -> None:
 @pytest.fixture
 def no_litert(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in ("ai_edge_litert", "tflite_runtime") else found(name, *rest))
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name in ("ai_edge_litert", "tflite_runtime") else found(name, *rest),
+    )
 
 
 @pytest.mark.usefixtures("no_litert")
 def test_auto_is_left_with_numpy(model_path: Path) -> None:
-    with pytest.warns(SlowEngineWarning, match="no inference engine is installed, so numpy runs the model; LiteRT runs int8 files 7 to 8"):
+    with pytest.warns(
+        SlowEngineWarning,
+        match="no inference engine is installed, so numpy runs the model; LiteRT runs int8 files 7 to 8",
+    ):
         session = open_session(model_path, file_format="tflite", threads=1)
     assert session.engine == "numpy"
 
@@ -109,9 +120,12 @@ def test_numpy_alone_is_imported() -> None:
     """Nothing but numpy and the standard library: what boards without wheels have."""
     code = (
         "import sys, edge_effnet.engines.numpy; "
-        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'PIL', 'ai_edge_litert', 'flatbuffers', 'onnx', 'torch', 'scipy'}))"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'PIL', 'ai_edge_litert', 'flatbuffers', "
+        "'onnx', 'torch', 'scipy'}))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8"])
@@ -131,6 +145,10 @@ def test_damaged_files_end_in_an_error_of_ours(kind: str, tmp_path: Path) -> Non
 def test_files_of_several_inputs_are_refused(tmp_path: Path) -> None:
     arrays = [np.zeros((1, 4), np.float32)] * 2
     path = tmp_path / "two.tflite"
-    path.write_bytes(one_operator("ADD", [(array, None) for array in arrays], ((1, 4), "float32", None), options=schema.AddOptionsT()))
+    path.write_bytes(
+        one_operator(
+            "ADD", [(array, None) for array in arrays], ((1, 4), "float32", None), options=schema.AddOptionsT()
+        )
+    )
     with pytest.raises(EngineError, match="has 2 inputs and 1 outputs; expected one image input and one output"):
         NumpySession(path, 1)

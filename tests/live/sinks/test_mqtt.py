@@ -39,7 +39,9 @@ class Broker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen([self._program, "-c", str(self._configuration)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            [self._program, "-c", str(self._configuration)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         eventually(self._answers, what="Mosquitto")
 
     def kill(self) -> None:
@@ -75,7 +77,9 @@ class Listener:
         self._client.reconnect_delay_set(1, 1)
         self._client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
         self._client.on_subscribe = lambda *_: self.subscribed.put(None)
-        self._client.on_message = lambda _client, _data, message: self.messages.put((message.topic, message.payload.decode(), bool(message.retain)))
+        self._client.on_message = lambda _client, _data, message: self.messages.put(
+            (message.topic, message.payload.decode(), bool(message.retain))
+        )
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         self.subscribed.get(timeout=60)
@@ -98,7 +102,10 @@ def test_topics_and_payloads(broker: Broker) -> None:
     assert (topic, json.loads(payload)) == ("house/door/event", event(1).to_dict())
     assert listener.next() == ("house/door/label", "Köln", False)
     late = Listener(broker.port)
-    assert {late.next(), late.next()} == {("house/door/label", "Köln", True), ("house/door/status", "online", True)}  # kept for who comes late
+    assert {late.next(), late.next()} == {
+        ("house/door/label", "Köln", True),
+        ("house/door/status", "online", True),
+    }  # kept for who comes late
     late.close()
     sink.send(event(2, None))
     assert json.loads(listener.next()[1])["label"] is None
@@ -113,7 +120,10 @@ def test_a_broker_that_is_killed_and_restarted_loses_no_event(broker: Broker, ca
     listener = Listener(broker.port, "edge-effnet/event", name="listener")
     sink.send(event(1))
     numbers = [json.loads(listener.next()[1])["number"]]
-    eventually(lambda: broker.memory.exists() and b"listener" in broker.memory.read_bytes(), what="the broker remembers its subscriber")
+    eventually(
+        lambda: broker.memory.exists() and b"listener" in broker.memory.read_bytes(),
+        what="the broker remembers its subscriber",
+    )
     eventually(lambda: sink._acknowledged == 3, what="the broker has taken what was sent")
     broker.kill()
     eventually(lambda: sink.problem, what="the sink notices that the broker is gone")
@@ -157,7 +167,13 @@ def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "host", "port"), [("broker.local", "broker.local", 1883), ("10.0.0.7:1884", "10.0.0.7", 1884), ("[::1]:1883", "::1", 1883), ("[::1]", "::1", 1883)]
+    ("text", "host", "port"),
+    [
+        ("broker.local", "broker.local", 1883),
+        ("10.0.0.7:1884", "10.0.0.7", 1884),
+        ("[::1]:1883", "::1", 1883),
+        ("[::1]", "::1", 1883),
+    ],
 )
 def test_addresses(text: str, host: str, port: int) -> None:
     address = MqttAddress.parse(text)

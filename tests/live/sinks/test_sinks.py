@@ -79,7 +79,8 @@ def test_a_line_is_whole_or_not_there(tmp_path: Path) -> None:
     sink.send(event(1))
     size = path.stat().st_size
     code = (
-        "import resource, signal, sys; from edge_effnet.live.sinks import FileSink; from edge_effnet.live.events import Event\n"
+        "import resource, signal, sys; from edge_effnet.live.sinks import FileSink; from edge_effnet.live.events "
+        "import Event\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 20}, {size + 20}))\n"
         "event = Event(2, 'cat', 1, 0.5, None, 0.0, 0.0, 1)\n"
@@ -109,9 +110,20 @@ WHOLE = b'{"number": 0}\n'
         (b'{"number": 1}{"number"', b'{"number": 1}{"number"'),
         (b"{" + b'"a": [' * 10_000, b"{" + b'"a": [' * 10_000),
     ],
-    ids=["cut off", "one byte", "half a letter", "padding", "cut off and padded", "its first block is missing", "two in one", "too deep for JSON"],
+    ids=[
+        "cut off",
+        "one byte",
+        "half a letter",
+        "padding",
+        "cut off and padded",
+        "its first block is missing",
+        "two in one",
+        "too deep for JSON",
+    ],
 )
-def test_what_a_power_cut_left_of_the_last_line_is_cut_off(tmp_path: Path, caplog: pytest.LogCaptureFixture, end: bytes, torn: bytes) -> None:
+def test_what_a_power_cut_left_of_the_last_line_is_cut_off(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, end: bytes, torn: bytes
+) -> None:
     for before in (b"", WHOLE, WHOLE * 10_000):
         path = tmp_path / "events.jsonl"
         path.write_bytes(before + end)
@@ -120,12 +132,22 @@ def test_what_a_power_cut_left_of_the_last_line_is_cut_off(tmp_path: Path, caplo
         assert path.read_bytes().startswith(before)
         assert numbers(path) == [0] * before.count(b"\n") + [1, 2]
     said = [record.getMessage() for record in caplog.records]
-    assert said == [f"event file {path}: cut off {len(torn)} bytes at its end that are no whole line: {torn[: 1 << 16]!r:.200}"] * 3
+    assert (
+        said
+        == [f"event file {path}: cut off {len(torn)} bytes at its end that are no whole line: {torn[: 1 << 16]!r:.200}"]
+        * 3
+    )
 
 
 @pytest.mark.parametrize(
     ("end", "kept"),
-    [(b"", b""), (b'{"number": 0}', WHOLE), (b'{"number": 0}\0\0', WHOLE), (b"\n\n", b"\n\n"), (b"# by hand\n\0", b"# by hand\n")],
+    [
+        (b"", b""),
+        (b'{"number": 0}', WHOLE),
+        (b'{"number": 0}\0\0', WHOLE),
+        (b"\n\n", b"\n\n"),
+        (b"# by hand\n\0", b"# by hand\n"),
+    ],
     ids=["nothing", "a line that lacks its end", "with padding", "empty lines", "padding behind another's line"],
 )
 def test_whole_lines_stay(tmp_path: Path, end: bytes, kept: bytes) -> None:
@@ -136,7 +158,9 @@ def test_whole_lines_stay(tmp_path: Path, end: bytes, kept: bytes) -> None:
     assert path.read_bytes().count(b'"number": 1') == 1
 
 
-@pytest.mark.parametrize("foreign", [b"notes by hand", b"GIF89a\0\1\0\1\x80\0", b"{" + b"x" * 100_000, b"\0" + b"x" * 100_000])
+@pytest.mark.parametrize(
+    "foreign", [b"notes by hand", b"GIF89a\0\1\0\1\x80\0", b"{" + b"x" * 100_000, b"\0" + b"x" * 100_000]
+)
 def test_what_is_no_event_is_not_taken_away(tmp_path: Path, caplog: pytest.LogCaptureFixture, foreign: bytes) -> None:
     """A file named by mistake, or a line longer than any event: it only gets a line's end."""
     path = tmp_path / "notes"
@@ -330,7 +354,11 @@ def test_a_command_that_fails_or_hangs() -> None:
 
 @pytest.mark.parametrize(
     ("command", "message"),
-    [("no-such-program-here x", "there is no program 'no-such-program-here'"), ("", "there is no program"), ("'", "No closing quotation")],
+    [
+        ("no-such-program-here x", "there is no program 'no-such-program-here'"),
+        ("", "there is no program"),
+        ("'", "No closing quotation"),
+    ],
 )
 def test_commands_that_cannot_be_meant(command: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):

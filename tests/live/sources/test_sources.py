@@ -128,7 +128,11 @@ def test_a_password_in_an_address_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "module", "message"), [("0", "cv2", "pip install 'edge-effnet\\[camera\\]'"), ("picamera2", "picamera2", "apt install python3-picamera2")]
+    ("name", "module", "message"),
+    [
+        ("0", "cv2", "pip install 'edge-effnet\\[camera\\]'"),
+        ("picamera2", "picamera2", "apt install python3-picamera2"),
+    ],
 )
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, name: str, module: str, message: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
@@ -149,13 +153,18 @@ def picamera2(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize(("board", "stream"), [("pisp", "lores"), ("vc4", "main")])
-def test_picamera2_is_asked_for_rgb_at_the_low_resolution(monkeypatch: pytest.MonkeyPatch, picamera2: Any, board: str, stream: str) -> None:
+def test_picamera2_is_asked_for_rgb_at_the_low_resolution(
+    monkeypatch: pytest.MonkeyPatch, picamera2: Any, board: str, stream: str
+) -> None:
     monkeypatch.setenv("FAKE_PICAMERA2", board)
     source = source_opener("picamera2", size=(320, 240)).open()
     configuration = picamera2.CONFIGURATIONS[-1]
     assert configuration[stream] == {"size": (320, 240), "format": "BGR888"}
     assert configuration["queue"] is False
-    assert configuration["sensor"] == {"output_size": (1640, 1232), "bit_depth": 10}  # all of the sensor, not its middle
+    assert configuration["sensor"] == {
+        "output_size": (1640, 1232),
+        "bit_depth": 10,
+    }  # all of the sensor, not its middle
     frame = next(source)
     assert frame.image.shape == (240, 320, 3)
     red, _, blue = frame.image.mean((0, 1))

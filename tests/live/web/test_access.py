@@ -29,7 +29,9 @@ def test_addresses(text: str, host: str, port: int, loopback: bool) -> None:
     assert (address.host, address.port, address.is_loopback) == (host, port, loopback)
 
 
-@pytest.mark.parametrize("text", ["8080", "", ":8080", "127.0.0.1", "127.0.0.1:99999", "http://127.0.0.1:8080", "::1:8080", "a b:1"])
+@pytest.mark.parametrize(
+    "text", ["8080", "", ":8080", "127.0.0.1", "127.0.0.1:99999", "http://127.0.0.1:8080", "::1:8080", "a b:1"]
+)
 def test_addresses_that_cannot_be_meant(text: str) -> None:
     with pytest.raises(UsageError, match=r"expected HOST:PORT like 127\.0\.0\.1:8080"):
         WebAddress.parse(text)
@@ -61,14 +63,35 @@ def test_the_token_is_not_in_a_printed_record() -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["127.0.0.1", "127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080", "192.168.1.7:80", socket.gethostname(), "door.home:8080"]
+    "header",
+    [
+        "127.0.0.1",
+        "127.0.0.1:8080",
+        "localhost:8080",
+        "LOCALHOST",
+        "[::1]:8080",
+        "192.168.1.7:80",
+        socket.gethostname(),
+        "door.home:8080",
+    ],
 )
 def test_hosts_that_are_us(header: str) -> None:
     assert Access(names=frozenset({"Door.home"})).knows_host(header)
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "a@127.0.0.1", "[::1", "127.0.0.1:8080:1"]
+    "header",
+    [
+        None,
+        "",
+        "evil.example",
+        "evil.example:8080",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "a@127.0.0.1",
+        "[::1",
+        "127.0.0.1:8080:1",
+    ],
 )
 def test_hosts_that_are_not(header: str | None) -> None:
     """A foreign page whose name was made to point here (DNS rebinding) sends its own name."""

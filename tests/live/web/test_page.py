@@ -58,19 +58,27 @@ def test_it_shows_what_is_played_and_what_changes(tab: Tab, server: WebServer, c
     eventually(lambda: tab.evaluate("document.querySelector('#top .bar').style.transform") != before)
     assert tab.evaluate("document.querySelector('#label').closest('[aria-live]').getAttribute('aria-live')") == "polite"
     assert "missile" in tab.evaluate("document.title")
-    assert {urlsplit(address).netloc for address in tab.requests} == {urlsplit(server.url).netloc}, "no request to any other host"
+    assert {urlsplit(address).netloc for address in tab.requests} == {urlsplit(server.url).netloc}, (
+        "no request to any other host"
+    )
     assert tab.problems == []
 
 
-@pytest.mark.parametrize("size", [PHONE, DESKTOP, {"width": 320, "height": 568}], ids=["phone", "desktop", "small phone"])
+@pytest.mark.parametrize(
+    "size", [PHONE, DESKTOP, {"width": 320, "height": 568}], ids=["phone", "desktop", "small phone"]
+)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_it_fits_the_screen_in_dark_and_light(tab: Tab, server: WebServer, size: dict[str, int], dark: bool) -> None:
     tab.open(server.url, **size, dark=dark)
     eventually(lambda: tab.text("#label") == "espresso" and has_picture(tab))
-    assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), "nothing is cut off to the right"
+    assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), (
+        "nothing is cut off to the right"
+    )
     red, green, blue = tab.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     assert (red + green + blue < 150) == dark
-    picture, label = tab.evaluate("['#frame', '#label'].map((name) => document.querySelector(name).getBoundingClientRect().bottom)")
+    picture, label = tab.evaluate(
+        "['#frame', '#label'].map((name) => document.querySelector(name).getBoundingClientRect().bottom)"
+    )
     assert picture < label <= size["height"], "picture and label are seen without scrolling"
 
 
@@ -85,7 +93,9 @@ def test_it_says_since_when_there_are_no_frames(tab: Tab, live: LiveClassifier, 
         assert since.startswith("No frames since ")
         assert tab.text("#veil") == f"{since}: camera can't be opened"
         assert tab.text("#label") == "espresso"
-        assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), "the longer text fits, too"
+        assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), (
+            "the longer text fits, too"
+        )
         camera.plugged = True
         eventually(lambda: status(tab) == "live" and tab.evaluate("document.querySelector('#veil').hidden"))
 
@@ -113,7 +123,9 @@ def test_the_token_is_asked_for_and_leaves_the_address_bar(tab: Tab, live: LiveC
         eventually(lambda: tab.text("label") == "Token")
         tab.evaluate("document.querySelector('#token').value = 'wrong-horse'; document.querySelector('button').click()")
         eventually(lambda: tab.text(".wrong") == "That wasn't it.")
-        tab.evaluate("document.querySelector('#token').value = 'correct-horse'; document.querySelector('button').click()")
+        tab.evaluate(
+            "document.querySelector('#token').value = 'correct-horse'; document.querySelector('button').click()"
+        )
         eventually(lambda: tab.text("#label") == "espresso")
         eventually(lambda: has_picture(tab))
         assert tab.evaluate("location.href") == server.url
@@ -121,7 +133,10 @@ def test_the_token_is_asked_for_and_leaves_the_address_bar(tab: Tab, live: LiveC
 
 def test_the_region_is_drawn_where_it_is(tab: Tab, bundled: Classifier) -> None:
     watched = Camera("coffee", period_s=0.02).opener()
-    with LiveClassifier(bundled, watched, region=Region(0.25, 0.1, 0.5, 0.8)) as live, WebServer(live, WebAddress("127.0.0.1", 0)) as server:
+    with (
+        LiveClassifier(bundled, watched, region=Region(0.25, 0.1, 0.5, 0.8)) as live,
+        WebServer(live, WebAddress("127.0.0.1", 0)) as server,
+    ):
         tab.open(server.url, **DESKTOP)
         eventually(lambda: has_picture(tab))
         share = """(() => {

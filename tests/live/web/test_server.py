@@ -71,7 +71,11 @@ def test_state(server: WebServer, camera: Camera) -> None:
     assert state["frames"]["classified"] >= 3
     assert set(state["timing_ms"]) == {"wait", "decode", "preprocess", "inference", "postprocess", "decide"}
     assert state["events"][0]["label"] == "espresso"
-    assert (state["model"]["file"], state["model"]["variant"], state["model"]["classes"]) == ("lite0-int8.tflite", "lite0", 1000)
+    assert (state["model"]["file"], state["model"]["variant"], state["model"]["classes"]) == (
+        "lite0-int8.tflite",
+        "lite0",
+        1000,
+    )
     assert state["no_frames_since"] is None
     assert camera.opened == 1
 
@@ -108,14 +112,25 @@ def test_the_live_picture(server: WebServer, camera: Camera) -> None:
     assert shown.shape == (240, 320, 3)
     assert np.abs(shown - view("coffee")).mean() < 8, "the colours are the camera's: swapped ones are 50 away"
     camera.scene = "rocket"
-    eventually(lambda: np.abs(np.asarray(Image.open(io.BytesIO(get(port(server), "/frame.jpg").body)), np.float32) - view("rocket")).mean() < 8)
+    eventually(
+        lambda: (
+            np.abs(
+                np.asarray(Image.open(io.BytesIO(get(port(server), "/frame.jpg").body)), np.float32) - view("rocket")
+            ).mean()
+            < 8
+        )
+    )
     viewer.close()
 
 
-def test_a_frame_is_encoded_once_for_all_and_only_when_someone_watches(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frame_is_encoded_once_for_all_and_only_when_someone_watches(
+    server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoded: list[Any] = []
     real = pictures_module.encode_jpeg
-    monkeypatch.setattr(pictures_module, "encode_jpeg", lambda frame, widest: encoded.append(frame) or real(frame, widest=widest))
+    monkeypatch.setattr(
+        pictures_module, "encode_jpeg", lambda frame, widest: encoded.append(frame) or real(frame, widest=widest)
+    )
     seen = server.live.reader.state.received
     eventually(lambda: server.live.reader.state.received > seen + 5)
     assert encoded == []
@@ -187,7 +202,9 @@ def test_a_viewer_that_stops_reading_is_dropped_and_slows_nobody(live: LiveClass
         reading = Stream(port(server), "/stream.mjpg")
         seen = live.progress.classified
         while server.dropped_viewers == 0:
-            reading.read_until(count=reading.received.count(b"--edge-effnet-frame\r\n") + 1, of=b"--edge-effnet-frame\r\n")
+            reading.read_until(
+                count=reading.received.count(b"--edge-effnet-frame\r\n") + 1, of=b"--edge-effnet-frame\r\n"
+            )
             reading.received = reading.received[-100:]
         assert server.dropped_viewers == 1
         assert live.progress.classified > seen

@@ -1,7 +1,7 @@
 """Stands in for the hardware module picamera2: real photos through the same calls, and the same refusals.
 
-FAKE_PICAMERA2 in the environment: "pisp" (a Pi 5, the default), "vc4" (before it: the small stream is YUV alone), "none" (no camera),
-"hangs" (no frame ever comes).
+FAKE_PICAMERA2 in the environment: "pisp" (a Pi 5, the default), "vc4" (before it: the small stream is YUV alone),
+"none" (no camera), "hangs" (no frame ever comes).
 """
 
 import os
@@ -45,7 +45,11 @@ class Picamera2:
 
     def configure(self, configuration: dict) -> None:
         assert not self.started
-        if configuration["lores"] is not None and self.kind == "vc4" and not configuration["lores"]["format"].startswith("YUV"):
+        if (
+            configuration["lores"] is not None
+            and self.kind == "vc4"
+            and not configuration["lores"]["format"].startswith("YUV")
+        ):
             raise RuntimeError("lores stream must be YUV")
         CONFIGURATIONS.append(configuration)
         self.configuration = configuration
