@@ -1,0 +1,1 @@
+"""From whatever a trained network lies in to a `Network`: one file an input format."""
