@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edge_effnet.clashes import check_save_folder
 from edge_effnet.classifier import Classifier
 from edge_effnet.cli.console import complain, standard_input
 from edge_effnet.cli.options import (
@@ -68,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--threshold {arguments.threshold} is not between 0 and 1")
     sources = list(_sources(arguments.sources, arguments.max_bytes))
     if arguments.save:
+        check_save_folder("--save", arguments.save, (image for _, image in sources))
         _make_folder(Path(arguments.save))
     with open_classifier(arguments, arguments.model) as classifier:
         classifier.class_indices(
