@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import re
@@ -13,13 +12,15 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+from edge_effnet.clashes import check_outputs
+from edge_effnet.classifier import BUNDLED_MODEL
+from edge_effnet.cli.console import flush, remark, write
 from edge_effnet.cli.options import (
     add_engine_options,
     add_preprocessing_options,
     names,
     open_classifier,
     positive,
-    remark,
 )
 from edge_effnet.errors import UsageError
 from edge_effnet.live import DecisionRule, LiveClassifier, Region, source_opener
@@ -28,6 +29,7 @@ from edge_effnet.live.sinks import CommandSink, FileSink, MqttAddress, MqttSink
 from edge_effnet.live.sources import Replay
 from edge_effnet.live.systemd import Notifier
 from edge_effnet.live.web import Access, WebAddress, WebServer
+from edge_effnet.text import json_text, printable
 
 #: A camera's driver that keeps us waiting for so many seconds hangs: systemd is no longer told that we are well.
 _HANGING_S = 60.0
@@ -176,6 +178,7 @@ def _add_web(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Classifies until the source ends (0), SIGTERM (0) or Ctrl-C (130)."""
     web = _web_options(arguments)
+    check_outputs({"--events": arguments.events}, _inputs(arguments))
     replay = Replay(arguments.fps if isinstance(arguments.fps, float) else None, arguments.fps == "max", arguments.loop)
     source = source_opener(arguments.source, size=arguments.size, replay=replay)
     agree, window = arguments.agree
@@ -204,6 +207,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _inputs(arguments: argparse.Namespace) -> dict[str, str | None]:
+    """What is read, by the name a message gives it."""
+    model = arguments.model or str(BUNDLED_MODEL)
+    return {"the model": model, "the file of labels": arguments.labels, "the source": arguments.source}
+
+
 def _watch(live: LiveClassifier, output: str) -> None:
     """Prints events, and tells systemd how we are, until the source ends."""
     notifier = Notifier()
@@ -214,8 +223,9 @@ def _watch(live: LiveClassifier, output: str) -> None:
             finished = live.journal.closed
             for event in live.journal.after(number, timeout=_BEAT_S):
                 number = event.number
-                print(_line(event, output), flush=True)
-                notifier.say(f"STATUS={event.label or 'nothing'}")
+                write(_line(event, output) + "\n")
+                flush()
+                notifier.say(f"STATUS={printable(event.label or 'nothing')}")
             if _is_well(live):
                 notifier.say("WATCHDOG=1")
     finally:
@@ -223,7 +233,7 @@ def _watch(live: LiveClassifier, output: str) -> None:
 
 
 def _line(event: Event, output: str) -> str:
-    return event_text(event) if output == "text" else json.dumps(event.to_dict(), ensure_ascii=False)
+    return event_text(event) if output == "text" else json_text(event.to_dict())
 
 
 def _is_well(live: LiveClassifier) -> bool:
