@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edge_effnet.clashes import check_save_folder
-from edge_effnet.classifier import Classifier
 from edge_effnet.cli.console import complain, standard_input
 from edge_effnet.cli.options import (
     add_decoding_option,
@@ -17,6 +17,7 @@ from edge_effnet.cli.options import (
     add_image_options,
     add_preprocessing_options,
     add_trust_options,
+    add_workers_option,
     names,
     open_classifier,
     positive,
@@ -26,6 +27,7 @@ from edge_effnet.cli.progress import with_progress
 from edge_effnet.errors import ImageError, OutputError, UsageError
 from edge_effnet.files import require_writable_folder
 from edge_effnet.images import expand_sources
+from edge_effnet.many import Classifiers, split_cores, spread
 from edge_effnet.text import csv_cell, printable
 
 _STANDARD_INPUT = "-"
@@ -57,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--save", metavar="DIR", help="write annotated copies of the photos there")
     add_engine_options(parser)
+    add_workers_option(parser)
     add_trust_options(parser)
     add_decoding_option(parser)
     add_image_options(parser)
@@ -71,16 +74,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.save:
         check_save_folder("--save", arguments.save, (image for _, image in sources))
         _make_folder(Path(arguments.save))
-    with open_classifier(arguments, arguments.model) as classifier:
+    workers, threads = split_cores(arguments.workers, arguments.threads, photos=len(sources))
+    with open_classifier(arguments, arguments.model, threads=threads) as classifier:
         classifier.class_indices(
             allow=arguments.allow, deny=arguments.deny
         )  # a wrong label ends the run before it begins
         printer = make_printer(arguments.format, cell=arguments.cell)
         failed = 0
-        for source, image in with_progress(sources, total=len(sources), what="photos"):
-            result = _classify(classifier, source, image, arguments)
-            failed += "error" in result
-            printer.add(result)
+        work = partial(_classify, arguments)
+        with spread((classifier,), work, sources, workers=workers) as results:
+            for result, copy in with_progress(results, total=len(sources), what="photos"):
+                failed += _deal_with(result, copy, arguments)
+                printer.add(result)
         printer.finish()
     return 2 if failed else 0
 
@@ -104,22 +109,37 @@ def _sources(given: list[str], max_bytes: int) -> Iterator[tuple[str, Any]]:
             yield from ((str(path), path) for path in expand_sources([name]))
 
 
-def _classify(classifier: Classifier, name: str, image: Any, arguments: argparse.Namespace) -> Result:
+def _classify(
+    arguments: argparse.Namespace, classifiers: Classifiers, source: tuple[str, Any]
+) -> tuple[Result, bytes | None]:
+    """A source's result and, where --save wants one, its annotated copy; several sources at a time."""
+    (classifier,), (name, image) = classifiers, source
     try:
         found = classifier.predict(
             image, top_k=arguments.top_k, threshold=arguments.threshold, allow=arguments.allow, deny=arguments.deny
         )
     except ImageError as error:
-        complain(str(error))
-        return {"source": name, "error": str(error)}
-    if arguments.save:
-        from edge_effnet.cli.annotate import save_annotated
-
-        save_annotated(image, name, found, Path(arguments.save), rules=classifier.image_rules)
-    return {
+        return {"source": name, "error": str(error)}, None
+    result = {
         "source": name,
         "model": str(classifier.model_path),
         "engine": classifier.engine,
         "predictions": [asdict(prediction) for prediction in found],
         "timing_ms": {stage: round(value, 3) for stage, value in classifier.timing_ms.items()},
     }
+    if not arguments.save:
+        return result, None
+    from edge_effnet.cli.annotate import annotated
+
+    return result, annotated(image, found, rules=classifier.image_rules)
+
+
+def _deal_with(result: Result, copy: bytes | None, arguments: argparse.Namespace) -> bool:
+    """What is done in order, one source after the other; whether the source couldn't be read."""
+    if "error" in result:
+        complain(result["error"])
+    if copy is not None:
+        from edge_effnet.cli.annotate import save_copy
+
+        save_copy(copy, result["source"], Path(arguments.save))
+    return "error" in result
