@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
+
+from edge_effnet.cli.console import say, write
+from edge_effnet.text import csv_cell, json_text, printable
 
 Result: TypeAlias = dict[str, Any]
 FORMATS = ("text", "json", "jsonl", "csv")
@@ -24,21 +26,26 @@ class Printer(Protocol):
         ...
 
 
-def make_printer(name: str) -> Printer:
-    """The printer of a format in FORMATS."""
-    printers: dict[str, Callable[[], Printer]] = {"text": _Text, "json": _Json, "jsonl": _JsonLines, "csv": _Csv}
+def make_printer(name: str, *, cell: Callable[[object], str] = csv_cell) -> Printer:
+    """The printer of a format in FORMATS. cell: how a text stands in CSV."""
+    printers: dict[str, Callable[[], Printer]] = {
+        "text": _Text,
+        "json": _Json,
+        "jsonl": _JsonLines,
+        "csv": lambda: _Csv(cell),
+    }
     return printers[name]()
 
 
 class _Text:
     def add(self, result: Result) -> None:
-        lines = [result["source"]]
+        say(printable(result["source"]))
         if "error" in result:
-            lines.append(f"    error: {result['error']}")
+            say(f"    error: {result['error']}")
         elif not result["predictions"]:
-            lines.append("    nothing above the threshold")
-        lines += [f"  {100 * found['score']:5.1f} %  {found['label']}" for found in result.get("predictions", [])]
-        sys.stdout.write("\n".join(lines) + "\n")
+            say("    nothing above the threshold")
+        for found in result.get("predictions", []):
+            say(f"  {100 * found['score']:5.1f} %  {printable(found['label'])}")
 
     def finish(self) -> None:
         pass
@@ -46,7 +53,7 @@ class _Text:
 
 class _JsonLines:
     def add(self, result: Result) -> None:
-        sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+        write(json_text(result) + "\n")
 
     def finish(self) -> None:
         pass
@@ -60,21 +67,27 @@ class _Json:
         self._results.append(result)
 
     def finish(self) -> None:
-        sys.stdout.write(json.dumps(self._results, ensure_ascii=False, indent=2) + "\n")
+        write(json_text(self._results, indent=2) + "\n")
 
 
 class _Csv:
-    def __init__(self) -> None:
-        import csv
-
-        self._writer = csv.writer(sys.stdout, lineterminator="\n")
-        self._writer.writerow(_CSV_COLUMNS)
+    def __init__(self, cell: Callable[[object], str]) -> None:
+        self._cell = cell
+        self._row(_CSV_COLUMNS)
 
     def add(self, result: Result) -> None:
+        source = self._cell(result["source"])
         if "error" in result:
-            self._writer.writerow([result["source"], "", "", "", "", result["error"]])
+            self._row([source, "", "", "", "", self._cell(result["error"])])
         for rank, found in enumerate(result.get("predictions", []), 1):
-            self._writer.writerow([result["source"], rank, found["index"], found["label"], f"{found['score']:.6f}", ""])
+            self._row([source, rank, found["index"], self._cell(found["label"]), f"{found['score']:.6f}", ""])
 
     def finish(self) -> None:
         pass
+
+    def _row(self, values: Sequence[object]) -> None:
+        import csv
+
+        row = io.StringIO()
+        csv.writer(row, lineterminator="\n").writerow(values)
+        write(row.getvalue())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from edge_effnet.clashes import check_save_folder
 from edge_effnet.classifier import Classifier
+from edge_effnet.cli.console import complain, standard_input
 from edge_effnet.cli.options import (
     add_decoding_option,
     add_engine_options,
@@ -26,6 +26,7 @@ from edge_effnet.cli.progress import with_progress
 from edge_effnet.errors import ImageError, OutputError, UsageError
 from edge_effnet.files import require_writable_folder
 from edge_effnet.images import expand_sources
+from edge_effnet.text import csv_cell, printable
 
 _STANDARD_INPUT = "-"
 
@@ -46,6 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow", type=names, metavar="L,…", help="show only these labels (names or indices)")
     parser.add_argument("--deny", type=names, metavar="L,…", help="never show these labels")
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the output (default text)")
+    parser.add_argument(
+        "--raw-csv",
+        dest="cell",
+        action="store_const",
+        const=printable,
+        default=csv_cell,
+        help="leave out the ' before cells of CSV that a spreadsheet would take for formulas",
+    )
     parser.add_argument("--save", metavar="DIR", help="write annotated copies of the photos there")
     add_engine_options(parser)
     add_trust_options(parser)
@@ -66,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         classifier.class_indices(
             allow=arguments.allow, deny=arguments.deny
         )  # a wrong label ends the run before it begins
-        printer = make_printer(arguments.format)
+        printer = make_printer(arguments.format, cell=arguments.cell)
         failed = 0
         for source, image in with_progress(sources, total=len(sources), what="photos"):
             result = _classify(classifier, source, image, arguments)
@@ -90,7 +99,7 @@ def _sources(given: list[str], max_bytes: int) -> Iterator[tuple[str, Any]]:
         raise UsageError("standard input (-) stands twice among the sources; it can be read once")
     for name in given:
         if name == _STANDARD_INPUT:
-            yield name, sys.stdin.buffer.read(max_bytes + 1)
+            yield name, standard_input().read(max_bytes + 1)
         else:
             yield from ((str(path), path) for path in expand_sources([name]))
 
@@ -101,7 +110,7 @@ def _classify(classifier: Classifier, name: str, image: Any, arguments: argparse
             image, top_k=arguments.top_k, threshold=arguments.threshold, allow=arguments.allow, deny=arguments.deny
         )
     except ImageError as error:
-        print(f"edge-effnet: error: {error}", file=sys.stderr)
+        complain(str(error))
         return {"source": name, "error": str(error)}
     if arguments.save:
         from edge_effnet.cli.annotate import save_annotated
