@@ -36,7 +36,7 @@ class Global:
     name: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Record:
     """An object that wasn't made: of what class (or by what function), from which arguments and state.
 
@@ -49,12 +49,18 @@ class Record:
     items: list[Any] = field(default_factory=list)
     pairs: list[tuple[Any, Any]] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        return f"Record({self.kind!r:.80})"  # never its content, which may hold itself
 
-@dataclass(slots=True, eq=False)
+
+@dataclass(slots=True, eq=False, repr=False)
 class Key:
     """What stands as a dict's key or in a set and isn't hashed, since that could take for ever."""
 
     value: Any
+
+    def __repr__(self) -> str:
+        return f"Key({type(self.value).__name__})"
 
 
 #: Makes a value of arguments, or returns NotImplemented: a record is made then.
@@ -319,7 +325,7 @@ class Machine:
         """What a known constructor makes of the arguments, or a record of the call."""
         if not isinstance(args, tuple):
             raise MalformedError("a call in a pickle without arguments")
-        name = function.name if isinstance(function, Global) else "?"
+        name = function.name if isinstance(function, Global) else getattr(function, "kind", "?")
         constructor = self._constructors.get(name)
         made = NotImplemented if constructor is None else _attempt(constructor, *args)
         self._charge(made)
@@ -377,7 +383,7 @@ def _whole(text: str) -> int:
 
 
 def _unescaped(text: str) -> str:
-    return codecs.escape_decode(text.encode("latin-1"))[0].decode("latin-1")  # type: ignore[attr-defined,no-any-return]
+    return codecs.escape_decode(text.encode("latin-1"))[0].decode("latin-1")
 
 
 _Action: TypeAlias = Callable[[Machine], None]
