@@ -1,13 +1,15 @@
 """Writing files so that either the old or the whole new file is there, never a torn one.
 
-What a killed process leaves behind carries a name of its own (`.edge-effnet-*.part`, folders `edge-effnet-*`) and a
-lock that ends with the process; whoever writes there next removes what nobody holds.
+What a killed process leaves behind is removed by whoever writes there next, if it is provably this program's: its
+hidden name holds its own inode number, which no file that somebody else named, copied or unpacked has; a folder holds
+a file that says so as well; and the lock that ends with the process is free. Everything else stays.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,9 @@ from pathlib import Path
 from edge_effnet.errors import OutputError
 
 _PREFIX, _SUFFIX = ".edge-effnet-", ".part"
-_FOLDER_PREFIX = "edge-effnet-"
+#: What `_proven_name` makes: the inode in hexadecimal, then eight random characters.
+_PROVEN = re.compile(r"\.edge-effnet-([0-9a-f]+)-\w{8}\.part")
+_MARKER = ".made-by-edge-effnet"
 _LOCK_STEP_S = 0.01
 
 
@@ -42,13 +46,31 @@ def _temporary_beside(path: Path) -> Iterator[tuple[int, str]]:
     """(descriptor, name) of a locked file that is removed in the end, if it's still there."""
     import tempfile  # here and below: `predict` never comes here, and must start quickly
 
-    file, name = _locked(lambda: tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=path.parent))
+    file, name = _locked(lambda: _renamed(*tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=path.parent)))
     try:
         yield file, name
     finally:
         os.close(file)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+
+
+def _renamed(handle: int, name: str) -> tuple[int, str]:
+    """Gives an own file or folder a name that holds its inode number, so that it can be told from others'."""
+    path = Path(name)
+    proven = path.with_name(f"{_PREFIX}{os.fstat(handle).st_ino:x}-{path.name[len(_PREFIX) : -len(_SUFFIX)]}{_SUFFIX}")
+    os.rename(path, proven)
+    return handle, str(proven)
+
+
+def _is_ours(entry: os.DirEntry[str]) -> bool:
+    """Whether this program, run by this user, made a file or folder: never by the look of its name alone."""
+    name = _PROVEN.fullmatch(entry.name)
+    if not name or entry.is_symlink():
+        return False
+    found = entry.stat(follow_symlinks=False)
+    ours = found.st_uid == os.getuid() and found.st_ino == int(name[1], 16)
+    return ours and (entry.is_file() or _MARKER in os.listdir(entry.path) or not os.listdir(entry.path))
 
 
 def _locked(make: Callable[[], tuple[int, str]]) -> tuple[int, str]:
@@ -88,8 +110,9 @@ def temporary_folder() -> Iterator[Path]:
 
     parent = Path(tempfile.gettempdir())
     try:
-        _remove_stale_folders(parent)
+        remove_stale(parent)
         handle, folder = _locked(_new_folder)
+        (Path(folder) / _MARKER).write_text(f"temporary folder of edge-effnet, process {os.getpid()}\n", "ascii")
     except OSError as error:
         raise OutputError(
             f"can't make a temporary folder in {parent}: {error.strerror or error}; set TMPDIR to another place"
@@ -104,32 +127,29 @@ def temporary_folder() -> Iterator[Path]:
 def _new_folder() -> tuple[int, str]:
     import tempfile
 
-    folder = tempfile.mkdtemp(prefix=_FOLDER_PREFIX)
-    return os.open(folder, os.O_RDONLY), folder
+    folder = tempfile.mkdtemp(prefix=_PREFIX, suffix=_SUFFIX)
+    return _renamed(os.open(folder, os.O_RDONLY), folder)
 
 
 def remove_stale(folder: str | Path) -> None:
-    """Removes temporary files of this program that no living process holds; what can't be removed stays."""
+    """Removes files and folders that this program made there and no living process holds; everything else, and what
+    can't be removed, stays.
+    """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX) and entry.is_file(follow_symlinks=False):
+            if _is_ours(entry):
                 with _held(entry.path) as mine:
                     if mine:
-                        os.unlink(entry.path)
+                        _remove(entry)
 
 
-def _remove_stale_folders(parent: Path) -> None:
-    """Only folders of this user: in a shared /tmp anybody may choose such a name."""
+def _remove(entry: os.DirEntry[str]) -> None:
     import shutil
 
-    with os.scandir(parent) as entries:
-        for entry in entries:
-            if not entry.name.startswith(_FOLDER_PREFIX) or not entry.is_dir(follow_symlinks=False):
-                continue
-            if entry.stat(follow_symlinks=False).st_uid == os.getuid():
-                with _held(entry.path) as mine:
-                    if mine:
-                        shutil.rmtree(entry.path, ignore_errors=True)
+    if entry.is_dir(follow_symlinks=False):
+        shutil.rmtree(entry.path, ignore_errors=True)
+    else:
+        os.unlink(entry.path)
 
 
 @contextlib.contextmanager

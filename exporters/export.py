@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from edge_effnet.clashes import check_outputs
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import UsageError
 from edge_effnet.exporters.build import build_graph
@@ -82,6 +83,7 @@ def export(
     """
     path = Path(output)
     _check_output(path, precision)
+    check_outputs({"output": path, "report": report}, _inputs(checkpoint, labels, calibration))
     require_writable_folder(path)
     _check_int8_options(precision, max_drop, report)
     options = PreprocessingOptions(mean, std, crop_pct, resize, interpolation)
@@ -114,6 +116,17 @@ def export(
     if report is not None and found is not None:
         write_report(Path(report), found)
     return ExportReport(path, len(data), written, (*loaded.remarks, *remarks))
+
+
+def _inputs(checkpoint: Any, labels: Any, calibration: Any) -> dict[str, Any]:
+    """What is read, by the name a message gives it."""
+    beside = Path(checkpoint).with_name("config.json") if isinstance(checkpoint, (str, Path)) else None
+    return {
+        "the checkpoint": checkpoint,
+        "the configuration beside the checkpoint": beside,
+        "the file of labels": labels,
+        "a calibration photo": calibration,
+    }
 
 
 def _check_output(path: Path, precision: str) -> None:

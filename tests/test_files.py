@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -91,53 +90,83 @@ def test_a_long_name(tmp_path: Path) -> None:
     assert len(listed(tmp_path)[0]) == 255
 
 
+def ours(path: Path) -> Path:
+    """A file or folder as a killed process leaves it."""
+    name = path.with_name(f".edge-effnet-{path.stat().st_ino:x}-abcd1234.part")
+    return path.rename(name)
+
+
+def folder_of(parent: Path, name: str) -> Path:
+    """A temporary folder as this program makes them, but for its name."""
+    (parent / name / "inner").mkdir(parents=True)
+    (parent / name / ".made-by-edge-effnet").touch()
+    return parent / name
+
+
 def test_what_a_killed_process_left_is_removed_by_the_next_run(tmp_path: Path) -> None:
-    (tmp_path / ".edge-effnet-dead.part").write_bytes(b"torn")
-    kept = [".edge-effnet-notours", "edge-effnet-x.part", ".edge-effnet-folder.part", ".edge-effnet-link.part", "f"]
-    for name in kept[:2]:
-        (tmp_path / name).touch()
-    (tmp_path / kept[2]).mkdir()
-    (tmp_path / kept[3]).symlink_to(tmp_path / kept[0])
+    (tmp_path / "torn").write_bytes(b"torn")
+    ours(tmp_path / "torn")
     require_writable_folder(tmp_path / "f")
     write_atomically(tmp_path / "f", b"1")
-    assert listed(tmp_path) == sorted(kept)
+    assert listed(tmp_path) == ["f"]
+
+
+def test_the_name_alone_is_no_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ZIP of the repository unpacks to edge-effnet-main: folders and files that others named, copied or linked."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "edge-effnet-main" / ".git").mkdir(parents=True)
+    for number, name in enumerate(["edge-effnet-1.2.3", ".edge-effnet-abc.part", ".edge-effnet-1f-abcd1234.part"]):
+        folder_of(tmp_path, name)
+        (tmp_path / f".edge-effnet-{number:x}-abcdefgh.part").write_bytes(b"a user's")
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "edge-effnet-main")
+    link.rename(tmp_path / f".edge-effnet-{link.lstat().st_ino:x}-abcd1234.part")
+    unmarked = tmp_path / "unmarked"
+    (unmarked / "inner").mkdir(parents=True)
+    ours(unmarked)
+    before = listed(tmp_path)
+    with temporary_folder():
+        pass
+    require_writable_folder(tmp_path / "f")
+    assert listed(tmp_path) == before
+    assert (tmp_path / "edge-effnet-main" / ".git").is_dir()
 
 
 def test_what_a_living_process_holds_stays(tmp_path: Path) -> None:
     import fcntl
 
-    with open(tmp_path / ".edge-effnet-alive.part", "wb") as file:
+    (tmp_path / "alive").touch()
+    name = ours(tmp_path / "alive")
+    with open(name, "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         remove_stale(tmp_path)
-        assert listed(tmp_path) == [".edge-effnet-alive.part"]
+        assert listed(tmp_path) == [name.name]
     remove_stale(tmp_path)
     assert listed(tmp_path) == []
     remove_stale(tmp_path / "none")
 
 
 def test_without_locks_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / ".edge-effnet-dead.part").touch()
+    (tmp_path / "dead").touch()
+    name = ours(tmp_path / "dead").name
     monkeypatch.setitem(sys.modules, "fcntl", None)
     remove_stale(tmp_path)
     write_atomically(tmp_path / "f", b"1")
-    assert listed(tmp_path) == [".edge-effnet-dead.part", "f"]
+    assert listed(tmp_path) == [name, "f"]
 
 
 def test_a_temporary_file_that_another_run_took_for_litter_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between its making and its locking; a cleaning process that was quicker is played by the first call."""
-    made: list[str] = []
-    real = tempfile.mkstemp
+    made: list[int] = []
 
-    def mkstemp(**options: Any) -> tuple[int, str]:
-        handle, name = real(**options)
-        made.append(name)
+    def lock(handle: int) -> None:
+        made.append(handle)
         if len(made) == 1:
-            os.unlink(name)
-        return handle, name
+            next(tmp_path.iterdir()).unlink()
 
-    monkeypatch.setattr(tempfile, "mkstemp", mkstemp)
+    monkeypatch.setattr("edge_effnet.files.lock", lock)
     write_atomically(tmp_path / "f", b"1")
     assert len(made) == 2
     assert listing(tmp_path) == {"f": b"1"}
@@ -145,15 +174,14 @@ def test_a_temporary_file_that_another_run_took_for_litter_is_made_anew(
 
 def test_temporary_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "edge-effnet-dead" / "inner").mkdir(parents=True)
-    (tmp_path / "edge-effnet-file").touch()
+    ours(folder_of(tmp_path, "dead"))
     with temporary_folder() as folder:
-        assert listed(tmp_path) == sorted(["edge-effnet-file", folder.name])
+        assert listed(tmp_path) == [folder.name]
         (folder / "f").touch()
         with temporary_folder() as second:
             assert folder.exists()
             assert second != folder
-    assert listed(tmp_path) == ["edge-effnet-file"]
+    assert listed(tmp_path) == []
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with (
         pytest.raises(
@@ -167,11 +195,11 @@ def test_temporary_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_folders_of_other_users_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "edge-effnet-theirs").mkdir()
+    theirs = ours(folder_of(tmp_path, "theirs"))
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
     with temporary_folder():
         pass
-    assert listed(tmp_path) == ["edge-effnet-theirs"]
+    assert listed(tmp_path) == [theirs.name]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 
 from edge_effnet.benching.plot import plot, require_matplotlib
 from edge_effnet.benching.rows import STAGES, list_cases, measure
+from edge_effnet.clashes import check_outputs
 from edge_effnet.classifier import BUNDLED_MODEL, default_threads
 from edge_effnet.cli.options import add_preprocessing_options, positive, preprocessing_from, remark, wants_json
 from edge_effnet.cli.progress import StageBars
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints one row per model, engine and thread count."""
     if arguments.plot is not None:
+        check_outputs({"--plot": arguments.plot}, {"a model": arguments.models, "the photo": arguments.image})
         _check_plot(arguments.plot)
     threads = arguments.threads or sorted({1, default_threads()})
     cases = list_cases(arguments.models or [str(BUNDLED_MODEL)], arguments.engine, threads)

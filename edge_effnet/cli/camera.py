@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+from edge_effnet.clashes import check_outputs
+from edge_effnet.classifier import BUNDLED_MODEL
 from edge_effnet.cli.options import (
     add_engine_options,
     add_preprocessing_options,
@@ -176,6 +178,7 @@ def _add_web(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Classifies until the source ends (0), SIGTERM (0) or Ctrl-C (130)."""
     web = _web_options(arguments)
+    check_outputs({"--events": arguments.events}, _inputs(arguments))
     replay = Replay(arguments.fps if isinstance(arguments.fps, float) else None, arguments.fps == "max", arguments.loop)
     source = source_opener(arguments.source, size=arguments.size, replay=replay)
     agree, window = arguments.agree
@@ -202,6 +205,12 @@ def run(arguments: argparse.Namespace) -> int:
                 remark(f"page: {server.url}")
             _watch(live, arguments.format)
     return 0
+
+
+def _inputs(arguments: argparse.Namespace) -> dict[str, str | None]:
+    """What is read, by the name a message gives it."""
+    model = arguments.model or str(BUNDLED_MODEL)
+    return {"the model": model, "the file of labels": arguments.labels, "the source": arguments.source}
 
 
 def _watch(live: LiveClassifier, output: str) -> None:

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from edge_effnet.clashes import check_outputs
 from edge_effnet.classifier import Classifier
 from edge_effnet.cli.options import (
     add_decoding_option,
@@ -54,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the accuracy and records it in the file."""
+    inputs = {"the file of labels": arguments.labels, "a file of the data": arguments.data}
+    check_outputs({"the model": arguments.model}, inputs)
     with open_classifier(arguments, arguments.model) as classifier:
         dataset = read_dataset(arguments.data, num_classes=classifier.num_classes, labels=classifier.labels)
         chosen = list(islice(dataset, arguments.limit))
@@ -74,7 +77,7 @@ def _record(classifier: Classifier, result: dict[str, Any], data: str) -> None:
     if classifier.metadata is None:
         return
     accuracy = {"data": data, **{key: result[key] for key in ("images", "top1", "top5", "engine")}}
-    path = classifier.model_path
+    path = classifier.model_path.resolve()  # a link stays a link
     try:
         require_writable_folder(path)
         write_atomically(path, with_document(path.read_bytes(), replace(classifier.metadata, accuracy=accuracy)))

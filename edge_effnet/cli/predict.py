@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edge_effnet.clashes import check_save_folder
 from edge_effnet.classifier import Classifier
 from edge_effnet.cli.options import (
     add_decoding_option,
@@ -59,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--threshold {arguments.threshold} is not between 0 and 1")
     sources = list(_sources(arguments.sources, arguments.max_bytes))
     if arguments.save:
+        check_save_folder("--save", arguments.save, (image for _, image in sources))
         _make_folder(Path(arguments.save))
     with open_classifier(arguments, arguments.model) as classifier:
         classifier.class_indices(

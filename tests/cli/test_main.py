@@ -182,3 +182,24 @@ def test_the_entry_points_are_one_function() -> None:
 
     (entry,) = (point for point in entry_points(group="console_scripts") if point.name == "edge-effnet")
     assert entry.load() is main_function
+
+
+def test_no_verb_writes_over_what_it_reads(run: Run, tmp_path: Path) -> None:
+    """One case a verb; `tests/test_clashes.py` has the links."""
+    photo, model, text = (tmp_path / name for name in ("cat.png", "m.tflite", "l.svg"))
+    for path in (photo, model, text):
+        path.write_bytes(b"a user's")
+    cases = (
+        ("export", model, "-o", model),
+        ("export", "c.pth", "-o", model, "--labels", model),
+        ("export", "c.pth", "-o", "m.onnx", "--report", "./m.onnx"),
+        ("predict", tmp_path, "--save", tmp_path),
+        ("eval", model, tmp_path, "--labels", model),
+        ("bench", text, "--plot", text),
+        ("camera", "--model", model, "--events", model),
+    )
+    for words in cases:
+        outcome = run(*words)
+        assert outcome.status == 2, words
+        assert "overwrite" in outcome.err or "same file" in outcome.err or "another folder" in outcome.err, words
+    assert {path.read_bytes() for path in (photo, model, text)} == {b"a user's"}
