@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.addresses import refuse_address
 from edge_effnet.contents import HEAD_BYTES
 from edge_effnet.errors import ImageError, UsageError, first_line
 from edge_effnet.photo_formats import EXTRA_FORMATS, IMAGE_FORMATS, TIFF, formats_to_try, why_unidentified
@@ -82,7 +83,9 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class ImageRules:
-    """What may be decoded. formats: PIL's names, tried in this order (HEIF and AVIF where installed); truncated: what becomes of a file cut off early.
+    """What may be decoded. formats: PIL's names, tried in this order (HEIF and AVIF where something reads them).
+
+    truncated: what becomes of a file cut off early.
 
     max_pixels: width · height of the file, 1 to 178,956,970; max_bytes: of the file. "accept" fills what is missing of
     a truncated photo with grey, as decoders do; meanwhile other threads that use PIL accept truncated files, too.
@@ -141,6 +144,7 @@ def read_photo(
     *,
     shortest: int | None = None,
     channels: ChannelOrder = "rgb",
+    width: int | None = None,
     rules: ImageRules = DEFAULT_RULES,
 ) -> Photo:
     """The photo as `decode` has it, but a JPEG only as large as needed: `shortest` pixels or more on the shorter side.
@@ -150,10 +154,11 @@ def read_photo(
     change it. Raises ImageError as `decode` does.
     """
     if isinstance(source, np.ndarray):
-        return _whole(image_from_array(source, channels))
+        return _whole(image_from_array(source, channels, width=width))
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _open(_File(io.BytesIO(source), "image bytes", memoryview(source).nbytes), shortest, rules)
     if isinstance(source, (str, os.PathLike)):
+        refuse_address(source)
         return _from_path(Path(source), shortest, rules)
     if hasattr(source, "getexif"):
         return _from_pil(source)
@@ -225,7 +230,10 @@ def _open(source: _File, shortest: int | None, rules: ImageRules) -> Photo:
     if source.size > rules.max_bytes:
         raise ImageError(f"{name}: {source.size:,} bytes; at most {rules.max_bytes:,} are read")
     try:
-        with _truncated_as_told(rules), Image.open(source.file, formats=formats_to_try(_head(source), rules.formats)) as image:
+        with (
+            _truncated_as_told(rules),
+            Image.open(source.file, formats=formats_to_try(_head(source), rules.formats)) as image,
+        ):
             size = image.size
             if size[0] * size[1] > rules.max_pixels:
                 raise ImageError(f"{name}: {size[0]}×{size[1]} pixels; at most {rules.max_pixels:,} are decoded")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import glob
-import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from edge_effnet.addresses import refuse_address
 from edge_effnet.errors import UsageError
 from edge_effnet.photo_formats import AVIF_SUFFIXES, HEIF_SUFFIXES, readable_extra
 from edge_effnet.preprocessing import IMAGE_SUFFIXES
@@ -22,7 +21,6 @@ _READ_BY = {
     **dict.fromkeys(HEIF_SUFFIXES, "pip install 'edge-effnet[heif]' reads them"),
     **dict.fromkeys(AVIF_SUFFIXES, "a Pillow with AVIF reads them: pip install -U pillow"),
 }
-_ADDRESS = re.compile(r"(https?|ftps?|file|s3|gs)://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -99,12 +97,6 @@ def look_up(name: str, *, depth: Depth = "recursive") -> FolderContents:
         found = sorted(Path(match) for match in glob.glob(name, recursive=depth == "recursive"))
         return _required(FolderContents(tuple(found)), f"pattern {name}")
     return FolderContents((path,))
-
-
-def refuse_address(name: str | os.PathLike[str]) -> None:
-    """Raises UsageError for https://… and the like: nothing is fetched from the network."""
-    if isinstance(name, str) and _ADDRESS.match(name):
-        raise UsageError(f"{name}: addresses aren't read; download the file first (curl -O), and name it")
 
 
 def _required(found: FolderContents, what: str) -> FolderContents:

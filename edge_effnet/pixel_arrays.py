@@ -101,6 +101,6 @@ def _from_yuv420(planes: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.ui
         raise ImageError(f"frame is uint8[{rows}, {stride}] with width {width}; expected an even width of at most that")
     chroma = planes[height:].reshape(2, height // 2, stride // 2)[:, :, : width // 2].astype(np.float32) - 128
     u, v = (np.repeat(np.repeat(plane, 2, axis=0), 2, axis=1) for plane in chroma)
-    luma = 1.164 * (planes[:height, :width].astype(np.float32) - 16)
+    luma = 1.164 * np.maximum(planes[:height, :width].astype(np.float32) - 16, 0)
     rgb = np.stack((luma + 1.596 * v, luma - 0.391 * u - 0.813 * v, luma + 2.018 * u), axis=-1)
     return np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
