@@ -186,12 +186,7 @@ def measure_max_drop(network: Network, fold: Fold, reference: Reference, *, imag
     """Figures of the file that `export --max-drop 0.3` makes, and how many times the all-integer file's time it
     takes.
     """
-    photos = Photos(
-        draw_calibration_set(fold.calibration, network.preprocessing, limit=images, seed=seed),
-        fold.calibration,
-        images,
-        seed,
-    )
+    photos = Photos(draw_calibration_set(fold.calibration, network.preprocessing, limit=images, seed=seed), seed)
     try:
         check_held_out(photos)
     except UsageError as error:

@@ -17,9 +17,17 @@ UnverifiedModelWarning      UserWarning    a model file without a checksum: dama
 
 from __future__ import annotations
 
+from edge_effnet.text import printable
+
 
 class EdgeEffnetError(Exception):
-    """Root of every error a user can mend; the message says what was found, expected and what to do."""
+    """Root of every error a user can mend; the message says what was found, expected and what to do.
+
+    As text it is one line of at most 500 characters without control characters, whatever names it repeats.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__().replace("\n", " "))
 
 
 class UsageError(EdgeEffnetError, ValueError):
@@ -71,4 +79,4 @@ class UnverifiedModelWarning(UserWarning):
 def first_line(error: BaseException) -> str:
     """The first line of another library's message, at most 200 characters; its class name when it says nothing."""
     text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__
+    return printable(text.splitlines()[0], most=200) if text else type(error).__name__

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edge_effnet.errors import UsageError
+from edge_effnet.text import MOST_CHARACTERS
+
+_UNFIT = re.compile("[\\x00\n\r]")
 
 
 def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -27,11 +30,23 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def check_label_count(labels: Sequence[str], num_classes: int, *, source: str) -> tuple[str, ...]:
-    """The labels as a tuple; raises UsageError when there isn't one for each class."""
+    """The labels as a tuple; raises UsageError when there isn't one for each class, or one can't be shown."""
     if len(labels) != num_classes:
         hint = " (1,001 names often begin with a background class: remove it)" if len(labels) == num_classes + 1 else ""
         raise UsageError(f"{source} has {len(labels)} labels, the model {num_classes} classes; expected as many{hint}")
+    for index, label in enumerate(labels):
+        if (fault := label_fault(label)) is not None:
+            raise UsageError(f"{source}: label {index} {fault}; expected one line of text")
     return tuple(labels)
+
+
+def label_fault(label: object) -> str | None:
+    """What keeps it from being a label; None for one line of text of at most 500 characters, without NUL."""
+    if not isinstance(label, str):
+        return f"is a {type(label).__name__}"
+    if len(label) > MOST_CHARACTERS:
+        return f"has {len(label):,} characters, more than {MOST_CHARACTERS}"
+    return "holds a line's end or NUL" if _UNFIT.search(label) else None
 
 
 def find_label_indices(names: Iterable[str], labels: Sequence[str]) -> frozenset[int]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from edge_effnet.errors import ModelFileError, UsageError
+from edge_effnet.labels import label_fault
 from edge_effnet.preprocessing import Preprocessing
+from edge_effnet.text import parse_json
 
 #: Version of the document's layout; a higher one is refused.
 SCHEMA_VERSION = 1
@@ -50,14 +52,14 @@ class ModelDocument:
 
     def to_json(self) -> str:
         """Deterministic text: sorted keys, no blanks, UTF-8."""
-        return json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str | bytes, *, name: str = "model") -> ModelDocument:
         """Parses the document of the file `name`; raises ModelFileError with what is wrong."""
         try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            content = parse_json(text)
+        except ValueError as error:
             raise ModelFileError(f"{name}: its {DOCUMENT_NAME} is not valid JSON ({error})") from error
         if not isinstance(content, dict):
             raise ModelFileError(f"{name}: its {DOCUMENT_NAME} is a {type(content).__name__}; expected an object")
@@ -122,6 +124,9 @@ def _labels(content: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
             f"{name}: {DOCUMENT_NAME} has {len(labels)} labels for {content['num_classes']} classes, or some are no "
             "text"
         )
+    for index, label in enumerate(labels):
+        if (fault := label_fault(label)) is not None:
+            raise ModelFileError(f"{name}: {DOCUMENT_NAME}: label {index} {fault}; expected one line of text")
     return tuple(labels)
 
 

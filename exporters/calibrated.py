@@ -9,27 +9,23 @@ from typing import Any
 from edge_effnet.exporters.emit import emit
 from edge_effnet.graph import Graph
 from edge_effnet.metadata import ModelDocument
-from edge_effnet.quantization.calibration import CalibrationSet, CalibrationSource, draw_further
+from edge_effnet.quantization.calibration import CalibrationSet, draw_further
 from edge_effnet.quantization.pipeline import QuantizationTrace, quantize
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 
 
 @dataclass(frozen=True, eq=False)
 class Photos:
-    """What is calibrated on. source, limit, seed: what `drawn` was drawn from, and how."""
+    """What is calibrated on. seed: what `drawn` was drawn by."""
 
     drawn: CalibrationSet
-    source: CalibrationSource
-    limit: int
     seed: int
 
     def further(self, more: int, *, skip: int = 0) -> CalibrationSet:
         """Up to `more` photos that aren't calibrated on, after the first `skip` of those; empty where the source has no
         more.
         """
-        return draw_further(self.drawn, self.source, limit=self.limit, seed=self.seed, more=skip + more).subset(
-            slice(skip, None)
-        )
+        return draw_further(self.drawn, more=skip + more).subset(slice(skip, None))
 
 
 @dataclass(frozen=True, eq=False)

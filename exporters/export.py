@@ -163,9 +163,7 @@ def _photos(
             "int8 needs photos to calibrate on: --calibration DIR, a few hundred like those the model will see, no "
             "labels needed"
         )
-    return Photos(
-        draw_calibration_set(calibration, preprocessing, limit=limit, seed=seed, rules=rules), calibration, limit, seed
-    )
+    return Photos(draw_calibration_set(calibration, preprocessing, limit=limit, seed=seed, rules=rules), seed)
 
 
 def _document(

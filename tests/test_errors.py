@@ -28,6 +28,8 @@ def test_one_root_and_the_fitting_builtin() -> None:
     assert all(f"── {name} " in str(errors.__doc__) for name in LEAVES)
 
 
-@pytest.mark.parametrize(("text", "shown"), [("a\nb", "a"), ("  x ", "x"), ("", "ValueError"), ("y" * 300, "y" * 200)])
+@pytest.mark.parametrize(
+    ("text", "shown"), [("a\nb", "a"), ("  x ", "x"), ("", "ValueError"), ("y" * 300, "y" * 119 + "…" + "y" * 80)]
+)
 def test_the_first_line_of_anothers_message(text: str, shown: str) -> None:
     assert errors.first_line(ValueError(text)) == shown

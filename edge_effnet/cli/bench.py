@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,12 +12,14 @@ from edge_effnet.benching.plot import plot, require_matplotlib
 from edge_effnet.benching.rows import STAGES, list_cases, measure
 from edge_effnet.clashes import check_outputs
 from edge_effnet.classifier import BUNDLED_MODEL, default_threads
-from edge_effnet.cli.options import add_preprocessing_options, positive, preprocessing_from, remark, wants_json
+from edge_effnet.cli.console import remark, say, write
+from edge_effnet.cli.options import add_preprocessing_options, positive, preprocessing_from, wants_json
 from edge_effnet.cli.progress import StageBars
 from edge_effnet.engines import ENGINES
 from edge_effnet.errors import UsageError
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.preprocessing import decode
+from edge_effnet.text import json_text
 
 _RUNS, _WARMUP = 50, 5
 
@@ -84,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     for warning in rows[0]["warnings"]:
         remark(warning)
     if wants_json(arguments):
-        print(json.dumps(rows, ensure_ascii=False, indent=1))
+        write(json_text(rows, indent=1) + "\n")
     else:
         _print_table(rows)
     if arguments.plot is not None:
@@ -115,16 +116,16 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     first = rows[0]
     machine = first["machine"]
     cores = f"{machine['cores']} core{'s' if machine['cores'] != 1 else ''}"
-    print(
+    say(
         f"{machine['model'] or machine['cpu'] or machine['architecture']}, {cores}, governor "
         f"{machine['governor'] or 'unknown'}; {first['image']}"
     )
-    print(f"{first['runs']} runs by turns; ms, medians (inference and total: median / 90th percentile)")
+    say(f"{first['runs']} runs by turns; ms, medians (inference and total: median / 90th percentile)")
     columns = ("model", "engine", "threads", *STAGES, "load ms", "peak MB")
     table = [columns, *(_cells(row) for row in rows)]
     widths = [max(len(line[place]) for line in table) for place in range(len(columns))]
     for line in table:
-        print(
+        say(
             "  ".join(
                 cell.ljust(width) if place < 2 else cell.rjust(width)
                 for place, (cell, width) in enumerate(zip(line, widths, strict=True))

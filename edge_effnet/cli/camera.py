@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import re
@@ -15,13 +14,13 @@ from types import FrameType
 
 from edge_effnet.clashes import check_outputs
 from edge_effnet.classifier import BUNDLED_MODEL
+from edge_effnet.cli.console import flush, remark, write
 from edge_effnet.cli.options import (
     add_engine_options,
     add_preprocessing_options,
     names,
     open_classifier,
     positive,
-    remark,
 )
 from edge_effnet.errors import UsageError
 from edge_effnet.live import DecisionRule, LiveClassifier, Region, source_opener
@@ -30,6 +29,7 @@ from edge_effnet.live.sinks import CommandSink, FileSink, MqttAddress, MqttSink
 from edge_effnet.live.sources import Replay
 from edge_effnet.live.systemd import Notifier
 from edge_effnet.live.web import Access, WebAddress, WebServer
+from edge_effnet.text import json_text, printable
 
 #: A camera's driver that keeps us waiting for so many seconds hangs: systemd is no longer told that we are well.
 _HANGING_S = 60.0
@@ -223,8 +223,9 @@ def _watch(live: LiveClassifier, output: str) -> None:
             finished = live.journal.closed
             for event in live.journal.after(number, timeout=_BEAT_S):
                 number = event.number
-                print(_line(event, output), flush=True)
-                notifier.say(f"STATUS={event.label or 'nothing'}")
+                write(_line(event, output) + "\n")
+                flush()
+                notifier.say(f"STATUS={printable(event.label or 'nothing')}")
             if _is_well(live):
                 notifier.say("WATCHDOG=1")
     finally:
@@ -232,7 +233,7 @@ def _watch(live: LiveClassifier, output: str) -> None:
 
 
 def _line(event: Event, output: str) -> str:
-    return event_text(event) if output == "text" else json.dumps(event.to_dict(), ensure_ascii=False)
+    return event_text(event) if output == "text" else json_text(event.to_dict())
 
 
 def _is_well(live: LiveClassifier) -> bool:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 from itertools import islice
 from typing import Any
 
+from edge_effnet.cli.console import remark, say, write
 from edge_effnet.cli.options import (
     add_engine_options,
     add_image_options,
     add_preprocessing_options,
     open_classifier,
     positive,
-    remark,
     wants_json,
 )
 from edge_effnet.cli.progress import with_progress
 from edge_effnet.comparison import compare, comparison_photos
+from edge_effnet.text import json_text, printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         chosen = list(islice(photos, arguments.limit))
         result = compare(a, b, with_progress(chosen, total=len(chosen), what="photos"))
     if wants_json(arguments):
-        print(json.dumps(result, ensure_ascii=False))
+        write(json_text(result) + "\n")
     else:
         _print_text(result)
     return 0
@@ -56,18 +56,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_text(result: dict[str, Any]) -> None:
     sqnr = result["logit_sqnr_db"]
-    print(
+    say(
         f"{result['images']} photos: top-1 agreement {_percent(result['top1_agreement'])}, top-5 overlap "
         f"{_percent(result['top5_agreement'])}"
     )
-    print(
+    say(
         f"  logits: {'identical' if sqnr is None else f'{sqnr:.2f} dB SQNR'}; scores differ by "
         f"{result['mean_abs_score_difference']:.5f} on average"
     )
-    for name in ("a", "b"):
-        side = result[name]
+    for key in ("a", "b"):
+        side = result[key]
         accuracy = "" if side["top1"] is None else f", top-1 {_percent(side['top1'])}, top-5 {_percent(side['top5'])}"
-        print(f"  {name.upper()}  {side['model']}  ({side['engine']}, {side['inference_ms']:.1f} ms{accuracy})")
+        name = f"{key.upper()}  {printable(side['model'])}"
+        say(f"  {name}  ({side['engine']}, {side['inference_ms']:.1f} ms{accuracy})")
     for text in result.get("unreadable", []):
         remark(f"left out: {text}")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
+from edge_effnet.cli.console import say, write
 from edge_effnet.engines import engine_statuses
 from edge_effnet.machine import machine_facts, throttling_words
+from edge_effnet.text import json_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,19 +22,19 @@ def run(arguments: argparse.Namespace) -> int:
     engines = [{"engine": s.engine, "package": s.package, "version": s.version, "problem": s.problem} for s in statuses]
     facts = machine_facts()
     if arguments.format == "json":
-        print(json.dumps({"engines": engines, "machine": facts}, indent=2))
+        write(json_text({"engines": engines, "machine": facts}, indent=2) + "\n")
     else:
         _print_text(engines, facts)
     return 0 if any(status.version for status in statuses) else 2
 
 
 def _print_text(engines: list[dict[str, Any]], facts: dict[str, Any]) -> None:
-    print("Engines")
+    say("Engines")
     for engine in engines:
         state = f"{engine['package']} {engine['version']}" if engine["version"] else f"not usable: {engine['problem']}"
-        print(f"  {engine['engine']:<12} {state}")
-    print("Machine")
+        say(f"  {engine['engine']:<12} {state}")
+    say("Machine")
     for name, value in facts.items():
         shown = ", ".join(value) if isinstance(value, list) else "unknown" if value is None else value
         words = throttling_words(value) if name == "throttled" else []
-        print(f"  {name.replace('_', ' '):<17} {shown}" + (f" ({', '.join(words)})" if words else ""))
+        say(f"  {name.replace('_', ' '):<17} {shown}" + (f" ({', '.join(words)})" if words else ""))

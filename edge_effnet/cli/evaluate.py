@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from edge_effnet.clashes import check_outputs
 from edge_effnet.classifier import Classifier
+from edge_effnet.cli.console import remark, say, write
 from edge_effnet.cli.options import (
     add_decoding_option,
     add_engine_options,
@@ -19,7 +19,6 @@ from edge_effnet.cli.options import (
     add_trust_options,
     open_classifier,
     positive,
-    remark,
     wants_json,
 )
 from edge_effnet.cli.progress import with_progress
@@ -28,6 +27,7 @@ from edge_effnet.errors import OutputError
 from edge_effnet.evaluation import evaluate
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import with_document
+from edge_effnet.text import json_text, printable
 
 _WORST_PAIRS = 5
 
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.limit is None and not arguments.no_record:
         _record(classifier, result, Path(arguments.data).resolve().name)
     if wants_json(arguments):
-        print(json.dumps(result, ensure_ascii=False))
+        write(json_text(result) + "\n")
     else:
         _print_text(result)
     return 0
@@ -87,14 +87,14 @@ def _record(classifier: Classifier, result: dict[str, Any], data: str) -> None:
 
 
 def _print_text(result: dict[str, Any]) -> None:
-    print(f"{result['model']}  ({result['engine']}, {result['images']} photos)")
-    print(f"  top-1 {100 * result['top1']:.2f} %   top-5 {100 * result['top5']:.2f} %")
+    say(f"{printable(result['model'])}  ({result['engine']}, {result['images']} photos)")
+    say(f"  top-1 {100 * result['top1']:.2f} %   top-5 {100 * result['top5']:.2f} %")
     worst = sorted(result["per_class"], key=lambda row: row["top1"])[:_WORST_PAIRS]
-    print(
+    say(
         "  hardest classes: "
-        + ", ".join(f"{row['label']} {100 * row['top1']:.0f} % of {row['images']}" for row in worst)
+        + ", ".join(f"{printable(row['label'])} {100 * row['top1']:.0f} % of {row['images']}" for row in worst)
     )
     times = ", ".join(f"{stage} {values['p50']:.1f}" for stage, values in result["latency_ms"].items())
-    print(f"  median ms: {times}")
+    say(f"  median ms: {times}")
     for text in result.get("unreadable", []):
         remark(f"left out: {text}")

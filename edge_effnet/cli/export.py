@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import time
 
-from edge_effnet.cli.options import IMAGE_OPTIONS, add_image_options, image_rules_from, positive, remark, three
+from edge_effnet.cli.console import remark, say
+from edge_effnet.cli.options import IMAGE_OPTIONS, add_image_options, image_rules_from, positive, three
 from edge_effnet.cli.progress import StageBars
 from edge_effnet.variants import VARIANTS
 
@@ -75,12 +76,12 @@ def run(arguments: argparse.Namespace) -> int:
     for text in report.remarks:
         remark(text)
     document = report.document
-    print(
+    say(
         f"{report.path}: EfficientNet-{document.variant.capitalize()}, {document.precision}, {document.num_classes} "
         "classes, "
         f"{document.image_size}×{document.image_size}, {report.size_bytes / 1e6:.2f} MB, "
         f"{time.perf_counter() - start:.1f} s"
     )
     if arguments.report is not None:
-        print(f"{arguments.report}: the report")
+        say(f"{arguments.report}: the report")
     return 0

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
+from edge_effnet.cli.console import say, write
 from edge_effnet.engines import ENGINES, engine_statuses
 from edge_effnet.formats import ModelFile, read_model_file, weights_are_verified
 from edge_effnet.metadata import ModelDocument
+from edge_effnet.text import json_text, printable
 from edge_effnet.trial import try_in_child
 
 _LABELS_SHOWN = 3
+_LONGEST_ROW = 2000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.verify:
         facts["verified"] = _verify(contents, Path(arguments.model))
     if arguments.format == "json":
-        print(json.dumps(facts, ensure_ascii=False, indent=2))
+        write(json_text(facts, indent=2) + "\n")
     else:
-        print("\n".join(_lines(facts, contents.document)))
+        for line in _lines(facts, contents.document):
+            say(line)
     return 0
 
 
@@ -84,7 +87,7 @@ def _lines(facts: dict[str, Any], document: ModelDocument | None) -> list[str]:
     rows = [
         (
             "file",
-            f"{facts['model']}  ({facts['size_bytes'] / 1e6:.2f} MB, {facts['weight_bytes'] / 1e6:.2f} MB of them "
+            f"{printable(facts['model'])}  ({facts['size_bytes'] / 1e6:.2f} MB, {facts['weight_bytes'] / 1e6:.2f} MB of them "
             "weights)",
         )
     ]
@@ -94,10 +97,18 @@ def _lines(facts: dict[str, Any], document: ModelDocument | None) -> list[str]:
         else [("document", "none: made by another tool; say how to prepare photos with --image-size, --mean and --std")]
     )
     rows += [
-        (name, f"{facts[name]['name']}  {facts[name]['dtype']}{facts[name]['shape']}") for name in ("input", "output")
+        (name, f"{printable(facts[name]['name'])}  {facts[name]['dtype']}{facts[name]['shape']}")
+        for name in ("input", "output")
     ]
     labels = facts["labels"]
-    rows.append(("labels", "none" if labels is None else f"{len(labels)}: {', '.join(labels[:_LABELS_SHOWN])}, …"))
+    rows.append(
+        (
+            "labels",
+            "none"
+            if labels is None
+            else f"{len(labels)}: {', '.join(printable(label) for label in labels[:_LABELS_SHOWN])}, …",
+        )
+    )
     rows.append(("engine", facts["engine"] or "none installed: see edge-effnet doctor"))
     for precision, counts in facts["operators"].items():
         rows.append((f"{precision} ops", ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))))
@@ -106,7 +117,7 @@ def _lines(facts: dict[str, Any], document: ModelDocument | None) -> list[str]:
         if (found := facts.get("verified"))
         else []
     )
-    return [f"{name:<14} {text}" for name, text in rows]
+    return [f"{name:<14} {printable(text, most=_LONGEST_ROW)}" for name, text in rows]
 
 
 def _document_rows(document: ModelDocument) -> list[tuple[str, str]]:
@@ -151,5 +162,5 @@ def _triple(values: tuple[float, float, float]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+    text = json_text(value) if isinstance(value, (dict, list)) else str(value)
     return text if len(text) <= 24 else f"{text[:12]}…"

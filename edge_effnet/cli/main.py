@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import io
-import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from edge_effnet.errors import EdgeEffnetError
+from edge_effnet.cli.console import complain, flush, leave_standard_output, remark, settle_standard_streams, write
+from edge_effnet.errors import EdgeEffnetError, OutputError
 from edge_effnet.version import __version__
 
 #: Verb → one line of help; its module is edge_effnet.cli.<verb>, with add_arguments(parser) and run(arguments).
@@ -34,38 +33,61 @@ class _Parser(argparse.ArgumentParser):
     """Reports a wrong option like any other error: one line, status 2."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"edge-effnet: error: {message} (see {self.prog} --help)", file=sys.stderr)
+        complain(f"{message} (see {self.prog} --help)")
         raise SystemExit(_EXIT_USER)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Unlike argparse's own, help that can't be written is an error."""
+        if message and file is sys.stdout:
+            write(message)
+        else:
+            super()._print_message(message, file)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a label or file name that the terminal's encoding lacks is escaped
-        sys.stdout.reconfigure(errors="backslashreplace")
-    arguments = _parser(words).parse_args(words)
+    settle_standard_streams()
+    try:
+        arguments = _parser(words).parse_args(words)
+    except SystemExit as end:  # --help, --version or a wrong option: all is said
+        raise SystemExit(_at_the_end(int(end.code or 0))) from None
+    except (BrokenPipeError, OutputError) as error:
+        return _at_the_end(_report(error, debug=False))
+    return _at_the_end(_run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
         status: int = _module(arguments.verb).run(arguments)
-        sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        print("edge-effnet: interrupted", file=sys.stderr)
+        remark("interrupted")
         return _EXIT_INTERRUPTED
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _EXIT_UNEXPECTED
     except Exception as error:
         return _report(error, debug=arguments.debug)
 
 
+def _at_the_end(status: int) -> int:
+    """The status, once everything has left for standard output."""
+    try:
+        flush()
+        return status
+    except (BrokenPipeError, OutputError) as error:
+        leave_standard_output()
+        return status or _report(error, debug=False)
+
+
 def _report(error: Exception, *, debug: bool) -> int:
+    if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
+        return _EXIT_UNEXPECTED
     if debug:
         traceback.print_exc()
     known = isinstance(error, EdgeEffnetError)
     text = " ".join(str(error).split()) or type(error).__name__
     hint = "" if known else f"unexpected {type(error).__name__}: "
     again = "" if known or debug else "; run again with --debug for the details"
-    print(f"edge-effnet: error: {hint}{text}{again}", file=sys.stderr)
+    complain(f"{hint}{text}{again}")
     return _EXIT_USER if known else _EXIT_UNEXPECTED
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from edge_effnet.classifier import PROBES, Classifier
+from edge_effnet.cli.console import remark
 from edge_effnet.decoding import DEFAULT_RULES, MAX_BYTES, MAX_PIXELS, TIFF, ImageRules
 from edge_effnet.engines import ENGINES
 from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning, UsageError
@@ -170,7 +171,8 @@ def without_engine_banner() -> Iterator[None]:
 
     Everything else it writes is passed on afterwards. For the command line alone: the whole process is affected.
     """
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
     kept = os.dup(2)
     with _unnamed_file() as caught:
         os.dup2(caught.fileno(), 2)
@@ -180,7 +182,8 @@ def without_engine_banner() -> Iterator[None]:
             os.dup2(kept, 2)
             os.close(kept)
             caught.seek(0)
-            os.write(2, b"".join(line for line in caught if not _is_chatter(line)))
+            with contextlib.suppress(OSError):  # a full disk there is no reason to stop
+                os.write(2, b"".join(line for line in caught if not _is_chatter(line)))
 
 
 def _is_chatter(line: bytes) -> bool:
@@ -235,8 +238,3 @@ def names(text: str) -> list[str]:
 def wants_json(arguments: argparse.Namespace) -> bool:
     """Whether to print JSON: as said, otherwise when a program reads the output."""
     return arguments.format == "json" or (arguments.format is None and not sys.stdout.isatty())
-
-
-def remark(text: str) -> None:
-    """A line on standard error that isn't an error."""
-    print(f"edge-effnet: {text}", file=sys.stderr)

@@ -1,12 +1,17 @@
-"""Printing prediction results as text, JSON, JSON Lines or CSV."""
+"""Prediction results as text, JSON, JSON Lines or CSV, to standard output or a file."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from typing import Any, Protocol, TextIO, TypeAlias
+import io
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from edge_effnet.cli.console import LONGEST_LINE
+from edge_effnet.text import csv_cell, json_text, printable
 
 Result: TypeAlias = dict[str, Any]
+#: Takes text made by `edge_effnet.text`.
+Write: TypeAlias = Callable[[str], object]
 FORMATS = ("text", "json", "jsonl", "csv")
 #: Of each source: "ok", "none above" (the threshold), "uncertain" (its lead is below --margin) or "error".
 STATUSES = ("ok", "none above", "uncertain", "error")
@@ -27,73 +32,82 @@ class Printer(Protocol):
         ...
 
 
-def make_printer(name: str, stream: TextIO) -> Printer:
-    """The printer of a format in FORMATS."""
-    printers: dict[str, Callable[[TextIO], Printer]] = {
-        "text": _Text,
-        "json": _Json,
-        "jsonl": _JsonLines,
-        "csv": _Csv,
+def make_printer(name: str, write: Write, *, cell: Callable[[object], str] = csv_cell) -> Printer:
+    """The printer of a format in FORMATS. cell: how a text stands in CSV."""
+    printers: dict[str, Callable[[], Printer]] = {
+        "text": lambda: _Text(write),
+        "json": lambda: _Json(write),
+        "jsonl": lambda: _JsonLines(write),
+        "csv": lambda: _Csv(write, cell),
     }
-    return printers[name](stream)
+    return printers[name]()
 
 
 class _Text:
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, write: Write) -> None:
+        self._write = write
 
     def add(self, result: Result) -> None:
-        lines = [result["source"]]
+        self._line(printable(result["source"]))
         if result["status"] == "error":
-            lines.append(f"    error: {result['error']}")
+            self._line(f"    error: {result['error']}")
         elif result["status"] == "none above":
-            lines.append("    nothing above the threshold")
+            self._line("    nothing above the threshold")
         elif result["status"] == "uncertain":
-            lines.append(f"    uncertain: the lead is {100 * result['lead']:.1f} %")
-        lines += [f"  {100 * found['score']:5.1f} %  {found['label']}" for found in result.get("predictions", [])]
-        self._stream.write("\n".join(lines) + "\n")
+            self._line(f"    uncertain: the lead is {100 * result['lead']:.1f} %")
+        for found in result.get("predictions", []):
+            self._line(f"  {100 * found['score']:5.1f} %  {printable(found['label'])}")
 
     def finish(self) -> None:
         pass
 
+    def _line(self, text: str) -> None:
+        self._write(printable(text, most=LONGEST_LINE) + "\n")
+
 
 class _JsonLines:
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, write: Write) -> None:
+        self._write = write
 
     def add(self, result: Result) -> None:
-        self._stream.write(json.dumps(result, ensure_ascii=False) + "\n")
+        self._write(json_text(result) + "\n")
 
     def finish(self) -> None:
         pass
 
 
 class _Json:
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, write: Write) -> None:
+        self._write = write
         self._results: list[Result] = []
 
     def add(self, result: Result) -> None:
         self._results.append(result)
 
     def finish(self) -> None:
-        self._stream.write(json.dumps(self._results, ensure_ascii=False, indent=2) + "\n")
+        self._write(json_text(self._results, indent=2) + "\n")
 
 
 class _Csv:
-    def __init__(self, stream: TextIO) -> None:
-        import csv
-
-        self._writer = csv.writer(stream, lineterminator="\n")
-        self._writer.writerow(CSV_COLUMNS)
+    def __init__(self, write: Write, cell: Callable[[object], str]) -> None:
+        self._write = write
+        self._cell = cell
+        self._row(CSV_COLUMNS)
 
     def add(self, result: Result) -> None:
-        source, status = result["source"], result["status"]
+        start = (self._cell(result["source"]), result["status"])
         found = result.get("predictions", [])
         for place, one in enumerate(found, 1):
-            self._writer.writerow([source, status, place, one["index"], one["label"], f"{one['score']:.6f}", ""])
+            self._row((*start, place, one["index"], self._cell(one["label"]), f"{one['score']:.6f}", ""))
         if not found:
-            self._writer.writerow([source, status, 0, -1, "", "", result.get("error", "")])
+            self._row((*start, 0, -1, "", "", self._cell(result.get("error", ""))))
 
     def finish(self) -> None:
         pass
+
+    def _row(self, values: Sequence[object]) -> None:
+        import csv
+
+        row = io.StringIO()
+        csv.writer(row, lineterminator="\n").writerow(values)
+        self._write(row.getvalue())

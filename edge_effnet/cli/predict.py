@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from edge_effnet.clashes import check_outputs, check_save_folder
 from edge_effnet.classifier import Classifier
+from edge_effnet.cli.console import complain, remark, standard_input, write
 from edge_effnet.cli.options import (
     add_decoding_option,
     add_engine_options,
@@ -25,13 +25,13 @@ from edge_effnet.cli.options import (
     names,
     open_classifier,
     positive,
-    remark,
 )
-from edge_effnet.cli.output import FORMATS, Result, make_printer
+from edge_effnet.cli.output import FORMATS, Result, Write, make_printer
 from edge_effnet.cli.progress import with_progress
 from edge_effnet.errors import ImageError, OutputError, UsageError
 from edge_effnet.files import require_writable_folder, writing_atomically
 from edge_effnet.images import look_up
+from edge_effnet.text import csv_cell, printable
 
 _STANDARD_INPUT = "-"
 _FOR_THE_LEAD = 2
@@ -61,6 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the output (default text)")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the output there instead, whole or not at all")
+    parser.add_argument(
+        "--raw-csv",
+        dest="cell",
+        action="store_const",
+        const=printable,
+        default=csv_cell,
+        help="leave out the ' before cells of CSV that a spreadsheet would take for formulas",
+    )
     parser.add_argument("--save", metavar="DIR", help="write annotated copies of the photos there")
     parser.add_argument(
         "--recursive",
@@ -82,11 +90,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the predictions; 2 when a source couldn't be read."""
     sources = list(_sources(arguments))
     _check_outputs(arguments, [image for _, image in sources])
-    with open_classifier(arguments, arguments.model) as classifier, _stream(arguments.output) as stream:
+    with open_classifier(arguments, arguments.model) as classifier, _writer(arguments.output) as write_text:
         classifier.class_indices(
             allow=arguments.allow, deny=arguments.deny
         )  # a wrong label ends the run before it begins
-        printer = make_printer(arguments.format, stream)
+        printer = make_printer(arguments.format, write_text, cell=arguments.cell)
         failed = 0
         for source, image in with_progress(sources, total=len(sources), what="photos"):
             result = _classify(classifier, source, image, arguments)
@@ -116,16 +124,16 @@ def _make_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _stream(output: str | None) -> Iterator[TextIO]:
-    """Standard output, or the file that is written in its stead."""
+def _writer(output: str | None) -> Iterator[Write]:
+    """What writes to standard output, or to the file that is written in its stead."""
     if output is None:
-        yield sys.stdout
+        yield write
         return
     with (
         writing_atomically(output) as file,
         open(file, "w", encoding="utf-8", errors="backslashreplace", newline="", closefd=False) as stream,
     ):
-        yield stream
+        yield stream.write
 
 
 def _sources(arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:
@@ -138,7 +146,7 @@ def _sources(arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:
         raise UsageError("standard input (-) stands twice among the sources; it can be read once")
     for name in given:
         if name == _STANDARD_INPUT:
-            yield name, sys.stdin.buffer.read(arguments.max_bytes + 1)
+            yield name, standard_input().read(arguments.max_bytes + 1)
             continue
         found = look_up(name, depth="recursive" if arguments.recursive else "flat")
         if found.remark:
@@ -153,7 +161,7 @@ def _classify(classifier: Classifier, name: str, image: Any, arguments: argparse
         )
     except ImageError as error:
         if arguments.format != "text" or arguments.output:  # as text it stands in its place on the screen
-            print(f"edge-effnet: error: {error}", file=sys.stderr)
+            complain(str(error))
         return {"source": name, "status": "error", "error": str(error)}
     lowest = float(np.float32(arguments.threshold))  # as scores are
     found = [one for one in ranked[: arguments.top_k] if one.score >= lowest]

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
+from edge_effnet.text import printable
+
 
 @dataclass(frozen=True)
 class Event:
@@ -41,8 +43,8 @@ def iso_time(timestamp: float) -> str:
 def event_text(event: Event) -> str:
     """One line for a person: time of day, label and score, what was before."""
     time_of_day = datetime.fromtimestamp(event.timestamp).strftime("%H:%M:%S")
-    what = "nothing" if event.label is None else f"{event.label}  {100 * (event.score or 0):.0f} %"
-    return f"{time_of_day}  {what}" + (f"  (was {event.previous})" if event.previous is not None else "")
+    what = "nothing" if event.label is None else f"{printable(event.label)}  {100 * (event.score or 0):.0f} %"
+    return f"{time_of_day}  {what}" + (f"  (was {printable(event.previous)})" if event.previous is not None else "")
 
 
 class EventSink(Protocol):

@@ -17,12 +17,14 @@ from support.photos import synthetic_photo
 from edge_effnet.decoding import IMAGE_FORMATS, TIFF, ImageRules
 from edge_effnet.errors import CalibrationError, UsageError
 from edge_effnet.preprocessing import Preprocessing
+from edge_effnet.quantization import calibration
 from edge_effnet.quantization.calibration import (
     MINIMUM_AFTER_BROKEN,
     CalibrationSet,
     draw_calibration_set,
     draw_further,
 )
+from edge_effnet.quantization.squares import PreparedSquares
 from edge_effnet.quantization.statistics import collect_statistics
 
 PREPROCESSING = Preprocessing(36, 32)
@@ -62,7 +64,7 @@ def test_the_rules_hold_when_photos_are_drawn_and_when_they_are_read_again(tmp_p
     rules = ImageRules(formats=(*IMAGE_FORMATS, TIFF))
     found = draw_calibration_set(tmp_path, PREPROCESSING, limit=8, seed=0, rules=rules)
     assert {Path(path).suffix for path in found.sources} == {".png", ".tif"}
-    further = draw_further(found, tmp_path, limit=8, seed=0, more=8)
+    further = draw_further(found, more=8)
     assert not set(further.sources) & set(found.sources)
     assert (found.rules, further.rules, found.subset(slice(0, 2)).rules) == (rules, rules, rules)
     assert [len(list(photos)) for photos in (found, further, found.subset(slice(0, 2)))] == [8, 8, 2]
@@ -179,8 +181,51 @@ class LazyPhotos(Sequence[Any]):
         return np.full((32, 32, 3), int(index) % 256, np.uint8)
 
 
-def test_ten_thousand_photos_take_no_more_memory_than_a_few() -> None:
+def test_each_photo_is_looked_at_once() -> None:
+    """However often it is iterated, whatever further photos are drawn; and none beside those that are drawn."""
+    lazy = LazyPhotos(40)
+    found = draw_calibration_set(lazy, Preprocessing(32, 32), limit=12, seed=0, workers=3)
+    assert lazy.made == 12
+    for _ in range(3):
+        assert len(list(found)) == len(list(found.subset(slice(0, 5)))) + 7 == 12
+    few, further = draw_further(found, more=5), draw_further(found, more=20)
+    assert lazy.made == 32
+    assert list(few.squares[2].flat) == list(further.squares[2].flat)
+    assert len(draw_further(found, more=100)) == 28
+    assert lazy.made == 40
+
+
+def test_further_photos_are_those_a_larger_drawing_would_have(many: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "broken"
+    shutil.copytree(many, folder)
+    for number in range(4):
+        (folder / f"broken{number}.png").write_bytes(b"broken")
+    found, whole = draw(folder, limit=18), draw(folder, limit=23)
+    further = draw_further(found, more=5)
+    assert list(found.sources) + list(further.sources) == list(whole.sources)
+    assert further.digest == whole.digest
+    assert further.broken == whole.broken
+    assert set(found.broken) <= set(whole.broken)
+    for one, other in zip([*found, *further], whole, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("workers", [2, 7])
+def test_any_number_of_workers_draws_the_same(many: Path, tmp_path: Path, workers: int) -> None:
+    folder = tmp_path / "broken"
+    shutil.copytree(many, folder)
+    for number in range(6):
+        (folder / f"broken{number}.png").write_bytes(b"broken")
+    one, several = (
+        draw_calibration_set(folder, PREPROCESSING, limit=20, seed=3, workers=count) for count in (1, workers)
+    )
+    assert (one.digest, one.broken, list(one.sources)) == (several.digest, several.broken, list(several.sources))
+    assert all(map(np.array_equal, one, several))
+
+
+def test_ten_thousand_photos_take_no_more_memory_than_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them at once would be 31 MB; peaks are Python's and numpy's own allocations."""
+    monkeypatch.setattr(calibration, "PreparedSquares", lambda: PreparedSquares(memory_bytes=100_000))
     graph = graph_of([pointwise("conv", "image", np.random.default_rng(0), 3, 4)], channels=3, height=32, width=32)
     peaks = []
     for count in (100, 10_000):
@@ -193,8 +238,7 @@ def test_ten_thousand_photos_take_no_more_memory_than_a_few() -> None:
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:
             tracemalloc.stop()
-        assert len(found) == count
-        assert lazy.made >= count
+        assert len(found) == lazy.made == count
         assert statistics["image"].high >= 99
     assert peaks[1] - peaks[0] < 4_000_000
 

@@ -87,7 +87,7 @@ def test_photos_are_labelled_by_their_folders_however_their_paths_are_given() ->
             return "photos/b/1.png"
 
     def classes(*sources: Any, labels: tuple[str, ...] = ("A", "B")) -> list[int] | None:
-        return max_drop._classes(CalibrationSet(sources, Preprocessing(36, 32), ""), labels)
+        return max_drop._classes(CalibrationSet(sources, (), Preprocessing(36, 32), ""), labels)
 
     assert classes("photos/a/1.png", Path("photos/B/2.png"), Entry()) == [0, 1, 1]
     assert classes("photos/a/1.png", "photos/c/1.png") is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -10,6 +9,7 @@ import subprocess
 
 from edge_effnet.errors import OutputError, UsageError
 from edge_effnet.live.events import Event
+from edge_effnet.text import json_text
 
 _TIMEOUT_S = 30.0
 
@@ -46,7 +46,7 @@ class CommandSink:
         try:
             done = subprocess.run(
                 self._words,
-                input=json.dumps(fields, ensure_ascii=False).encode(),
+                input=json_text(fields).encode(),
                 stdout=subprocess.DEVNULL,
                 env={**os.environ, **environment},
                 timeout=self._timeout_s,

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from edge_effnet.errors import OutputError
 from edge_effnet.files import lock, require_writable_folder, sync_folder
 from edge_effnet.live.events import Event
+from edge_effnet.text import json_text
 
 _LOG = logging.getLogger("edge_effnet.live")
 #: Bytes looked at before the end of the file; lines of events are some hundred long.
@@ -38,7 +39,7 @@ class FileSink:
 
     def send(self, event: Event) -> None:
         """Appends the line and hands it to the disk."""
-        line = json.dumps(event.to_dict(), ensure_ascii=False).encode() + b"\n"
+        line = json_text(event.to_dict()).encode() + b"\n"
         try:
             with open(self._path, "ab", buffering=0) as file:
                 if stat.S_ISREG(os.fstat(file.fileno()).st_mode):

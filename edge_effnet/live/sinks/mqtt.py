@@ -7,7 +7,6 @@ most, and are sent when it returns; nobody waits for it.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import threading
@@ -16,6 +15,7 @@ from typing import Any
 
 from edge_effnet.errors import MissingDependencyError, OutputError, UsageError
 from edge_effnet.live.events import Event
+from edge_effnet.text import json_text
 
 _LOG = logging.getLogger("edge_effnet.live")
 _QUEUE = 1000
@@ -98,7 +98,7 @@ class MqttSink:
 
     def send(self, event: Event) -> None:
         """Queues the event and the announced label."""
-        self._publish("event", json.dumps(event.to_dict(), ensure_ascii=False), retain=False)
+        self._publish("event", json_text(event.to_dict()), retain=False)
         self._publish("label", event.label or "", retain=True)
 
     def close(self) -> None:

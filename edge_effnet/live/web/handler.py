@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qs, urlsplit
 
 from edge_effnet.live.web import files
+from edge_effnet.text import json_text
 
 if TYPE_CHECKING:
     from edge_effnet.live.web.server import WebServer
@@ -187,7 +187,7 @@ class Handler(BaseHTTPRequestHandler):
         while not self._web.closing.is_set():
             for event in journal.after(number):
                 number = event.number
-                yield f"id: {number}\nevent: change\ndata: {json.dumps(event.to_dict(), ensure_ascii=False)}\n\n".encode()
+                yield f"id: {number}\nevent: change\ndata: {json_text(event.to_dict())}\n\n".encode()
             yield b"event: state\ndata: " + self._web.state_json() + b"\n\n"
             if not journal.after(number, timeout=_TICK_S):
                 self._web.closing.wait(_TICK_S if journal.closed else 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import socket
 import threading
@@ -16,6 +15,7 @@ from edge_effnet.live.state import STALE_S, is_healthy, live_state, model_facts
 from edge_effnet.live.web.access import Access, WebAddress
 from edge_effnet.live.web.handler import Handler
 from edge_effnet.live.web.pictures import Pictures
+from edge_effnet.text import json_text
 
 _LOG = logging.getLogger("edge_effnet.live")
 #: Connections at once; each has a thread. Viewers of picture or events are fewer: a page has one of each.
@@ -94,7 +94,7 @@ class WebServer(ThreadingHTTPServer):
             if time.monotonic() - made > _STATE_AGE_S:
                 state = {**live_state(self.live, top_k=self._top_k, stale_s=self.stale_s), "model": self._model}
                 state["viewers"] = {**self.viewers, "dropped": self.dropped_viewers}
-                text = json.dumps(state, ensure_ascii=False).encode()
+                text = json_text(state).encode()
                 self._state = (time.monotonic(), text)
             return text
 
@@ -102,7 +102,7 @@ class WebServer(ThreadingHTTPServer):
         """HTTP status and document of /healthz."""
         healthy = is_healthy(self.live, stale_s=self.stale_s)
         since = None if healthy else live_state(self.live, stale_s=self.stale_s)["no_frames_since"]
-        return (200 if healthy else 503), json.dumps(
+        return (200 if healthy else 503), json_text(
             {"status": "ok" if healthy else "no frames", "no_frames_since": since}
         ).encode()
 

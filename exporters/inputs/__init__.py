@@ -1,0 +1,1 @@
+"""The forms a trained network lies in; none of them is ever executed."""
