@@ -14,8 +14,8 @@ import pytest
 from support.golden import State
 
 from edge_effnet.errors import CheckpointError, MissingDependencyError
-from edge_effnet.exporters import checkpoint
-from edge_effnet.exporters.checkpoint import WRAPPERS, load_checkpoint
+from edge_effnet.exporters.inputs import checkpoint
+from edge_effnet.exporters.inputs.checkpoint import WRAPPERS, load_checkpoint
 from edge_effnet.files import sha256_of
 
 torch = pytest.importorskip("torch")

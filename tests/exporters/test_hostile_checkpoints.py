@@ -16,8 +16,9 @@ import pytest
 from support.golden import State
 
 from edge_effnet.errors import CheckpointError
-from edge_effnet.exporters import checkpoint, export
-from edge_effnet.exporters.checkpoint import load_checkpoint
+from edge_effnet.exporters import export
+from edge_effnet.exporters.inputs import checkpoint
+from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
