@@ -11,23 +11,23 @@ from typing import Any, Literal, TypeAlias, get_args
 from edge_effnet.clashes import check_outputs
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import UsageError
-from edge_effnet.exporters.build import build_graph
 from edge_effnet.exporters.calibrated import Photos, calibrate
-from edge_effnet.exporters.checkpoint import load_checkpoint
-from edge_effnet.exporters.emit import emit
-from edge_effnet.exporters.identify import Identified, identify
+from edge_effnet.exporters.families.build import build_graph
+from edge_effnet.exporters.families.identify import Identified, identify
+from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 from edge_effnet.exporters.max_drop import HELD_OUT_PHOTOS, check_held_out, keep_within
 from edge_effnet.exporters.order import order_channels
+from edge_effnet.exporters.outputs.emit import emit
 from edge_effnet.exporters.report import check_report, report_on, write_report
 from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import read_model_file
-from edge_effnet.graph import Graph
 from edge_effnet.labels import check_label_count, read_labels
 from edge_effnet.metadata import ModelDocument
+from edge_effnet.network.graph import Graph
 from edge_effnet.preprocessing import Interpolation, Preprocessing, Triple
-from edge_effnet.quantization.calibration import CalibrationSource, draw_calibration_set
 from edge_effnet.quantization.headroom import check_headroom
+from edge_effnet.quantization.measure.calibration import CalibrationSource, draw_calibration_set
 from edge_effnet.quantization.pipeline import quantize_weights_only
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.version import __version__

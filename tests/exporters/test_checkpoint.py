@@ -14,7 +14,7 @@ import pytest
 from support.golden import State
 
 from edge_effnet.errors import CheckpointError, UsageError
-from edge_effnet.exporters.checkpoint import load_checkpoint
+from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 from edge_effnet.files import sha256_of
 
 torch = pytest.importorskip("torch")

@@ -18,7 +18,7 @@ from support.golden import State
 
 from edge_effnet.errors import CheckpointError
 from edge_effnet.exporters import export
-from edge_effnet.exporters.checkpoint import load_checkpoint
+from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
