@@ -191,7 +191,7 @@ def measure_way(task: Task, way: str) -> dict[str, Any]:
 
 
 def _measure_peer(task: Task, name: str) -> dict[str, Any]:
-    from edge_effnet.exporters.onnx import emit_onnx
+    from edge_effnet.exporters.outputs.onnx import emit_onnx
     from edge_effnet.quantization.records import QuantizedGraph
 
     try:

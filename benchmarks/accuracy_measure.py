@@ -16,19 +16,20 @@ import numpy.typing as npt
 from edge_effnet.datasets import LabelledImage
 from edge_effnet.engines import Session, open_session
 from edge_effnet.errors import UsageError
-from edge_effnet.exporters.build import build_graph
 from edge_effnet.exporters.calibrated import Photos, calibrate
-from edge_effnet.exporters.checkpoint import load_checkpoint
-from edge_effnet.exporters.identify import identify
+from edge_effnet.exporters.families.build import build_graph
+from edge_effnet.exporters.families.identify import identify
+from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 from edge_effnet.exporters.max_drop import check_held_out, keep_within
 from edge_effnet.exporters.order import order_channels
-from edge_effnet.exporters.tflite import emit_tflite
-from edge_effnet.graph import Conv2D, FloatArray, Graph
+from edge_effnet.exporters.outputs.tflite import emit_tflite
 from edge_effnet.images import find_images
 from edge_effnet.metadata import ModelDocument
+from edge_effnet.network.graph import Conv2D, FloatArray, Graph
+from edge_effnet.network.rewrite import rescale_chain
+from edge_effnet.network.structure import find_chains
 from edge_effnet.preprocessing import Preprocessing, decode
-from edge_effnet.quantization.calibration import draw_calibration_set
-from edge_effnet.quantization.equalisation import find_chains, rescale
+from edge_effnet.quantization.measure.calibration import draw_calibration_set
 from edge_effnet.quantization.pipeline import quantize
 from edge_effnet.quantization.recipe import PLAIN, Recipe
 from edge_effnet.quantization.records import QuantizedGraph
@@ -157,7 +158,7 @@ def rescaled(graph: Graph, *, seed: int) -> Graph:
         maker = graph.by_name()[chain.makers[0]]
         if isinstance(maker, Conv2D):
             exponents = generator.integers(-_MOST_DOUBLINGS, _MOST_DOUBLINGS + 1, len(maker.bias))
-            graph = rescale(graph, chain, 2.0**exponents)
+            graph = rescale_chain(graph, chain, 2.0**exponents)
     return graph
 
 

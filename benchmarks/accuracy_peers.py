@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edge_effnet.benchmarks import environments
 from edge_effnet.benchmarks.environments import Environment
-from edge_effnet.graph import FloatArray
+from edge_effnet.network.graph import FloatArray
 
 #: Versions as measured; torch 2.13.0's exact pin gives its CPU build.
 PEERS: Mapping[str, Environment] = MappingProxyType(

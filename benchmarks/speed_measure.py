@@ -31,7 +31,7 @@ from edge_effnet.errors import EngineError
 from edge_effnet.exporters import export
 from edge_effnet.files import write_atomically
 from edge_effnet.preprocessing import decode
-from edge_effnet.quantization.calibration import draw_calibration_set
+from edge_effnet.quantization.measure.calibration import draw_calibration_set
 
 #: Ours: file → precision. float.onnx is what peers are given.
 _FILES = {"ours-fp32.tflite": "fp32", "ours-int8.tflite": "int8", "ours-int8.onnx": "int8", "float.onnx": "fp32"}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from edge_effnet.decoding import DEFAULT_RULES, ChannelOrder, Decoding, ImageRul
 from edge_effnet.engines import ENGINES, Session, TensorInfo, open_session
 from edge_effnet.errors import EngineError, ModelFileError, UnverifiedModelWarning, UsageError
 from edge_effnet.formats import ModelFile, read_model_file, weights_are_verified
-from edge_effnet.labels import check_label_count, find_label_indices
+from edge_effnet.labels import check_label_count, find_label_indices, label_of
 from edge_effnet.many import predict_each
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.numerics import dequantize, softmax
@@ -28,6 +28,9 @@ from edge_effnet.prediction import Prediction, top_predictions
 from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.system import available_cores, file_identity
 from edge_effnet.tensor import InputTensor
+
+if TYPE_CHECKING:
+    from edge_effnet.grouping import Grouping
 
 #: The model that is used when none is named: EfficientNet-Lite0, int8, ImageNet-1k (see NOTICE).
 BUNDLED_MODEL = Path(__file__).with_name("models") / "lite0-int8.tflite"
@@ -53,7 +56,8 @@ class Classifier:
     model: path of a `.tflite` or `.onnx` file; None takes the bundled model. engine: "auto", "litert", "onnxruntime" or
     "numpy".
     threads: of the engine; None takes the cores there are, at most 4. labels: instead of the file's. preprocessing:
-    instead of the file's, and needed for files of other makers. decoding: "scaled" decodes large JPEGs at 1/2, 1/4 or
+    instead of the file's, and needed for files of other makers. groups: name → labels whose scores are added up and
+    given under that name. decoding: "scaled" decodes large JPEGs at 1/2, 1/4 or
     1/8, to no less than twice the side they are resized to; "full" decodes them whole, as training did; "quick" is
     "scaled" and computes the crop alone, for frames that must keep up. Large JPEGs come out 0.2 of 255 levels apart on
     average (at most 4 in the photos measured), with "quick" others at most 1; without it they are the same as in
@@ -83,6 +87,7 @@ class Classifier:
         image_rules: ImageRules = DEFAULT_RULES,
         sha256: str | None = None,
         probe: Probe = "auto",
+        groups: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._arguments: dict[str, Any] = {
             "engine": engine,
@@ -92,7 +97,7 @@ class Classifier:
             "decoding": decoding,
         }
         self._arguments |= {"image_rules": image_rules}
-        self._arguments |= {"sha256": sha256, "probe": probe}
+        self._arguments |= {"sha256": sha256, "probe": probe, "groups": groups}
         self.model_path = Path(BUNDLED_MODEL if model is None else model)
         self.threads = default_threads() if threads is None else threads
         if self.threads < 1:
@@ -120,13 +125,11 @@ class Classifier:
         self.num_classes = _check_shapes(self._session, self.preprocessing, self.model_path)
         self._input = InputTensor(self.preprocessing, self._session, known=self.metadata is not None)
         chosen = labels if labels is not None else contents.labels
-        self.labels = (
-            None
-            if chosen is None
-            else check_label_count(
-                chosen, self.num_classes, source="labels" if labels is not None else str(self.model_path)
-            )
-        )
+        source = "labels" if labels is not None else str(self.model_path)
+        self.labels = None if chosen is None else check_label_count(chosen, self.num_classes, source=source)
+        self.grouping: Grouping | None = _grouping(groups, self.labels, self.num_classes)
+        if self.grouping is not None:
+            self.labels = self.grouping.labels
 
     def __enter__(self) -> Classifier:
         return self
@@ -167,16 +170,19 @@ class Classifier:
         top_k: int = 5,
         threshold: float = 0.0,
         channels: ChannelOrder = "rgb",
+        width: int | None = None,
         allow: Iterable[str] | None = None,
         deny: Iterable[str] | None = None,
     ) -> list[Prediction]:
         """The best classes, best first.
 
-        image: a path, the bytes of an image file, a PIL image, or uint8[H, W, 3] in the order `channels` names.
+        image: a path, the bytes of an image file, an open file, a PIL image, or an array that `channels` describes:
+        uint8[H, W, 3] "rgb" or "bgr", uint8[H, W, 4] "rgba" or "bgra", uint8[H, W] "grey", planar "yuv420"; `width` is
+        the picture's where its rows are padded (see `edge_effnet.pixel_arrays`).
         top_k: at least 1. threshold: lowest score, 0..1. allow, deny: labels to choose from or to leave out.
         Raises ImageError for a photo that can't be read.
         """
-        scores = self.scores(image, channels=channels)
+        scores = self.scores(image, channels=channels, width=width)
         start = time.perf_counter()
         found = top_predictions(
             scores, self.labels, top_k=top_k, threshold=threshold, among=self.class_indices(allow=allow, deny=deny)
@@ -245,19 +251,24 @@ class Classifier:
         twin._input = InputTensor(self.preprocessing, session, known=self.metadata is not None)
         return twin
 
-    def scores(self, image: ImageSource, *, channels: ChannelOrder = "rgb") -> npt.NDArray[np.float32]:
-        """float32[C], sums to 1: the softmax of the logits."""
-        logits = self.logits(image, channels=channels)
+    def scores(
+        self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
+    ) -> npt.NDArray[np.float32]:
+        """float32[C], sums to 1: the softmax of the logits; a group's sum stands at its first class."""
+        logits = self.logits(image, channels=channels, width=width)
         start = time.perf_counter()
         scores = logits if self._gives_probabilities(logits) else softmax(logits)
+        scores = scores if self.grouping is None else self.grouping.add_up(scores)
         self._timing["postprocess"] += _since(start)
         return scores
 
-    def logits(self, image: ImageSource, *, channels: ChannelOrder = "rgb") -> npt.NDArray[np.float32]:
+    def logits(
+        self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
+    ) -> npt.NDArray[np.float32]:
         """float32[C]: the network's output. Raises EngineError for a result that is not finite."""
         with self._exclusive() as session:
             started = time.perf_counter()
-            photo = read_photo(image, shortest=self._shortest, channels=channels, rules=self.image_rules)
+            photo = read_photo(image, shortest=self._shortest, channels=channels, width=width, rules=self.image_rules)
             decoded = time.perf_counter()
             tensor = self._input.fill(self._pixels(photo))
             prepared = time.perf_counter()
@@ -278,11 +289,15 @@ class Classifier:
         self, *, allow: Iterable[str] | None = None, deny: Iterable[str] | None = None
     ) -> frozenset[int] | None:
         """The classes that allow and deny lists of labels leave; None when there are no lists. Raises UsageError."""
+        every = None if self.grouping is None else self.grouping.among
         if allow is None and deny is None:
-            return None
+            return every
         labels = self.labels or [str(index) for index in range(self.num_classes)]
         allowed = find_label_indices(allow, labels) if allow is not None else frozenset(range(self.num_classes))
-        return allowed - (find_label_indices(deny, labels) if deny is not None else frozenset())
+        left = allowed - (find_label_indices(deny, labels) if deny is not None else frozenset())
+        if not left:
+            raise UsageError("the allow and deny lists leave no label; expected at least one")
+        return left if every is None else left & every
 
     @property
     def _shortest(self) -> int | None:
@@ -364,6 +379,16 @@ def _check_shapes(session: Session, preprocessing: Preprocessing, path: Path) ->
             f"{path}: its output is {list(session.output.shape)}; expected one score for each of at least 2 classes"
         )
     return classes
+
+
+def _grouping(
+    groups: Mapping[str, Sequence[str]] | None, labels: Sequence[str] | None, num_classes: int
+) -> Grouping | None:
+    if not groups:
+        return None
+    from edge_effnet.grouping import make_grouping
+
+    return make_grouping(groups, labels or [label_of(index, None) for index in range(num_classes)])
 
 
 def _real(raw: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[np.float32]:

@@ -5,6 +5,8 @@ EdgeEffnetError
 ├── ImageError              ValueError     a photo that can't be decoded or has an impossible shape
 ├── ModelFileError          ValueError     a model file that is broken, foreign or newer than this program
 ├── CheckpointError         ValueError     training weights that can't be read or don't fit a variant
+├── GraphError              ValueError     operators of a network whose shapes don't fit each other
+├── OperatorError           ValueError     an operator of a network that a part of this program doesn't handle
 ├── CalibrationError        ValueError     too few or unusable calibration photos
 ├── MissingDependencyError  ImportError    a package that an extra brings
 ├── EngineError             RuntimeError   an inference engine refused or failed
@@ -44,6 +46,14 @@ class ModelFileError(EdgeEffnetError, ValueError):
 
 class CheckpointError(EdgeEffnetError, ValueError):
     """Training weights that can't be read or don't fit any known variant."""
+
+
+class GraphError(EdgeEffnetError, ValueError):
+    """Operators of a network whose shapes don't fit each other."""
+
+
+class OperatorError(EdgeEffnetError, ValueError):
+    """An operator of a network that a part of this program doesn't handle; the message names both."""
 
 
 class CalibrationError(EdgeEffnetError, ValueError):

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edge_effnet.exporters.emit import emit
-from edge_effnet.graph import Graph
+from edge_effnet.exporters.outputs.emit import emit
 from edge_effnet.metadata import ModelDocument
-from edge_effnet.quantization.calibration import CalibrationSet, draw_further
+from edge_effnet.network.graph import Graph
+from edge_effnet.quantization.measure.calibration import CalibrationSet, draw_further
 from edge_effnet.quantization.pipeline import QuantizationTrace, quantize
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 

@@ -11,23 +11,23 @@ from typing import Any, Literal, TypeAlias, get_args
 from edge_effnet.clashes import check_outputs
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import UsageError
-from edge_effnet.exporters.build import build_graph
 from edge_effnet.exporters.calibrated import Photos, calibrate
-from edge_effnet.exporters.checkpoint import load_checkpoint
-from edge_effnet.exporters.emit import emit
-from edge_effnet.exporters.identify import Identified, identify
+from edge_effnet.exporters.families.build import build_graph
+from edge_effnet.exporters.families.identify import Identified, identify
+from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 from edge_effnet.exporters.max_drop import HELD_OUT_PHOTOS, check_held_out, keep_within
 from edge_effnet.exporters.order import order_channels
+from edge_effnet.exporters.outputs.emit import emit
 from edge_effnet.exporters.report import check_report, report_on, write_report
 from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import read_model_file
-from edge_effnet.graph import Graph
 from edge_effnet.labels import check_label_count, read_labels
 from edge_effnet.metadata import ModelDocument
+from edge_effnet.network.graph import Graph
 from edge_effnet.preprocessing import Interpolation, Preprocessing, Triple
-from edge_effnet.quantization.calibration import CalibrationSet, CalibrationSource, draw_calibration_set
 from edge_effnet.quantization.headroom import check_headroom
+from edge_effnet.quantization.measure.calibration import CalibrationSet, CalibrationSource, draw_calibration_set
 from edge_effnet.quantization.pipeline import quantize_weights_only
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.version import __version__
@@ -53,6 +53,7 @@ def export(
     precision: Precision = "fp32",
     source: str | None = None,
     variant: str | None = None,
+    weights: str | None = None,
     image_size: int | None = None,
     padding_size: int | None = None,
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
@@ -72,7 +73,8 @@ def export(
 ) -> ExportReport:
     """Writes `output` (`.tflite` or `.onnx`, atomically) from trained weights.
 
-    checkpoint: a `.safetensors`, `.pth` or `.pt` path, an nn.Module or a state dict. source: "timm", "timm-tf",
+    checkpoint: a `.safetensors`, `.pth`, `.pt`, `.ckpt`, `.bin` or `.pkl` path, an nn.Module or a state dict. weights:
+    the key of the network to take where a file holds several. source: "timm", "timm-tf",
     "torchvision", "lukemelas" or a published model name; needed only where the tensors don't tell. image_size: the
     network's input, the variant's by default. padding_size: the size an efficientnet-pytorch model was built for.
     labels: names or the path of a file with one a line. calibration: photos for int8, a folder or a sequence.
@@ -90,7 +92,7 @@ def export(
     _check_int8_options(precision, max_drop, report)
     options = PreprocessingOptions(mean, std, crop_pct, resize, interpolation)
     names = read_labels(labels) if isinstance(labels, (str, os.PathLike)) else labels
-    loaded = load_checkpoint(checkpoint)
+    loaded = load_checkpoint(checkpoint, weights=weights)
     model = identify(loaded, source=source, variant=variant)
     size = image_size or model.dialect.native_image_size(model.variant)
     preprocessing = resolve_preprocessing(model, image_size=size, options=options)

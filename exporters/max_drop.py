@@ -16,8 +16,8 @@ from edge_effnet.engines import open_session
 from edge_effnet.errors import EngineError, SlowEngineWarning, UsageError
 from edge_effnet.exporters.calibrated import Calibrated, Photos
 from edge_effnet.files import temporary_folder, write_atomically
-from edge_effnet.quantization.calibration import CalibrationSet
-from edge_effnet.quantization.expected_loss import bound_in_points, change_probabilities, least_bound
+from edge_effnet.quantization.measure.calibration import CalibrationSet
+from edge_effnet.quantization.measure.expected_loss import bound_in_points, change_probabilities, least_bound
 from edge_effnet.quantization.mixed import Mixture, Search
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.tensor import InputTensor

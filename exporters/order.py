@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.blocks import find_blocks, permute_block
-from edge_effnet.graph import Graph
-from edge_effnet.quantization.execute import execute
+from edge_effnet.network.execute import execute
+from edge_effnet.network.graph import Graph
+from edge_effnet.network.rewrite import permute_block
+from edge_effnet.network.structure import find_blocks
 
 _SEED = 2
 

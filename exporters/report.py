@@ -12,15 +12,15 @@ from edge_effnet.classifier import Classifier
 from edge_effnet.errors import MissingDependencyError, SlowEngineWarning, UsageError
 from edge_effnet.exporters.calibrated import Calibrated
 from edge_effnet.files import require_writable_folder, temporary_folder, write_atomically
-from edge_effnet.quantization.calibration import CalibrationSet
-from edge_effnet.quantization.charts import require_matplotlib
-from edge_effnet.quantization.execute import execute
-from edge_effnet.quantization.held_out import Contestants, HeldOut, Logits, measure_held_out
-from edge_effnet.quantization.layers import layer_sqnr
-from edge_effnet.quantization.normalisation import network_input
+from edge_effnet.network.execute import execute
+from edge_effnet.quantization.measure.calibration import CalibrationSet
+from edge_effnet.quantization.measure.layers import layer_sqnr
+from edge_effnet.quantization.measure.simulate import simulate
 from edge_effnet.quantization.records import Progress, QuantizedGraph
-from edge_effnet.quantization.report import QuantizationReport, Subject, make_report
-from edge_effnet.quantization.simulate import simulate
+from edge_effnet.quantization.report.charts import require_matplotlib
+from edge_effnet.quantization.report.held_out import Contestants, HeldOut, Logits, measure_held_out
+from edge_effnet.quantization.report.summary import QuantizationReport, Subject, make_report
+from edge_effnet.quantization.stages.normalisation import network_input
 
 #: Photos that are measured on, and those of them on which every tensor is looked at.
 _HELD_OUT, _LAYER_PHOTOS = 64, 8
@@ -40,7 +40,7 @@ def check_report(path: Path, precision: str) -> None:
 def write_report(path: Path, report: QuantizationReport) -> None:
     """As the ending says: one HTML page, or the same as JSON."""
     if path.suffix == ".html":
-        from edge_effnet.quantization.report_page import render_page
+        from edge_effnet.quantization.report.page import render_page
 
         text = render_page(report)
     else:

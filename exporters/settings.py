@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_effnet.errors import UsageError
-from edge_effnet.exporters.identify import Identified
+from edge_effnet.exporters.families.identify import Identified
 from edge_effnet.preprocessing import Interpolation, Preprocessing, Triple, resize_for_crop_pct
 
 

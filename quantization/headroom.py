@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.errors import CheckpointError
-from edge_effnet.graph import weighted
+from edge_effnet.network.graph import weighted
 from edge_effnet.numerics import QuantParams, quantize
 from edge_effnet.quantization.records import QuantizedGraph
 from edge_effnet.quantization.rounding import by_output

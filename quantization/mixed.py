@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from edge_effnet.graph import Conv2D, DepthwiseConv2D, Graph, Node, Swish
+from edge_effnet.network.graph import Activation, Conv2D, DepthwiseConv2D, Graph, Node
+from edge_effnet.network.operators import tensor_shapes
+from edge_effnet.network.structure import Part, find_parts
 from edge_effnet.numerics import QuantParams
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 
@@ -29,56 +31,35 @@ class Island:
 
 def find_islands(graph: Graph, activations: Mapping[str, QuantParams]) -> tuple[Island, ...]:
     """All there are, in the graph's order."""
-    groups: dict[str, list[str]] = {}
-    for node in graph.nodes:
-        name = _island_name(node.name)
-        if name and node.name in activations:
-            groups.setdefault(name, []).append(node.name)
-    return tuple(Island(name, tuple(tensors)) for name, tensors in groups.items())
+    found = (Island(part.name, _kept(part, activations)) for part in find_parts(graph) if not part.joint)
+    return tuple(island for island in found if island.tensors)
 
 
-def _island_name(tensor: str) -> str | None:
-    """The part of the network a tensor is inside of; None for bottlenecks, which join parts."""
-    parts = tensor.split(".")
-    if parts[0] in ("stem", "head"):
-        return parts[0]
-    if parts[0] != "blocks" or _bottleneck(tensor):
-        return None
-    return f"{parts[0]}.{parts[1]}.{'expand' if parts[2] == 'expand' else 'depthwise'}"
-
-
-def _bottleneck(tensor: str) -> str | None:
-    """The block whose output, or a part or lane of whose output, a tensor is."""
-    parts = tensor.split(".")
-    return ".".join(parts[:2]) if len(parts) > 2 and parts[2] in ("project", "add") else None
+def _kept(part: Part, activations: Mapping[str, QuantParams]) -> tuple[str, ...]:
+    return tuple(name for name in part.tensors if name in activations)
 
 
 def float_tensors(graph: Graph, islands: Iterable[Island]) -> frozenset[str]:
-    """The islands' tensors, and the bottlenecks that lie between: what is written and read in float32 alone stays
-    it.
-    """
+    """The islands' tensors, and the joints between them: what is written and read in float32 alone stays it."""
     inside = {tensor for island in islands for tensor in island.tensors}
-    bottlenecks: dict[str, set[str]] = {}
-    for node in graph.nodes:
-        if block := _bottleneck(node.name):
-            bottlenecks.setdefault(block, set()).add(node.name)
+    joints = [frozenset(part.tensors) for part in find_parts(graph) if part.joint]
     while True:
-        floats = inside.union(*bottlenecks.values())
+        floats = inside.union(*joints)
         at_border: set[str] = set()
         for node in graph.nodes:
             if node.name not in floats:
                 at_border.update(node.inputs)
             elif not floats.issuperset(node.inputs):
                 at_border.add(node.name)
-        between = {block: tensors for block, tensors in bottlenecks.items() if not tensors & at_border}
-        if len(between) == len(bottlenecks):
+        between = [tensors for tensors in joints if not tensors & at_border]
+        if len(between) == len(joints):
             return frozenset(floats)
-        bottlenecks = between
+        joints = between
 
 
 def cost_us(graph: Graph, activations: Mapping[str, QuantParams], floats: frozenset[str]) -> float:
     """About how many microseconds more an inference takes with these tensors in float32."""
-    shapes = graph.shapes()
+    shapes = tensor_shapes(graph)
     integers = activations.keys() - floats
     total, converted = 0.0, set()
     for node in graph.nodes:
@@ -97,7 +78,7 @@ def _node_cost_us(node: Node, values: int) -> float:
             return _US_PER_DEPTHWISE_MAC * values * math.prod(node.weight.shape[:2])
         case Conv2D():
             return _US_PER_MAC * values * math.prod(node.weight.shape[1:])
-        case Swish():
+        case Activation(kind="swish"):
             return _US_PER_SWISH * values
     return 0.0
 

@@ -10,24 +10,24 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.graph import Graph, weighted
+from edge_effnet.network.graph import Graph, weighted
 from edge_effnet.numerics import QuantParams
-from edge_effnet.quantization.bias_correction import correct_biases
-from edge_effnet.quantization.calibration import CalibrationSet
-from edge_effnet.quantization.equalisation import equalise
-from edge_effnet.quantization.gates import equalise_gates
-from edge_effnet.quantization.lanes import LaneChoice, choose_lanes, split_lanes, split_statistics
-from edge_effnet.quantization.moments import InputMoments, collect_moments
-from edge_effnet.quantization.noise import tensor_noise
-from edge_effnet.quantization.normalisation import fold_normalisation, network_input
-from edge_effnet.quantization.ranges import activation_params
+from edge_effnet.quantization.measure.calibration import CalibrationSet
+from edge_effnet.quantization.measure.moments import InputMoments, collect_moments
+from edge_effnet.quantization.measure.noise import tensor_noise
+from edge_effnet.quantization.measure.sensitivity import Sensitivity, channel_sensitivity
+from edge_effnet.quantization.measure.simulate import local_mean_errors
+from edge_effnet.quantization.measure.statistics import TensorStatistics, collect_statistics
 from edge_effnet.quantization.recipe import Recipe
 from edge_effnet.quantization.records import Progress, QuantizedGraph, QuantizedWeight
 from edge_effnet.quantization.rounding import round_for_output, round_to_nearest, weight_scales
-from edge_effnet.quantization.sensitivity import Sensitivity, channel_sensitivity
-from edge_effnet.quantization.simulate import local_mean_errors
-from edge_effnet.quantization.statistics import TensorStatistics, collect_statistics
-from edge_effnet.quantization.swishes import equalise_swishes
+from edge_effnet.quantization.stages.bias_correction import correct_biases
+from edge_effnet.quantization.stages.equalisation import equalise
+from edge_effnet.quantization.stages.gates import equalise_gates
+from edge_effnet.quantization.stages.lanes import LaneChoice, choose_lanes, split_lanes, split_statistics
+from edge_effnet.quantization.stages.normalisation import fold_normalisation, network_input
+from edge_effnet.quantization.stages.ranges import activation_params
+from edge_effnet.quantization.stages.swishes import equalise_swishes
 
 #: Share of the expected noise that rescaling a gate must save: it costs an operator on one pixel, and 30 bytes a
 #: channel.

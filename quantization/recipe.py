@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from edge_effnet.errors import UsageError
-from edge_effnet.quantization.ranges import RangeMethod
+from edge_effnet.quantization.stages.ranges import RangeMethod
 
 Rounding: TypeAlias = Literal["nearest", "output"]
 BiasCorrection: TypeAlias = Literal["none", "weights", "weights-and-activations"]

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.graph import FloatArray, Graph
+from edge_effnet.network.graph import FloatArray, Graph
 from edge_effnet.numerics import QuantParams
 
 #: Told the name of a stage, how much of it is done and how much there is; for progress bars.

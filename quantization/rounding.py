@@ -7,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.graph import DepthwiseConv2D, FloatArray, Weighted
+from edge_effnet.network.graph import DepthwiseConv2D, FloatArray, Weighted
 from edge_effnet.numerics import quantize
-from edge_effnet.quantization.moments import InputMoments
+from edge_effnet.quantization.measure.moments import InputMoments
 from edge_effnet.quantization.records import QuantizedWeight
 
 #: int32 biases stay below this, so that adding the products can't overflow.

@@ -9,6 +9,8 @@ LEAVES = {
     "ImageError": ValueError,
     "ModelFileError": ValueError,
     "CheckpointError": ValueError,
+    "GraphError": ValueError,
+    "OperatorError": ValueError,
     "CalibrationError": ValueError,
     "MissingDependencyError": ImportError,
     "EngineError": RuntimeError,

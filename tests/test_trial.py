@@ -34,7 +34,7 @@ def without_bias(path: Path) -> Path:
     import numpy as np
     from ai_edge_litert import schema_py_generated as schema
 
-    from edge_effnet.exporters.tflite_writer import TfliteWriter
+    from edge_effnet.exporters.outputs.tflite_writer import TfliteWriter
 
     writer = TfliteWriter()
     image = writer.tensor("image", (1, 8, 8, 3), "float32")

@@ -11,20 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_effnet.blocks import find_blocks
-from edge_effnet.exporters.build import build_graph
-from edge_effnet.exporters.checkpoint import load_checkpoint
-from edge_effnet.exporters.dialects import BATCH_NORM, DIALECTS
-from edge_effnet.exporters.identify import identify
-from edge_effnet.exporters.tflite import emit_tflite
-from edge_effnet.graph import FloatArray, Graph
+from edge_effnet.exporters.families.build import build_graph
+from edge_effnet.exporters.families.dialects import BATCH_NORM, DIALECTS
+from edge_effnet.exporters.families.identify import identify
+from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+from edge_effnet.exporters.outputs.tflite import emit_tflite
 from edge_effnet.metadata import ModelDocument
-from edge_effnet.quantization.calibration import draw_calibration_set
-from edge_effnet.quantization.gates import rescale_gate
-from edge_effnet.quantization.lanes import LaneChoice, split_lanes
+from edge_effnet.network.graph import FloatArray, Graph
+from edge_effnet.network.operators import tensor_shapes
+from edge_effnet.network.structure import find_blocks
+from edge_effnet.quantization.measure.calibration import draw_calibration_set
 from edge_effnet.quantization.pipeline import quantize
 from edge_effnet.quantization.recipe import PLAIN
-from edge_effnet.quantization.swishes import rescale_swish
+from edge_effnet.quantization.stages.gates import rescale_gate
+from edge_effnet.quantization.stages.lanes import LaneChoice, split_lanes
+from edge_effnet.quantization.stages.swishes import rescale_swish
 from edge_effnet.variants import VARIANTS
 
 _CLASSES = 1000
@@ -62,7 +63,7 @@ def made_up_graph() -> Graph:
         if block.name in _WIDE:
             lanes = tuple(np.split(np.arange(block.channels), [_WIDE[block.name]]))
             graph = split_lanes(graph, LaneChoice(block.name, lanes, gain=0.0))
-    shapes = graph.shapes()
+    shapes = tensor_shapes(graph)
     for swish in _SWISHES:
         graph = rescale_swish(graph, swish, np.full(shapes[swish][3], 2.0))
     for product in _PRODUCTS:

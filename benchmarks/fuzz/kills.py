@@ -205,7 +205,7 @@ SCENES = {
 def _narrow() -> Iterator[None]:
     """Networks of an eighth of the width, so that an export takes a fraction of a second."""
     small = {name: replace(variant, width=0.125) for name, variant in VARIANTS.items()}
-    with patch("edge_effnet.exporters.identify.VARIANTS", MappingProxyType(small)):
+    with patch("edge_effnet.exporters.families.identify.VARIANTS", MappingProxyType(small)):
         yield
 
 

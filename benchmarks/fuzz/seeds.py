@@ -16,14 +16,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from edge_effnet.classifier import BUNDLED_MODEL
-from edge_effnet.exporters.build import build_graph
-from edge_effnet.exporters.dialects import BATCH_NORM, DIALECTS
-from edge_effnet.exporters.identify import Identified
+from edge_effnet.exporters.families.build import build_graph
+from edge_effnet.exporters.families.dialects import BATCH_NORM, DIALECTS
+from edge_effnet.exporters.families.identify import Identified
 from edge_effnet.formats import read_model_file, with_document
-from edge_effnet.graph import Graph
 from edge_effnet.metadata import ModelDocument
+from edge_effnet.network.graph import Graph
 from edge_effnet.preprocessing import Preprocessing
-from edge_effnet.quantization.calibration import draw_calibration_set
+from edge_effnet.quantization.measure.calibration import draw_calibration_set
 from edge_effnet.quantization.pipeline import quantize
 from edge_effnet.quantization.records import QuantizedGraph
 from edge_effnet.variants import VARIANTS, Variant
@@ -70,10 +70,10 @@ def unsealed(data: bytes) -> bytes:
 
 def _emit(made: QuantizedGraph, document: ModelDocument, file_format: str) -> bytes:
     if file_format == "tflite":
-        from edge_effnet.exporters.tflite import emit_tflite
+        from edge_effnet.exporters.outputs.tflite import emit_tflite
 
         return emit_tflite(made, document)
-    from edge_effnet.exporters.onnx import emit_onnx
+    from edge_effnet.exporters.outputs.onnx import emit_onnx
 
     return emit_onnx(made, document)
 

@@ -198,7 +198,7 @@ def run(arguments: argparse.Namespace) -> int:
         if web is not None:
             address, access = web
             server = WebServer(live, address, access=access, top_k=arguments.top_k, most_fps=arguments.web_fps)
-            stack.callback(server.server_close)
+            stack.callback(server.close)
         with _until_terminated(), live:
             if web is not None:
                 stack.enter_context(server)

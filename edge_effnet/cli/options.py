@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 
 from edge_effnet.classifier import PROBES, Classifier
 from edge_effnet.cli.console import remark
-from edge_effnet.decoding import DEFAULT_RULES, IMAGE_FORMATS, MAX_BYTES, MAX_PIXELS, TIFF, ImageRules
+from edge_effnet.decoding import DEFAULT_RULES, MAX_BYTES, MAX_PIXELS, TIFF, ImageRules
 from edge_effnet.engines import ENGINES
 from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning, UsageError
 from edge_effnet.labels import read_labels
@@ -44,6 +44,16 @@ def add_workers_option(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="photos worked on at a time (default: the cores there are, with one engine thread each); with 1, "
         "--threads gives a single photo all cores",
+    )
+
+
+def add_group_option(parser: argparse.ArgumentParser) -> None:
+    """--group."""
+    parser.add_argument(
+        "--group",
+        action="append",
+        metavar="NAME=L,…",
+        help="add the scores of these labels up, under one name; or a file with one such a line; may be repeated",
     )
 
 
@@ -111,7 +121,7 @@ def image_rules_from(arguments: argparse.Namespace) -> ImageRules:
     if not hasattr(arguments, "max_pixels"):
         return DEFAULT_RULES
     return ImageRules(
-        formats=(*IMAGE_FORMATS, TIFF) if arguments.allow_tiff else IMAGE_FORMATS,
+        formats=(*DEFAULT_RULES.formats, TIFF) if arguments.allow_tiff else DEFAULT_RULES.formats,
         max_pixels=arguments.max_pixels,
         max_bytes=arguments.max_bytes,
         truncated="accept" if arguments.allow_truncated else "refuse",
@@ -153,10 +163,19 @@ def open_classifier(
             probe=getattr(arguments, "probe", "auto"),
             decoding=getattr(arguments, "decoding", "scaled"),
             image_rules=image_rules_from(arguments),
+            groups=_groups(arguments),
         )
     for warning in caught:
         remark(str(warning.message))
     return classifier
+
+
+def _groups(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]] | None:
+    if not getattr(arguments, "group", None):
+        return None
+    from edge_effnet.grouping import parse_groups
+
+    return parse_groups(arguments.group)
 
 
 @contextlib.contextmanager
@@ -201,6 +220,17 @@ def positive(text: str) -> int:
     value = int(text) if text.isdecimal() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return value
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
     return value
 
 

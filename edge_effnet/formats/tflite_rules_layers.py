@@ -8,7 +8,7 @@ from typing import Any
 
 from edge_effnet.formats.tflite_rules_common import FLOAT, Operands, alike, factor, is_shape, one, scaled, two
 from edge_effnet.formats.tflite_tensors import TfliteTensor
-from edge_effnet.graph import conv_size, same_padding
+from edge_effnet.network.geometry import conv_size, same_padding
 
 #: Type of an input → of the bias, of the weights. Integer weights on float inputs: LiteRT's dynamic quantization.
 _SUMMED = {FLOAT: (FLOAT,), "int8": ("int32",), "uint8": ("int32",), "int16": ("int64", "int32")}

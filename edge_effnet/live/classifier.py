@@ -280,12 +280,10 @@ class Progress:
 def _mask(
     classifier: Classifier, allow: Iterable[str] | None, deny: Iterable[str] | None
 ) -> npt.NDArray[np.float32] | None:
-    """float32[C] of 1 and 0, or None without lists. Raises UsageError for an unknown label or when none is left."""
+    """float32[C] of 1 and 0, or None without lists. Raises UsageError for an unknown label, or when none is left."""
     among = classifier.class_indices(allow=allow, deny=deny)
     if among is None:
         return None
-    if not among:
-        raise UsageError("the allow and deny lists leave no label; expected at least one")
     mask = np.zeros(classifier.num_classes, np.float32)
     mask[sorted(among)] = 1
     return mask

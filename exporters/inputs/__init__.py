@@ -1,1 +1,1 @@
-"""The forms a trained network lies in; none of them is ever executed."""
+"""From whatever a trained network lies in to a `Network`: one file an input format, none of them ever executed."""

@@ -35,7 +35,7 @@ from edge_effnet.benchmarks.accuracy_render import render
 from edge_effnet.benchmarks.accuracy_results import WAYS, add_figures, read_results
 from edge_effnet.datasets import LabelledImage
 from edge_effnet.errors import UsageError
-from edge_effnet.exporters.dialects import DIALECTS
+from edge_effnet.exporters.families.dialects import DIALECTS
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.quantization.recipe import PLAIN, Recipe
 
@@ -95,11 +95,11 @@ def test_figures_by_hand() -> None:
 
 
 def test_rescaling_changes_the_weights_and_not_the_function(lite0_state: Any) -> None:
-    from edge_effnet.exporters.build import build_graph
-    from edge_effnet.exporters.checkpoint import load_checkpoint
-    from edge_effnet.exporters.identify import identify
-    from edge_effnet.graph import weighted
-    from edge_effnet.quantization.execute import execute
+    from edge_effnet.exporters.families.build import build_graph
+    from edge_effnet.exporters.families.identify import identify
+    from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+    from edge_effnet.network.execute import execute
+    from edge_effnet.network.graph import weighted
 
     graph = build_graph(
         identify(load_checkpoint(lite0_state), source="timm-tf", variant=None), image_size=32, built_for=32

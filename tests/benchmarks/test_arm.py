@@ -26,7 +26,7 @@ from edge_effnet.benchmarks.arm.made_up import made_up_graph
 from edge_effnet.benchmarks.arm.reference import differences, read_reference, write_reference
 from edge_effnet.classifier import BUNDLED_MODEL
 from edge_effnet.errors import ModelFileError, UsageError
-from edge_effnet.graph import DepthwiseConv2D
+from edge_effnet.network.graph import DepthwiseConv2D
 
 ROOT = Path(__file__).parents[2]
 PHOTOS = sorted((ROOT / "examples" / "photos").glob("*.jpg"))

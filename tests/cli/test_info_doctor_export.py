@@ -209,7 +209,7 @@ def test_export_without_its_extra(
         for module in [
             name
             for name in sys.modules
-            if name.startswith(("edge_effnet.exporters.tflite", "edge_effnet.exporters.onnx"))
+            if name.startswith(("edge_effnet.exporters.outputs.tflite", "edge_effnet.exporters.outputs.onnx"))
         ]:
             monkeypatch.delitem(sys.modules, module)
         monkeypatch.setitem(sys.modules, package, None)

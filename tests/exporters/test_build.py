@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from support.golden import make_state, noise
 
-from edge_effnet.blocks import find_blocks, permute_block
 from edge_effnet.errors import CheckpointError
-from edge_effnet.exporters.build import build_graph, fold_batch_norm
-from edge_effnet.exporters.checkpoint import load_checkpoint
-from edge_effnet.exporters.half import to_half
-from edge_effnet.exporters.identify import identify
+from edge_effnet.exporters.families.build import build_graph, fold_batch_norm
+from edge_effnet.exporters.families.identify import identify
+from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 from edge_effnet.exporters.order import order_channels
-from edge_effnet.graph import Graph, weighted
-from edge_effnet.quantization.execute import execute
+from edge_effnet.exporters.outputs.half import to_half
+from edge_effnet.network.execute import execute
+from edge_effnet.network.graph import Graph, weighted
+from edge_effnet.network.operators import tensor_shapes
+from edge_effnet.network.rewrite import permute_block
+from edge_effnet.network.structure import find_blocks
 
 
 def graph_of(source: str, variant: str, size: int = 32) -> Graph:
@@ -56,7 +58,7 @@ def test_a_variance_of_zero_is_sound_and_a_negative_one_is_not() -> None:
 
 def test_names_shapes_and_types(graph: Graph) -> None:
     assert (graph.input_name, graph.output_name) == ("image", "logits")
-    assert graph.shapes()["logits"] == (1, 3)
+    assert tensor_shapes(graph)["logits"] == (1, 3)
     assert all(
         node.weight.dtype == node.bias.dtype == np.float32 and node.weight.flags.c_contiguous
         for node in weighted(graph.nodes)
@@ -68,8 +70,8 @@ def test_blocks_are_found(graph: Graph) -> None:
     assert len(blocks) == 16
     assert blocks[0].expand.name == "stem"
     assert blocks[1].expand.name == "blocks.1.expand"
-    assert all((block.reduce is None) == (block.excite is None) for block in blocks)
-    assert len({block.reduce is None for block in blocks}) == 1
+    assert all(block.depthwise is not None for block in blocks)
+    assert len({len(block.gates) for block in blocks}) == 1
 
 
 def test_permuting_a_blocks_channels_changes_nothing(graph: Graph) -> None:

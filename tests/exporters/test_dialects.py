@@ -9,8 +9,8 @@ from support.golden import NAMES, load_case
 
 from edge_effnet import VARIANTS, Preprocessing
 from edge_effnet.errors import UsageError
-from edge_effnet.exporters.dialects import BATCH_NORM, DIALECTS, ModelName, parse_model_name
-from edge_effnet.exporters.identify import Identified
+from edge_effnet.exporters.families.dialects import BATCH_NORM, DIALECTS, ModelName, parse_model_name
+from edge_effnet.exporters.families.identify import Identified
 from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
 from edge_effnet.preprocessing import HALF, IMAGENET_MEAN, IMAGENET_STD
 

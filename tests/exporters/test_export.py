@@ -199,7 +199,7 @@ def test_a_failed_export_leaves_no_file_and_keeps_an_old_one(
     def fail(*_: object, **__: object) -> bytes:
         raise error
 
-    monkeypatch.setattr(f"edge_effnet.exporters.{ending}.emit_{ending}", fail)
+    monkeypatch.setattr(f"edge_effnet.exporters.outputs.{ending}.emit_{ending}", fail)
     for before in ({}, {f"m.{ending}": b"old"}):
         for name, content in before.items():
             (tmp_path / name).write_bytes(content)

@@ -10,8 +10,8 @@ import pytest
 from support.golden import NAMES, State, load_case, make_state
 
 from edge_effnet.errors import CheckpointError, UsageError
-from edge_effnet.exporters.checkpoint import load_checkpoint
-from edge_effnet.exporters.identify import Identified, identify
+from edge_effnet.exporters.families.identify import Identified, identify
+from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 
 EVERY = [(load_case(name).dialect, load_case(name).variant) for name in NAMES] + [
     ("lukemelas", f"lite{n}") for n in range(5)

@@ -14,8 +14,8 @@ from support.running import run_file
 
 from edge_effnet.errors import CheckpointError
 from edge_effnet.exporters import export
-from edge_effnet.exporters.checkpoint import load_checkpoint
-from edge_effnet.exporters.identify import Identified, identify
+from edge_effnet.exporters.families.identify import Identified, identify
+from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 
 pytest.importorskip("torch")
 from support.modules import Conv2dDynamicSamePadding, Conv2dSame, Conv2dStaticSamePadding, make_module

@@ -8,20 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_effnet.graph import (
-    Add,
-    Conv2D,
-    Dense,
-    DepthwiseConv2D,
-    GlobalMean,
-    Graph,
-    Mul,
-    Padding,
-    Sigmoid,
-    Swish,
-    weighted,
-)
 from edge_effnet.metadata import ONNX_PROPERTY, ModelDocument
+from edge_effnet.network.geometry import Padding
+from edge_effnet.network.graph import Activation, Add, Conv2D, Dense, DepthwiseConv2D, GlobalMean, Graph, Mul, weighted
 from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams, quantize
 from edge_effnet.preprocessing import Preprocessing
 
@@ -49,24 +38,24 @@ def make_graph() -> Graph:
         (1, SIZE, SIZE, 3),
         (
             Conv2D("stem", ("image",), floats(8, 3, 3, 3), floats(8), 2, Padding(1, 1, 1, 1)),
-            Swish("stem.swish", ("stem",)),
+            Activation("stem.swish", ("stem",), "swish"),
             DepthwiseConv2D("depthwise", ("stem.swish",), floats(3, 3, 8), floats(8), 1, Padding(1, 1, 1, 1), "relu6"),
             GlobalMean("mean", ("depthwise",), keep_dims=True),
             Conv2D("reduce", ("mean",), floats(8, 1, 1, 8), floats(8)),
-            Sigmoid("gate", ("reduce",)),
+            Activation("gate", ("reduce",), "sigmoid"),
             Mul("scale", ("depthwise", "gate")),
             Conv2D("project", ("scale",), floats(8, 1, 1, 8), floats(8)),
             Add("add", ("project", "stem.swish")),
             GlobalMean("pooled", ("add",), keep_dims=False),
             Dense("logits", ("pooled",), floats(CLASSES, 8), floats(CLASSES)),
         ),
-        "logits",
+        ("logits",),
     )
 
 
 def make_tflite(kind: str, document: ModelDocument | None = None) -> bytes:
     """kind: "float32", "float16" or "int8"."""
-    from edge_effnet.exporters.tflite import emit_tflite
+    from edge_effnet.exporters.outputs.tflite import emit_tflite
     from edge_effnet.quantization.records import QuantizedGraph, QuantizedWeight
 
     graph = make_graph()

@@ -8,14 +8,25 @@ import numpy as np
 import pytest
 from support.networks import Array, float_graph, graph_of, inputs_of, narrow_state, pointwise
 
-from edge_effnet.graph import Conv2D, Dense, DepthwiseConv2D, GlobalMean, Graph, Padding, Swish, weighted, with_nodes
+from edge_effnet.network.execute import execute
+from edge_effnet.network.geometry import Padding
+from edge_effnet.network.graph import (
+    Activation,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    GlobalMean,
+    Graph,
+    weighted,
+    with_nodes,
+)
+from edge_effnet.network.operators import run_node
 from edge_effnet.numerics import QuantParams, params_for_range
-from edge_effnet.quantization.bias_correction import correct_biases
-from edge_effnet.quantization.execute import execute, run_node
-from edge_effnet.quantization.moments import collect_moments
+from edge_effnet.quantization.measure.moments import collect_moments
+from edge_effnet.quantization.measure.simulate import fake_quantize, local_mean_errors
 from edge_effnet.quantization.records import QuantizedWeight
 from edge_effnet.quantization.rounding import round_to_nearest, weight_scales
-from edge_effnet.quantization.simulate import fake_quantize, local_mean_errors
+from edge_effnet.quantization.stages.bias_correction import correct_biases
 
 
 def coarse_weights(graph: Graph, *, factor: int = 16) -> dict[str, QuantizedWeight]:
@@ -43,7 +54,13 @@ def two_layers() -> Graph:
     )
     dense = Dense("dense", ("mean",), random.standard_normal((4, 8)).astype(np.float32), np.ones(4, np.float32))
     return graph_of(
-        [conv, Swish("swish", ("conv",)), single, GlobalMean("mean", ("single",), keep_dims=False), dense],
+        [
+            conv,
+            Activation("swish", ("conv",), "swish"),
+            single,
+            GlobalMean("mean", ("single",), keep_dims=False),
+            dense,
+        ],
         channels=3,
         height=9,
         width=11,
@@ -117,7 +134,11 @@ def test_a_shift_of_the_input_is_taken_out_behind_the_weights(kind: str) -> None
 def test_mean_errors_of_activations_against_rounding_each_stretch_by_hand() -> None:
     random = np.random.default_rng(3)
     graph = graph_of(
-        [pointwise("conv", "image", random, 3, 6), Swish("swish", ("conv",)), pointwise("next", "swish", random, 6, 2)],
+        [
+            pointwise("conv", "image", random, 3, 6),
+            Activation("swish", ("conv",), "swish"),
+            pointwise("next", "swish", random, 6, 2),
+        ],
         channels=3,
     )
     images = inputs_of(graph, 4)

@@ -17,15 +17,15 @@ from support.photos import synthetic_photo
 from edge_effnet.decoding import IMAGE_FORMATS, TIFF, ImageRules
 from edge_effnet.errors import CalibrationError, UsageError
 from edge_effnet.preprocessing import Preprocessing
-from edge_effnet.quantization import calibration
-from edge_effnet.quantization.calibration import (
+from edge_effnet.quantization.measure import calibration
+from edge_effnet.quantization.measure.calibration import (
     MINIMUM_AFTER_BROKEN,
     CalibrationSet,
     draw_calibration_set,
     draw_further,
 )
-from edge_effnet.quantization.squares import PreparedSquares
-from edge_effnet.quantization.statistics import collect_statistics
+from edge_effnet.quantization.measure.squares import PreparedSquares
+from edge_effnet.quantization.measure.statistics import collect_statistics
 
 PREPROCESSING = Preprocessing(36, 32)
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from support.networks import float_graph, graph_of, inputs_of, narrow_state, pointwise, relative_difference
 
-from edge_effnet.graph import Add, Conv2D, DepthwiseConv2D, Graph, Swish, weighted
-from edge_effnet.quantization.equalisation import equalise, find_chains, rescale
-from edge_effnet.quantization.execute import execute
-from edge_effnet.quantization.statistics import collect_statistics
+from edge_effnet.network.execute import execute
+from edge_effnet.network.graph import Activation, Add, Conv2D, DepthwiseConv2D, Graph, weighted
+from edge_effnet.network.rewrite import rescale_chain
+from edge_effnet.network.structure import find_chains
+from edge_effnet.quantization.measure.statistics import collect_statistics
+from edge_effnet.quantization.stages.equalisation import equalise
 
 VARIANTS = ("b0", "lite0")
 
@@ -26,7 +28,7 @@ def shaken(graph: Graph, seed: int) -> Graph:
     random = np.random.default_rng(seed)
     for chain in find_chains(graph):
         width = len(graph.by_name()[chain.makers[0]].bias)  # type: ignore[union-attr]
-        graph = rescale(graph, chain, 2.0 ** random.integers(-5, 6, width))
+        graph = rescale_chain(graph, chain, 2.0 ** random.integers(-5, 6, width))
     return graph
 
 
@@ -122,7 +124,9 @@ def test_a_chain_of_nothing_but_zeros() -> None:
         weight=np.zeros((4, 1, 1, 3), np.float32),
         bias=np.zeros(4, np.float32),
     )
-    graph = graph_of([maker, pointwise("read", "make", random, 4, 2), Swish("out", ("read",))], channels=3)
+    graph = graph_of(
+        [maker, pointwise("read", "make", random, 4, 2), Activation("out", ("read",), "swish")], channels=3
+    )
     result = equalised(graph)
     assert all(np.isfinite(node.weight).all() for node in weighted(result.nodes))
     image = inputs_of(graph, 1)[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_effnet.quantization.expected_loss import bound_in_points, change_probabilities, least_bound
+from edge_effnet.quantization.measure.expected_loss import bound_in_points, change_probabilities, least_bound
 
 
 def random_logits(count: int, classes: int, seed: int = 0) -> np.ndarray:

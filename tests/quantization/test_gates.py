@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from support.networks import float_graph, inputs_of, narrow_state, relative_difference
 
-from edge_effnet.graph import DepthwiseConv2D, Graph
-from edge_effnet.quantization.execute import execute
-from edge_effnet.quantization.gates import equalise_gates, gate_factors, rescale_gate
-from edge_effnet.quantization.noise import tensor_noise
-from edge_effnet.quantization.sensitivity import channel_sensitivity
-from edge_effnet.quantization.statistics import collect_statistics
+from edge_effnet.network.execute import execute
+from edge_effnet.network.graph import DepthwiseConv2D, Graph
+from edge_effnet.network.operators import tensor_shapes
+from edge_effnet.quantization.measure.noise import tensor_noise
+from edge_effnet.quantization.measure.sensitivity import channel_sensitivity
+from edge_effnet.quantization.measure.statistics import collect_statistics
+from edge_effnet.quantization.stages.gates import equalise_gates, gate_factors, rescale_gate
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def graph() -> Graph:
 
 
 def test_every_gate_is_rescaled_exactly(graph: Graph) -> None:
-    shapes = graph.shapes()
+    shapes = tensor_shapes(graph)
     products = [name for name in shapes if name.endswith(".se.scale")]
     assert len(products) == sum(isinstance(node, DepthwiseConv2D) for node in graph.nodes)
     for number, product in enumerate(products):

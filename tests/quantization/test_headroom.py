@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge_effnet.classifier import BUNDLED_MODEL
 from edge_effnet.errors import CheckpointError
 from edge_effnet.formats import read_tflite
-from edge_effnet.graph import Conv2D, DepthwiseConv2D, Graph
+from edge_effnet.network.graph import Conv2D, DepthwiseConv2D, Graph
 from edge_effnet.numerics import QuantParams
 from edge_effnet.quantization.headroom import ACCUMULATOR_LIMIT, check_headroom, largest_sum
 from edge_effnet.quantization.records import QuantizedGraph, QuantizedWeight
@@ -40,7 +40,7 @@ def test_the_largest_sum_bounds_every_partial_sum(row: list[int], bias: int, zer
 
 def layer(weights: int, bias: float) -> QuantizedGraph:
     node = Conv2D("wide", ("image",), np.ones((1, 1, 1, weights), np.float32), np.array([bias], np.float32))
-    graph = Graph("image", (1, 1, 1, weights), (node,), "wide")
+    graph = Graph("image", (1, 1, 1, weights), (node,), ("wide",))
     stored = QuantizedWeight(np.full((1, 1, 1, weights), 127, np.int8), np.array([1.0], np.float32))
     return QuantizedGraph(graph, {"image": QuantParams(1.0, -128), "wide": QuantParams(1.0, 0)}, {"wide": stored})
 
@@ -73,7 +73,7 @@ def test_depthwise_weights_are_counted_a_channel() -> None:
     stored = QuantizedWeight(values, np.ones(2, np.float32))
     found = check_headroom(
         QuantizedGraph(
-            Graph("image", (1, 3, 3, 2), (node,), "dw"),
+            Graph("image", (1, 3, 3, 2), (node,), ("dw",)),
             {"image": QuantParams(1, 127), "dw": QuantParams(1, 0)},
             {"dw": stored},
         )

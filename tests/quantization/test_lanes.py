@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from support.networks import float_graph, inputs_of, narrow_state, relative_difference
 
-from edge_effnet.blocks import find_blocks
-from edge_effnet.graph import Add, Conv2D, DepthwiseConv2D, GlobalMean, Graph, with_nodes
-from edge_effnet.quantization.execute import execute
-from edge_effnet.quantization.gates import rescale_gate
-from edge_effnet.quantization.lanes import LaneChoice, _swapped, choose_lanes, split_lanes, split_statistics
-from edge_effnet.quantization.noise import tensor_noise
-from edge_effnet.quantization.sensitivity import channel_sensitivity
-from edge_effnet.quantization.statistics import collect_statistics
+from edge_effnet.network.execute import execute
+from edge_effnet.network.graph import Add, Conv2D, DepthwiseConv2D, GlobalMean, Graph, with_nodes
+from edge_effnet.network.operators import tensor_shapes
+from edge_effnet.network.structure import find_blocks
+from edge_effnet.quantization.measure.noise import tensor_noise
+from edge_effnet.quantization.measure.sensitivity import channel_sensitivity
+from edge_effnet.quantization.measure.statistics import collect_statistics
+from edge_effnet.quantization.stages.gates import rescale_gate
+from edge_effnet.quantization.stages.lanes import LaneChoice, _swapped, choose_lanes, split_lanes, split_statistics
 
 VARIANTS = ("b0", "lite0")
 
@@ -58,7 +59,7 @@ def test_every_block_splits_exactly(graph: Graph, wide: int) -> None:
         assert len(split.nodes) > len(graph.nodes)
         assert sum(isinstance(node, Add) for node in split.nodes) - sum(
             isinstance(node, Add) for node in graph.nodes
-        ) == (2 if block.reduce else 1)
+        ) == (2 if block.gates else 1)
         assert_same(graph, split)
 
 
@@ -69,13 +70,13 @@ def test_three_lanes(graph: Graph) -> None:
         assert {f"{block.project.name}.lane2", f"{block.project.name}.sum1", block.project.name} <= names
         assert sum(isinstance(node, Add) for node in split.nodes) - sum(
             isinstance(node, Add) for node in graph.nodes
-        ) == (4 if block.reduce else 2)
+        ) == (4 if block.gates else 2)
         assert_same(graph, split)
 
 
 def test_a_rescaled_gate_is_split_too() -> None:
     graph = float_graph(narrow_state("b0"), "b0")
-    channels = graph.shapes()["blocks.2.se.scale"][3]
+    channels = tensor_shapes(graph)["blocks.2.se.scale"][3]
     rescaled = rescale_gate(graph, "blocks.2.se.scale", np.linspace(0.2, 1, channels))
     assert_same(rescaled, split_lanes(rescaled, choice_of(graph, "blocks.2", 4)))
 
@@ -85,7 +86,7 @@ def test_no_arithmetic_is_added(graph: Graph) -> None:
     split = split_lanes(graph, choice_of(graph, block, 8))
 
     def products(graph: Graph) -> int:
-        shapes = graph.shapes()
+        shapes = tensor_shapes(graph)
         return sum(
             node.weight.size * shapes[node.name][1] * shapes[node.name][2]
             for node in graph.nodes
@@ -208,11 +209,11 @@ def test_only_what_gains_enough_is_split() -> None:
 def test_lanes_of_a_mean_are_those_of_its_source() -> None:
     graph = float_graph(narrow_state("b0"), "b0")
     split = split_lanes(graph, choice_of(graph, "blocks.3", 5))
-    shapes = split.shapes()
+    shapes = tensor_shapes(split)
     means = [
         shapes[node.name][3]
         for node in split.nodes
         if isinstance(node, GlobalMean) and node.name.startswith("blocks.3.")
     ]
     assert means[0] == 5
-    assert sum(means) == graph.shapes()["blocks.3.se.mean"][3]
+    assert sum(means) == tensor_shapes(graph)["blocks.3.se.mean"][3]

@@ -15,7 +15,7 @@ from edge_effnet.errors import EngineError, UsageError
 from edge_effnet.exporters import max_drop
 from edge_effnet.formats import read_tflite
 from edge_effnet.preprocessing import Preprocessing
-from edge_effnet.quantization.calibration import CalibrationSet
+from edge_effnet.quantization.measure.calibration import CalibrationSet
 
 pytestmark = [pytest.mark.torch, pytest.mark.litert]
 OPTIONS: dict[str, Any] = {"precision": "int8", "calibration_images": 4}

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from support.networks import float_graph, inputs_of, narrow_state
 
-from edge_effnet.graph import Graph
+from edge_effnet.network.graph import Graph
 from edge_effnet.numerics import QuantParams, params_for_range
+from edge_effnet.quantization.measure.simulate import simulate
+from edge_effnet.quantization.measure.statistics import collect_statistics
 from edge_effnet.quantization.mixed import Island, Search, cost_us, find_islands, float_tensors, with_floats
 from edge_effnet.quantization.records import QuantizedGraph
-from edge_effnet.quantization.simulate import simulate
-from edge_effnet.quantization.statistics import collect_statistics
 
 
 def quantized(variant: str) -> QuantizedGraph:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from support.networks import graph_of, inputs_of, pointwise
 
-from edge_effnet.graph import Conv2D, Dense, DepthwiseConv2D, GlobalMean, Padding
-from edge_effnet.quantization.moments import collect_moments
+from edge_effnet.network.geometry import Padding
+from edge_effnet.network.graph import Conv2D, Dense, DepthwiseConv2D, GlobalMean
+from edge_effnet.quantization.measure.moments import collect_moments
 from edge_effnet.quantization.rounding import by_output
 
 PADDING = Padding(1, 1, 1, 1)

@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 from support.networks import float_graph, graph_of, inputs_of, narrow_state, pointwise
 
-from edge_effnet.graph import Dense, GlobalMean, Graph, Swish
+from edge_effnet.network.execute import execute
+from edge_effnet.network.graph import Activation, Dense, GlobalMean, Graph
 from edge_effnet.numerics import params_for_range
-from edge_effnet.quantization.execute import execute
-from edge_effnet.quantization.noise import tensor_noise
-from edge_effnet.quantization.ranges import activation_params
-from edge_effnet.quantization.sensitivity import channel_sensitivity
-from edge_effnet.quantization.simulate import fake_quantize
-from edge_effnet.quantization.statistics import collect_statistics
+from edge_effnet.quantization.measure.noise import tensor_noise
+from edge_effnet.quantization.measure.sensitivity import channel_sensitivity
+from edge_effnet.quantization.measure.simulate import fake_quantize
+from edge_effnet.quantization.measure.statistics import collect_statistics
+from edge_effnet.quantization.stages.ranges import activation_params
 
 
 def smooth_network() -> Graph:
     random = np.random.default_rng(0)
     nodes = (
         pointwise("first", "image", random, 3, 12),
-        Swish("first.swish", ("first",)),
+        Activation("first.swish", ("first",), "swish"),
         pointwise("second", "first.swish", random, 12, 16),
-        Swish("second.swish", ("second",)),
+        Activation("second.swish", ("second",), "swish"),
         pointwise("third", "second.swish", random, 16, 8),
         GlobalMean("pooled", ("third",), keep_dims=False),
         Dense("logits", ("pooled",), random.standard_normal((10, 8)).astype(np.float32), np.zeros(10, np.float32)),

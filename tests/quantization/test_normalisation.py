@@ -9,10 +9,11 @@ import pytest
 from support.networks import graph_of
 
 from edge_effnet.errors import UsageError
-from edge_effnet.graph import Border, Conv2D, Graph, Padding, Swish
+from edge_effnet.network.execute import execute
+from edge_effnet.network.geometry import Padding
+from edge_effnet.network.graph import Activation, Border, Conv2D, Graph
 from edge_effnet.preprocessing import HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from edge_effnet.quantization.execute import execute
-from edge_effnet.quantization.normalisation import fold_normalisation, network_input
+from edge_effnet.quantization.stages.normalisation import fold_normalisation, network_input
 
 SYMMETRIC, SAME, NONE = Padding(1, 1, 1, 1), Padding(0, 1, 0, 1), Padding(0, 0, 0, 0)
 STATISTICS = {
@@ -34,7 +35,7 @@ def stem(padding: Padding) -> Graph:
         2,
         padding,
     )
-    return graph_of([conv, Swish("swish", ("stem",))], channels=3, height=14, width=14)
+    return graph_of([conv, Activation("swish", ("stem",), "swish")], channels=3, height=14, width=14)
 
 
 def outputs(graph: Graph, image: Any) -> Any:
@@ -105,4 +106,4 @@ def test_bgr_exchanges_the_statistics() -> None:
 
 def test_a_graph_without_a_stem() -> None:
     with pytest.raises(UsageError, match="the graph begins with Swish; expected the stem's convolution"):
-        fold_normalisation(graph_of([Swish("a", ("image",))], channels=3), Preprocessing(6, 6))
+        fold_normalisation(graph_of([Activation("a", ("image",), "swish")], channels=3), Preprocessing(6, 6))

@@ -25,14 +25,14 @@ from support.networks import (
 from support.running import run_file
 
 from edge_effnet.errors import UsageError
-from edge_effnet.exporters.dialects import DIALECTS
-from edge_effnet.graph import weighted
+from edge_effnet.exporters.families.dialects import DIALECTS
+from edge_effnet.network.execute import execute
+from edge_effnet.network.graph import weighted
 from edge_effnet.preprocessing import Preprocessing
-from edge_effnet.quantization.calibration import draw_calibration_set
-from edge_effnet.quantization.execute import execute
+from edge_effnet.quantization.measure.calibration import draw_calibration_set
+from edge_effnet.quantization.measure.simulate import simulate
 from edge_effnet.quantization.pipeline import quantize, quantize_weights_only
 from edge_effnet.quantization.recipe import PLAIN, Recipe
-from edge_effnet.quantization.simulate import simulate
 
 VARIANTS = ("b0", "lite0")
 

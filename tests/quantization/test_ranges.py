@@ -10,20 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.networks import float_graph, graph_of, inputs_of, narrow_state
 
-from edge_effnet.graph import Swish
+from edge_effnet.network.activations import IDENTITY, RESPONSES
+from edge_effnet.network.graph import Activation
 from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams, params_for_range
-from edge_effnet.quantization import ranges
-from edge_effnet.quantization.ranges import (
-    IDENTITY,
-    SWISH,
+from edge_effnet.quantization.measure.simulate import fake_quantize
+from edge_effnet.quantization.measure.statistics import TensorStatistics, collect_statistics
+from edge_effnet.quantization.stages import ranges
+from edge_effnet.quantization.stages.ranges import (
     activation_params,
     least_error_range,
     percentile_range,
     range_error,
     tensor_params,
 )
-from edge_effnet.quantization.simulate import fake_quantize
-from edge_effnet.quantization.statistics import TensorStatistics, collect_statistics
 
 METHODS = ("mean-min-max", "percentile", "mse")
 
@@ -32,7 +31,8 @@ def statistics_of(values: Any) -> TensorStatistics:
     """values: float[positions, channels]."""
     image = np.asarray(values, np.float32)[None, :, None]
     return collect_statistics(
-        graph_of([Swish("s", ("image",))], channels=image.shape[3], height=image.shape[1], width=1), [image]
+        graph_of([Activation("s", ("image",), "swish")], channels=image.shape[3], height=image.shape[1], width=1),
+        [image],
     )["image"]
 
 
@@ -59,7 +59,7 @@ def slow_error(statistics: TensorStatistics, response: ranges.Response, weights:
 
 
 @settings(max_examples=6, deadline=None, derandomize=True)
-@given(st.integers(0, 10**6), st.sampled_from([IDENTITY, SWISH]))
+@given(st.integers(0, 10**6), st.sampled_from([IDENTITY, RESPONSES["swish"]]))
 def test_the_search_finds_the_best_of_all_candidates(seed: int, response: ranges.Response) -> None:
     statistics = statistics_of(draw_values(seed))
     weights = np.random.default_rng(seed).exponential(size=3)
@@ -102,26 +102,33 @@ def test_before_a_swish_far_negative_values_cost_nothing() -> None:
     random = np.random.default_rng(0)
     values = np.concatenate([random.uniform(-110, -20, (300, 1)), random.normal(0, 3, (2000, 1))]).astype(np.float32)
     statistics = statistics_of(values)
-    aware, unaware = (tensor_params(statistics, "mse", response=response) for response in (SWISH, IDENTITY))
+    aware, unaware = (
+        tensor_params(statistics, "mse", response=response) for response in (RESPONSES["swish"], IDENTITY)
+    )
     assert -30 < aware.low < -3
     assert unaware.low < -90
 
     def swish_error(params: QuantParams) -> float:
         return float(
             np.square(
-                SWISH.value(fake_quantize(values, params).astype(np.float64)) - SWISH.value(values.astype(np.float64))
+                RESPONSES["swish"].value(fake_quantize(values, params).astype(np.float64))
+                - RESPONSES["swish"].value(values.astype(np.float64))
             ).mean()
         )
 
     assert swish_error(aware) < swish_error(unaware) / 10
-    assert range_error(statistics, SWISH, None, aware) == pytest.approx(swish_error(aware), rel=0.3)
+    assert range_error(statistics, RESPONSES["swish"], None, aware) == pytest.approx(swish_error(aware), rel=0.3)
 
 
 def test_swish_and_its_slope() -> None:
     x = np.linspace(-20, 20, 401)
-    np.testing.assert_allclose(SWISH.value(x), x / (1 + np.exp(-x)), rtol=1e-12)
-    np.testing.assert_allclose(SWISH.slope(x), (SWISH.value(x + 1e-5) - SWISH.value(x - 1e-5)) / 2e-5, atol=1e-8)
-    np.testing.assert_array_equal(SWISH.value(np.array([-1e4, 1e4])).round(6), [0, 1e4])
+    np.testing.assert_allclose(RESPONSES["swish"].value(x), x / (1 + np.exp(-x)), rtol=1e-12)
+    np.testing.assert_allclose(
+        RESPONSES["swish"].slope(x),
+        (RESPONSES["swish"].value(x + 1e-5) - RESPONSES["swish"].value(x - 1e-5)) / 2e-5,
+        atol=1e-8,
+    )
+    np.testing.assert_array_equal(RESPONSES["swish"].value(np.array([-1e4, 1e4])).round(6), [0, 1e4])
 
 
 def test_channel_weights_decide() -> None:
@@ -136,7 +143,7 @@ def test_channel_weights_decide() -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("values", [0.0, 3.5, -2.0, 1e-30, -1e-20, 1e30], ids=str)
 def test_a_constant_tensor_is_held_to_half_a_step(method: Any, values: float) -> None:
-    for response in (IDENTITY, SWISH):
+    for response in (IDENTITY, RESPONSES["swish"]):
         params = tensor_params(statistics_of(np.full((40, 2), values)), method, response=response)
         assert params.scale > 0
         if method != "mse" or response is IDENTITY:
@@ -191,7 +198,7 @@ def test_percentiles_leave_a_ten_thousandth_out() -> None:
 
 
 def test_mean_of_each_photos_extremes() -> None:
-    graph = graph_of([Swish("s", ("image",))], channels=1, height=2, width=1)
+    graph = graph_of([Activation("s", ("image",), "swish")], channels=1, height=2, width=1)
     images = [np.array([-1, scale], np.float32).reshape(1, 2, 1, 1) for scale in (1, 2, 6)]
     params = tensor_params(collect_statistics(graph, images)["image"], "mean-min-max")
     assert (params.low, params.high) == (pytest.approx(-1, abs=params.scale), pytest.approx(3, abs=params.scale))
@@ -209,5 +216,5 @@ def test_which_tensors_of_a_network_get_parameters() -> None:
     assert means
     for name in means:
         assert params[name] == tensor_params(statistics[name], "mse")
-    assert params["head"] == tensor_params(statistics["head"], "mse", response=SWISH)
+    assert params["head"] == tensor_params(statistics["head"], "mse", response=RESPONSES["swish"])
     assert params["head.swish"] == tensor_params(statistics["head.swish"], "mse")

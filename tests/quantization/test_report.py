@@ -18,11 +18,11 @@ from support.networks import CLASSES, export_narrow, float_graph, inputs_of, nar
 from edge_effnet.errors import MissingDependencyError, OutputError, UsageError
 from edge_effnet.exporters import report as module
 from edge_effnet.formats import read_model_file
-from edge_effnet.quantization import held_out
-from edge_effnet.quantization.held_out import wilson_interval
-from edge_effnet.quantization.layers import layer_sqnr
+from edge_effnet.quantization.measure.layers import layer_sqnr
 from edge_effnet.quantization.records import QuantizedGraph
-from edge_effnet.quantization.report_page import render_page
+from edge_effnet.quantization.report import held_out
+from edge_effnet.quantization.report.held_out import wilson_interval
+from edge_effnet.quantization.report.page import render_page
 
 pytestmark = pytest.mark.litert
 LABELS = tuple("<abcde"[:CLASSES])
@@ -268,7 +268,7 @@ def test_names_are_escaped(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pages.append(render_page(report))
         return pages[0]
 
-    monkeypatch.setattr("edge_effnet.quantization.report_page.render_page", keep)
+    monkeypatch.setattr("edge_effnet.quantization.report.page.render_page", keep)
     export(made / "h.tflite", made / "photos", report=made / "h.html")
     assert hostile not in pages[0]
     assert "&lt;img src=&quot;https://example.org/x" in pages[0]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_effnet.graph import Conv2D, Dense, DepthwiseConv2D, Weighted
+from edge_effnet.network.graph import Conv2D, Dense, DepthwiseConv2D, Weighted
 from edge_effnet.quantization import rounding
-from edge_effnet.quantization.moments import InputMoments
+from edge_effnet.quantization.measure.moments import InputMoments
 from edge_effnet.quantization.rounding import by_output, round_for_output, round_to_nearest, weight_scales
 
 KINDS = ("conv", "depthwise", "dense")

@@ -8,21 +8,11 @@ import numpy as np
 import pytest
 from support.networks import float_graph, graph_of, inputs_of, narrow_state, pointwise
 
-from edge_effnet.graph import (
-    Add,
-    Border,
-    Conv2D,
-    Dense,
-    DepthwiseConv2D,
-    GlobalMean,
-    Graph,
-    Mul,
-    Padding,
-    Sigmoid,
-    Swish,
-)
-from edge_effnet.quantization.execute import execute
-from edge_effnet.quantization.sensitivity import channel_sensitivity
+from edge_effnet.network.execute import execute
+from edge_effnet.network.geometry import Padding
+from edge_effnet.network.graph import Activation, Add, Border, Conv2D, Dense, DepthwiseConv2D, GlobalMean, Graph, Mul
+from edge_effnet.network.operators import tensor_shapes
+from edge_effnet.quantization.measure.sensitivity import channel_sensitivity
 
 
 def tiny(stride: int) -> Graph:
@@ -35,12 +25,12 @@ def tiny(stride: int) -> Graph:
     nodes = (
         Border("border", ("image",), Padding(1, 1, 1, 1), (0.1, 0.2)),
         Conv2D("stem", ("border",), draw(4, 3, 3, 2), draw(4)),
-        Swish("act", ("stem",)),
+        Activation("act", ("stem",), "swish"),
         pointwise("wide", "act", random, 4, 6, activation="relu6"),
         DepthwiseConv2D("depthwise", ("wide",), draw(3, 3, 6), draw(6), stride, Padding(1, 1, 0, 1)),
         GlobalMean("squeeze", ("depthwise",), keep_dims=True),
         pointwise("excite", "squeeze", random, 6, 6),
-        Sigmoid("gate", ("excite",)),
+        Activation("gate", ("excite",), "sigmoid"),
         Mul("scaled", ("depthwise", "gate")),
         pointwise("left", "scaled", random, 6, 3),
         pointwise("right", "scaled", random, 6, 3),
@@ -60,7 +50,7 @@ def test_one_logit_is_the_squared_gradient(stride: int) -> None:
     image = inputs_of(graph, 1)[0].astype(np.float64)
     found = channel_sensitivity(graph, [image], seed=0)
     assert set(found) == {node.name for node in graph.nodes}
-    shapes = graph.shapes()
+    shapes = tensor_shapes(graph)
     step = 1e-6
     for node in graph.nodes:
         if node.name == "border":

@@ -11,18 +11,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.networks import CLASSES, SIZE, float_graph, narrow_state, photos, sqnr_db
 
-from edge_effnet.exporters.tflite import emit_tflite
-from edge_effnet.graph import Graph, Swish
+from edge_effnet.exporters.outputs.tflite import emit_tflite
 from edge_effnet.metadata import ModelDocument
+from edge_effnet.network.execute import execute
+from edge_effnet.network.graph import Activation, Graph, is_activation
+from edge_effnet.network.operators import run_node
 from edge_effnet.numerics import QuantParams, dequantize, params_for_range, quantize
 from edge_effnet.preprocessing import HALF, Preprocessing
-from edge_effnet.quantization.calibration import draw_calibration_set
-from edge_effnet.quantization.execute import execute, run_node
-from edge_effnet.quantization.normalisation import network_input
+from edge_effnet.quantization.measure.calibration import draw_calibration_set
+from edge_effnet.quantization.measure.simulate import (
+    fake_quantize,
+    rounded_swish,
+    run_rounded,
+    simulate,
+    with_rounded_weights,
+)
 from edge_effnet.quantization.pipeline import quantize as quantize_graph
 from edge_effnet.quantization.recipe import PLAIN
 from edge_effnet.quantization.records import QuantizedGraph
-from edge_effnet.quantization.simulate import fake_quantize, rounded_swish, run_rounded, simulate, with_rounded_weights
+from edge_effnet.quantization.stages.normalisation import network_input
 
 PREPROCESSING = Preprocessing(SIZE, SIZE, mean=HALF, std=HALF)
 
@@ -87,7 +94,7 @@ def test_every_swish_of_an_int8_is_litert_s(params: QuantParams) -> None:
     values = dequantize(integers, params.scale, params.zero_point)
     expected = rounded_swish(values)
     target = params_for_range(float(expected.min()), float(expected.max()))
-    graph = Graph("image", (1, 16, 16, 1), (Swish("logits", ("image",)),), "logits")
+    graph = Graph("image", (1, 16, 16, 1), (Activation("logits", ("image",), "swish"),), ("logits",))
     data = emit_tflite(QuantizedGraph(graph, {"image": params, "logits": target}), document())
     pixels = (integers.astype(np.int16) + 128).astype(np.uint8).reshape(1, 16, 16, 1)
     found = litert(data)(pixels).reshape(-1)
@@ -116,7 +123,7 @@ def test_a_whole_file_is_as_near_as_a_fiftieth_of_a_step(variant: str) -> None:
     def jittered(node: Any, inputs: list[Any]) -> Any:
         if node.name not in params:
             return run_rounded(node, inputs, params)
-        unrounded = rounded_swish(inputs[0]) if isinstance(node, Swish) else run_node(node, inputs)
+        unrounded = rounded_swish(inputs[0]) if is_activation(node, "swish") else run_node(node, inputs)
         jitter = random.uniform(-0.01, 0.01, unrounded.shape) * params[node.name].scale
         return fake_quantize(unrounded + jitter.astype(np.float32), params[node.name])
 

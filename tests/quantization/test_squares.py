@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge_effnet.errors import OutputError
-from edge_effnet.quantization.squares import PreparedSquares
+from edge_effnet.quantization.measure.squares import PreparedSquares
 
 
 def squares(count: int) -> list[np.ndarray]:

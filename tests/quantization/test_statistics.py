@@ -9,11 +9,11 @@ import pytest
 from support.networks import float_graph, graph_of, inputs_of, narrow_state
 
 from edge_effnet.errors import CalibrationError
-from edge_effnet.graph import Swish
-from edge_effnet.quantization.execute import execute
-from edge_effnet.quantization.statistics import BINS, collect_statistics
+from edge_effnet.network.execute import execute
+from edge_effnet.network.graph import Activation
+from edge_effnet.quantization.measure.statistics import BINS, collect_statistics
 
-ONE_NODE = graph_of([Swish("out", ("image",))], channels=3)
+ONE_NODE = graph_of([Activation("out", ("image",), "swish")], channels=3)
 
 
 def exact_bins(values: Any) -> Any:
@@ -74,7 +74,7 @@ def test_the_order_of_the_photos_does_not_matter() -> None:
 
 
 def test_extremes_are_exact_where_the_histogram_is_sampled() -> None:
-    graph = graph_of([Swish("out", ("image",))], channels=2, height=401, width=301)
+    graph = graph_of([Activation("out", ("image",), "swish")], channels=2, height=401, width=301)
     image = np.random.default_rng(0).standard_normal(graph.input_shape).astype(np.float32)
     image[0, 200, 137, 0] = -77.0
     found = collect_statistics(graph, [image])["image"]
@@ -88,7 +88,7 @@ def test_extremes_are_exact_where_the_histogram_is_sampled() -> None:
 def test_of_channels_is_what_those_channels_alone_would_give() -> None:
     images = inputs_of(ONE_NODE, 3)
     images = [image * np.array([1, 20, 0.1], np.float32) for image in images]
-    narrow = graph_of([Swish("out", ("image",))], channels=2)
+    narrow = graph_of([Activation("out", ("image",), "swish")], channels=2)
     part = collect_statistics(ONE_NODE, images)["image"].of_channels(np.array([0, 2]))
     alone = collect_statistics(narrow, [np.ascontiguousarray(image[..., [0, 2]]) for image in images])["image"]
     assert (part.low, part.high) == (alone.low, alone.high)

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from support.networks import float_graph, inputs_of, narrow_state, relative_difference
 
-from edge_effnet.graph import DepthwiseConv2D, Graph, Mul, Sigmoid, Swish, with_nodes
-from edge_effnet.quantization.execute import execute
-from edge_effnet.quantization.noise import tensor_noise
-from edge_effnet.quantization.sensitivity import channel_sensitivity
-from edge_effnet.quantization.statistics import collect_statistics
-from edge_effnet.quantization.swishes import equalise_swishes, rescale_swish
+from edge_effnet.network.execute import execute
+from edge_effnet.network.graph import DepthwiseConv2D, Graph, Mul, is_activation, with_nodes
+from edge_effnet.network.operators import tensor_shapes
+from edge_effnet.quantization.measure.noise import tensor_noise
+from edge_effnet.quantization.measure.sensitivity import channel_sensitivity
+from edge_effnet.quantization.measure.statistics import collect_statistics
+from edge_effnet.quantization.stages.swishes import equalise_swishes, rescale_swish
 
 
 @pytest.fixture(scope="module")
@@ -27,22 +28,22 @@ def graph() -> Graph:
 )
 def test_rescaled_exactly(graph: Graph, swish: str) -> None:
     """Read by a depthwise convolution, or by a mean and a gated product."""
-    factors = np.random.default_rng(5).uniform(0.1, 10, graph.shapes()[swish][3])
+    factors = np.random.default_rng(5).uniform(0.1, 10, tensor_shapes(graph)[swish][3])
     changed = rescale_swish(graph, swish, factors)
     nodes = changed.by_name()
     assert isinstance(nodes[f"{swish}.spread"], DepthwiseConv2D)
-    assert isinstance(nodes[f"{swish}.sigmoid"], Sigmoid)
+    assert is_activation(nodes[f"{swish}.sigmoid"], "sigmoid")
     assert isinstance(nodes[swish], Mul)
     for image in inputs_of(graph, 2, seed=3):
         assert relative_difference(execute(graph, image), execute(changed, image)) < 1e-5
-    assert isinstance(graph.by_name()[swish], Swish)  # the graph given stays as it was
+    assert is_activation(graph.by_name()[swish], "swish")  # the graph given stays as it was
 
 
 @pytest.mark.parametrize("swish", ["head.swish", "stem.swish"])
 def test_what_more_than_convolutions_read_stays(graph: Graph, swish: str) -> None:
     """The pooled features; a stem that a residual addition reads beside the first depthwise convolution."""
     with pytest.raises(KeyError, match=swish):
-        rescale_swish(graph, swish, np.ones(graph.shapes()[swish][3]))
+        rescale_swish(graph, swish, np.ones(tensor_shapes(graph)[swish][3]))
 
 
 def uneven(graph: Graph) -> Graph:

@@ -24,7 +24,7 @@ def tflite(
     """dtype: of input and output; integers in between are int8, as the kernels want them."""
     from ai_edge_litert import schema_py_generated as schema
 
-    from edge_effnet.exporters.tflite_writer import TfliteWriter
+    from edge_effnet.exporters.outputs.tflite_writer import TfliteWriter
 
     writer = TfliteWriter()
     classes = len(weights)

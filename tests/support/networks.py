@@ -15,14 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.exporters import ExportReport, export
-from edge_effnet.exporters.build import build_graph
-from edge_effnet.exporters.checkpoint import load_checkpoint
-from edge_effnet.exporters.dialects import DIALECTS
-from edge_effnet.exporters.identify import identify
-from edge_effnet.graph import Conv2D, Graph, Node
+from edge_effnet.exporters.families.build import build_graph
+from edge_effnet.exporters.families.dialects import DIALECTS
+from edge_effnet.exporters.families.identify import identify
+from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+from edge_effnet.network.execute import execute
+from edge_effnet.network.graph import Conv2D, Graph, Node
+from edge_effnet.network.operators import run_node
 from edge_effnet.preprocessing import decode
-from edge_effnet.quantization.execute import execute, run_node
-from edge_effnet.quantization.normalisation import network_input
+from edge_effnet.quantization.stages.normalisation import network_input
 from edge_effnet.variants import Variant
 from support.golden import State, rebuild
 from support.photos import synthetic_photo
@@ -38,7 +39,7 @@ BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 
 @contextmanager
 def narrow_variants() -> Iterator[None]:
-    with patch("edge_effnet.exporters.identify.VARIANTS", MappingProxyType(NARROW)):
+    with patch("edge_effnet.exporters.families.identify.VARIANTS", MappingProxyType(NARROW)):
         yield
 
 
@@ -126,7 +127,7 @@ def pixel_inputs(pixels: Sequence[Array], params: Any) -> list[Array]:
 
 def graph_of(nodes: Sequence[Node], *, channels: int, height: int = 6, width: int = 5) -> Graph:
     """From the tensor "image" to the last node."""
-    return Graph("image", (1, height, width, channels), tuple(nodes), nodes[-1].name)
+    return Graph("image", (1, height, width, channels), tuple(nodes), (nodes[-1].name,))
 
 
 def pointwise(name: str, source: str, random: np.random.Generator, inputs: int, outputs: int, **options: Any) -> Conv2D:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from edge_effnet.engines.numpy.operands import Array, Node, Workspace
 from edge_effnet.errors import EngineError
-from edge_effnet.graph import conv_size, same_padding
+from edge_effnet.network.geometry import conv_size, same_padding
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 from edge_effnet.engines.numpy.execution import allocate, execute
 from edge_effnet.engines.numpy.operands import Workspace
 from edge_effnet.engines.numpy.program import compile_program
-from edge_effnet.exporters.tflite_writer import TfliteWriter
+from edge_effnet.exporters.outputs.tflite_writer import TfliteWriter
 from edge_effnet.formats import read_tflite
 
 Array = npt.NDArray[Any]

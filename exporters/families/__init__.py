@@ -1,0 +1,1 @@
+"""One file a family of architectures: its table, its names in each dialect, its published preprocessing."""

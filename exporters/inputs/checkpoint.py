@@ -1,0 +1,282 @@
+"""Reading trained weights into plain numpy: files, modules and state dicts, unwrapped from what trainers put around
+them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_effnet.errors import CheckpointError, first_line
+from edge_effnet.exporters.inputs.machine import Record
+from edge_effnet.exporters.inputs.modules import (
+    LayerFacts,
+    eps_of,
+    facts_of_module,
+    facts_of_record,
+    fields_of,
+    padding_of,
+)
+from edge_effnet.exporters.inputs.networks import ANCHORS, Found, find_network, is_tensor
+from edge_effnet.exporters.inputs.pickles import read_pickle
+from edge_effnet.exporters.inputs.safetensors import read_safetensors
+from edge_effnet.exporters.inputs.stored import MalformedError, StoredTensor
+from edge_effnet.text import parse_json
+
+__all__ = ["ANCHORS", "Checkpoint", "Tensors", "load_checkpoint"]
+
+Tensors: TypeAlias = dict[str, npt.NDArray[Any]]
+
+#: A B7's weights with optimizer state and averages take a fourth of it.
+_MAX_FILE_BYTES = 4 << 30
+#: Elements of all tensors together, as float32 half a gigabyte; a file of 2 kB can declare 2^40 that are one.
+_MAX_ELEMENTS = 1 << 27
+#: Characters of a tensor's name, and bytes of a config.json.
+_MAX_NAME, _MAX_CONFIG_BYTES = 500, 1 << 20
+#: Endings of tensors that must be there as tensors, and floating-point.
+_FLOATING = ("weight", "bias", "running_mean", "running_var")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights as numpy arrays with the names the trainer gave them.
+
+    sha256: of the file, or of the tensors' names and bytes. architecture: a model name found beside the weights
+    (timm's `arch` or `args.model`, a hub's config.json, a module's `default_cfg`). padding, bn_eps, built_for: read off
+    a module. layers: what a module's layers say, by name; empty for a state dict. left_out: names of tensors in the
+    same mapping that don't begin with `prefix`, which the network's own tensors did. beside: what the file holds
+    besides the weights, as `read_pickle` gives it.
+    """
+
+    tensors: Tensors
+    sha256: str
+    origin: str
+    architecture: str | None = None
+    padding: str | None = None
+    bn_eps: float | None = None
+    built_for: int | None = None
+    remarks: tuple[str, ...] = field(default=())
+    layers: Mapping[str, LayerFacts] = field(default_factory=dict)
+    prefix: str = ""
+    left_out: tuple[str, ...] = ()
+    beside: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def load_checkpoint(source: Any, *, weights: str | None = None) -> Checkpoint:
+    """Reads a `.safetensors`, `.pth`, `.pt`, `.ckpt`, `.bin` or `.pkl` path, an nn.Module or a state dict.
+
+    weights: the key of the network to take where a file holds several. Raises CheckpointError when it can't be read or
+    holds several and none is said, UsageError for a key that is none. No code of the file's is run, ever.
+    """
+    if isinstance(source, (str, Path)):
+        return _from_file(Path(source), weights)
+    if isinstance(source, Mapping):
+        return _from_content(dict(source), weights, origin="state dict")
+    if hasattr(source, "state_dict") and hasattr(source, "named_modules"):
+        return _from_module(source, weights)
+    raise CheckpointError(
+        f"can't read weights from {type(source).__name__}; expected a path, an nn.Module or a state dict"
+    )
+
+
+def _from_file(path: Path, weights: str | None) -> Checkpoint:
+    from edge_effnet.files import sha256_of
+
+    if not path.is_file():
+        raise CheckpointError(f"{path}: {_missing(path)}; expected a .safetensors, .pth or .pt checkpoint")
+    if (size := path.stat().st_size) > _MAX_FILE_BYTES:
+        raise CheckpointError(f"{path}: {size:,} bytes; a checkpoint of at most {_MAX_FILE_BYTES:,} is read")
+    content = read_safetensors(path) if path.suffix == ".safetensors" else read_pickle(path)
+    found = _from_content(content, weights, origin=str(path), beside=path.with_name("config.json"), sha256="-")
+    return replace(found, sha256=sha256_of(path))
+
+
+def _missing(path: Path) -> str:
+    return "a folder" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
+
+
+def _from_content(
+    content: Any, weights: str | None, *, origin: str, beside: Path | None = None, sha256: str | None = None
+) -> Checkpoint:
+    network, remarks = find_network(content, weights=weights, origin=origin)
+    tensors = _arrays(network, origin)
+    layers = facts_of_record(network.module) if network.module is not None else {}
+    settings = fields_of(network.module) or {}
+    return Checkpoint(
+        tensors,
+        sha256 or _digest(tensors),
+        origin,
+        architecture=_architecture(content) or _configured(settings) or _architecture_beside(beside),
+        padding=padding_of(layers),
+        bn_eps=eps_of(layers),
+        built_for=_built_for(settings.get("_global_params")),
+        remarks=(*remarks, *_remark_on_left_out(network)),
+        layers=layers,
+        prefix=network.prefix,
+        left_out=network.left_out,
+        beside={key: value for key, value in content.items() if isinstance(key, str) and not is_tensor(value)}
+        if isinstance(content, dict)
+        else {},
+    )
+
+
+def _remark_on_left_out(network: Found) -> tuple[str, ...]:
+    if not network.left_out:
+        return ()
+    return (f"left out {len(network.left_out)} tensors that don't begin with {network.prefix!r}",)
+
+
+def _architecture(content: Any) -> str | None:
+    """timm's `arch`, or the `model` of the options its trainer stores."""
+    if not isinstance(content, Mapping):
+        return None
+    options = content.get("args")
+    options = options.state if isinstance(options, Record) else options
+    names = (content.get("arch"), options.get("model") if isinstance(options, dict) else None)
+    return next((name for name in names if isinstance(name, str) and len(name) <= _MAX_NAME), None)
+
+
+def _configured(settings: Mapping[str, Any]) -> str | None:
+    """The published name a timm module carries in its configuration."""
+    for key in ("pretrained_cfg", "default_cfg"):
+        config = settings.get(key)
+        config = config.state if isinstance(config, Record) else config
+        name, tag = (config.get("architecture"), config.get("tag")) if isinstance(config, Mapping) else (None, None)
+        if isinstance(name, str):
+            return f"{name}.{tag}" if isinstance(tag, str) and tag else name
+    return None
+
+
+def _architecture_beside(path: Path | None) -> str | None:
+    """The `architecture` of a hub folder's config.json, with the tag of its pretrained configuration."""
+    try:
+        config = parse_json(_text(path)) if path and path.is_file() else {}
+    except (OSError, ValueError):
+        return None
+    name = config.get("architecture") if isinstance(config, dict) else None
+    if not isinstance(name, str):
+        return None
+    pretrained = config.get("pretrained_cfg")
+    tag = pretrained.get("tag") if isinstance(pretrained, dict) else None
+    return f"{name}.{tag}" if isinstance(tag, str) and tag and "." not in name else name
+
+
+def _text(path: Path) -> str:
+    """At most _MAX_CONFIG_BYTES of it: JSON that is cut off is none."""
+    with open(path, "rb") as file:
+        return file.read(_MAX_CONFIG_BYTES).decode("utf-8")
+
+
+def _arrays(network: Found, origin: str) -> Tensors:
+    """The network's tensors, checked, float32 for any floating type and int64 for counters."""
+    _check_present(network, origin)
+    tensors = {str(key): value for key, value in network.tensors.items() if is_tensor(value)}
+    total = sum(math.prod(value.shape) for value in tensors.values())
+    if total > _MAX_ELEMENTS:
+        raise CheckpointError(f"{origin}: its tensors hold {total:,} values; expected at most {_MAX_ELEMENTS:,}")
+    arrays = {key: _to_numpy(key, value, origin) for key, value in tensors.items()}
+    for key, values in arrays.items():
+        _check_values(key, values, origin)
+    return arrays
+
+
+def _check_present(network: Found, origin: str) -> None:
+    """What the network needs must be a tensor: nothing is left out silently."""
+    for key, value in network.tensors.items():
+        name = str(key)
+        if len(name) > _MAX_NAME or not name.isprintable():
+            raise CheckpointError(
+                f"{origin}: a tensor's name of {len(name):,} characters, {name[:40]!r} …; expected at most "
+                f"{_MAX_NAME}, all printable"
+            )
+        if not is_tensor(value) and name.rsplit(".", 1)[-1] in _FLOATING:
+            kind = value.kind if isinstance(value, Record) else type(value).__name__
+            raise CheckpointError(f"{origin}: tensor {name} is a {kind[:80]}; expected plain floating-point weights")
+
+
+def _check_values(key: str, values: npt.NDArray[Any], origin: str) -> None:
+    if values.dtype.kind != "f":
+        if key.rsplit(".", 1)[-1] in _FLOATING:
+            raise CheckpointError(
+                f"{origin}: tensor {key} holds integers; expected floating-point weights, not those of a quantized "
+                "network"
+            )
+        return
+    wrong = values.size - int(np.count_nonzero(np.isfinite(values)))
+    if wrong:
+        raise CheckpointError(
+            f"{origin}: tensor {key} holds {wrong} NaN or infinite values of {values.size}; training diverged?"
+        )
+
+
+def _to_numpy(key: str, value: Any, origin: str) -> npt.NDArray[Any]:
+    """float32 for any floating type, int64 for counters."""
+    try:
+        value = _read(value)
+    except (MalformedError, TypeError, RuntimeError, OSError) as error:  # also quantized, sparse and meta tensors
+        raise CheckpointError(
+            f"{origin}: tensor {key} can't be read ({first_line(error)}); expected plain floating-point weights"
+        ) from error
+    if value.dtype.kind == "f":
+        return np.asarray(value, np.float32)
+    if value.dtype.kind in "iub":
+        return np.asarray(value, np.int64)
+    raise CheckpointError(f"{origin}: tensor {key} is {value.dtype}; expected floating-point weights")
+
+
+def _read(value: Any) -> npt.NDArray[Any]:
+    if isinstance(value, StoredTensor):
+        return value.float32() if value.kind in ("f8", "f4", "f2", "bf16") else value.array()
+    if isinstance(value, np.ndarray):
+        return value.astype(np.float32) if value.dtype.name == "bfloat16" else value
+    value = value.detach().cpu()
+    found: npt.NDArray[Any] = (value.float() if value.is_floating_point() else value).numpy()
+    return found
+
+
+def _digest(tensors: Tensors) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        digest.update(f"{key}{tensors[key].dtype}{tensors[key].shape}".encode())
+        digest.update(np.ascontiguousarray(tensors[key]).data)
+    return digest.hexdigest()
+
+
+def _from_module(module: Any, weights: str | None) -> Checkpoint:
+    origin = type(module).__name__
+    found = _from_content(dict(module.state_dict()), weights, origin=origin)
+    layers = facts_of_module(module)
+    configs = {key: _mapping(getattr(module, key, None)) for key in ("pretrained_cfg", "default_cfg")}
+    return replace(
+        found,
+        architecture=_configured(configs),
+        padding=padding_of(layers),
+        bn_eps=eps_of(layers),
+        built_for=_int_or_none(getattr(getattr(module, "_global_params", None), "image_size", None)),
+        layers=layers,
+        beside={},
+    )
+
+
+def _mapping(config: Any) -> Any:
+    return config if isinstance(config, Mapping) else getattr(config, "__dict__", None)
+
+
+def _built_for(settings: Any) -> int | None:
+    """The image size in efficientnet-pytorch's GlobalParams, its third field (`utils.py`, 0.7.1)."""
+    if isinstance(settings, Record) and settings.kind.endswith("GlobalParams") and len(settings.args) > 2:
+        return _int_or_none(settings.args[2])
+    return None
+
+
+def _int_or_none(value: Any) -> int | None:
+    if isinstance(value, (tuple, list)) and value:
+        value = value[0]
+    return int(value) if isinstance(value, int) else None

@@ -1,0 +1,137 @@
+"""One streaming pass over the calibration photos: what every tensor's values look like.
+
+Minima and maxima are exact; histograms are taken from at most 65,536 values of each tensor and photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_effnet.errors import CalibrationError
+from edge_effnet.network.execute import execute
+from edge_effnet.network.graph import Graph
+
+#: Bins of a channel's histogram, over a symmetric range that doubles when a value falls outside.
+BINS = 256
+_SAMPLES = 1 << 16
+_SMALLEST_REACH = 2.0**-12
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """counts float32[C, BINS] of each channel over [-reach, reach]; reach float64[C], powers of two."""
+
+    counts: npt.NDArray[np.float32]
+    reach: npt.NDArray[np.float64]
+
+    @property
+    def centers(self) -> npt.NDArray[np.float64]:
+        """float64[C, BINS], the middle of each bin."""
+        width = 2 * self.reach / BINS
+        return np.asarray(-self.reach[:, None] + width[:, None] * (np.arange(BINS) + 0.5), np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class TensorStatistics:
+    """Statistics of one tensor over all photos.
+
+    low, high: extremes over all photos; mean_low, mean_high: means of each photo's extremes. channel_*: float64[C]
+    along the last axis.
+    """
+
+    low: float
+    high: float
+    mean_low: float
+    mean_high: float
+    histogram: Histogram
+    channel_low: npt.NDArray[np.float64]
+    channel_high: npt.NDArray[np.float64]
+    channel_mean: npt.NDArray[np.float64]
+
+    def of_channels(self, chosen: npt.NDArray[Any]) -> TensorStatistics:
+        """The same for some channels (indices or a mask); per-photo means are scaled down with the extremes."""
+        low, high = float(self.channel_low[chosen].min()), float(self.channel_high[chosen].max())
+        return TensorStatistics(
+            low=low,
+            high=high,
+            mean_low=max(self.mean_low, low),
+            mean_high=min(self.mean_high, high),
+            histogram=Histogram(self.histogram.counts[chosen], self.histogram.reach[chosen]),
+            channel_low=self.channel_low[chosen],
+            channel_high=self.channel_high[chosen],
+            channel_mean=self.channel_mean[chosen],
+        )
+
+
+def collect_statistics(graph: Graph, inputs: Iterable[npt.NDArray[np.float32]]) -> Mapping[str, TensorStatistics]:
+    """Tensor name → statistics, from a float run of the graph on each input [1, H, W, 3]. Raises CalibrationError."""
+    gathered: dict[str, _Gathered] = {}
+
+    def gather(name: str, tensor: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        gathered.setdefault(name, _Gathered()).add(tensor)
+        return tensor
+
+    for image in inputs:
+        execute(graph, image, hook=gather)
+    if not gathered:
+        raise CalibrationError("calibration without a photo; expected at least 1")
+    return {name: found.finished() for name, found in gathered.items()}
+
+
+@dataclass
+class _Gathered:
+    """Sums of one tensor while the photos stream by."""
+
+    lows: list[float] = field(default_factory=list)
+    highs: list[float] = field(default_factory=list)
+    channel_low: Any = np.inf
+    channel_high: Any = -np.inf
+    channel_sum: Any = 0.0
+    values: int = 0
+    counts: Any = None
+    reach: Any = None
+
+    def add(self, tensor: npt.NDArray[np.float32]) -> None:
+        flat = tensor.reshape(-1, tensor.shape[-1])
+        low, high = flat.min(axis=0), flat.max(axis=0)
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise CalibrationError(
+                "calibration: the float network gives NaN or infinite values; the checkpoint is broken"
+            )
+        self.channel_low, self.channel_high = np.minimum(self.channel_low, low), np.maximum(self.channel_high, high)
+        self.lows.append(float(low.min()))
+        self.highs.append(float(high.max()))
+        self.channel_sum = self.channel_sum + flat.sum(axis=0, dtype=np.float64)
+        self.values += len(flat)
+        self._count(flat[:: max(1, tensor.size // _SAMPLES)], np.maximum(-low, high))
+
+    def _count(self, rows: npt.NDArray[np.float32], reach: npt.NDArray[np.float32]) -> None:
+        channels = rows.shape[1]
+        if self.counts is None:
+            self.counts, self.reach = np.zeros((channels, BINS), np.float32), np.full(channels, _SMALLEST_REACH)
+        while (wider := self.reach < reach).any():
+            pairs = self.counts[wider].reshape(-1, BINS // 2, 2).sum(axis=2)
+            self.counts[wider] = np.pad(pairs, ((0, 0), (BINS // 4, BINS // 4)))
+            self.reach[wider] *= 2
+        scale = (BINS / (2 * self.reach)).astype(np.float32)
+        bins = (rows * scale + np.float32(BINS / 2)).astype(np.int32)
+        np.minimum(bins, BINS - 1, out=bins)
+        bins += np.arange(channels, dtype=np.int32) * BINS
+        self.counts += np.bincount(bins.reshape(-1), minlength=channels * BINS).reshape(channels, BINS)
+
+    def finished(self) -> TensorStatistics:
+        return TensorStatistics(
+            low=min(self.lows),
+            high=max(self.highs),
+            mean_low=float(np.mean(self.lows)),
+            mean_high=float(np.mean(self.highs)),
+            histogram=Histogram(self.counts, self.reach),
+            channel_low=np.asarray(self.channel_low, np.float64),
+            channel_high=np.asarray(self.channel_high, np.float64),
+            channel_mean=np.asarray(self.channel_sum / self.values, np.float64),
+        )

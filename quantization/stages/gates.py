@@ -1,0 +1,97 @@
+"""Rescaling what squeeze-excitation gates, so that no channel sets the scale of the product.
+
+The gate multiplies each channel by a number between 0 and 1. Multiplied by a factor of its own first, on one pixel, it
+shrinks the channels that reach farthest, and the projection, which alone reads the product, undoes it: the same
+function, for next to no arithmetic. What a small factor costs is the gate's own precision, one step of 1/256 for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_effnet.network.graph import Conv2D, DepthwiseConv2D, Graph, Mul, Node, with_nodes
+from edge_effnet.network.rewrite import inserted_before, scale_inputs
+from edge_effnet.network.structure import find_gates, only_reader
+from edge_effnet.numerics import SIGMOID_PARAMS
+from edge_effnet.quantization.measure.sensitivity import Sensitivity
+from edge_effnet.quantization.measure.statistics import TensorStatistics
+from edge_effnet.quantization.stages.ranges import IDENTITY, channel_ranges
+
+Factors = npt.NDArray[np.float64]
+
+#: Shares of the farthest channel's range that the others may be brought down to.
+_SHARES = np.geomspace(1.0, 1.0 / 64.0, 25)
+
+
+def equalise_gates(
+    graph: Graph,
+    statistics: Mapping[str, TensorStatistics],
+    sensitivity: Sensitivity,
+    *,
+    least_gain: float,
+    done: frozenset[str] = frozenset(),
+) -> Graph:
+    """The same function with rescaled gates where that saves at least `least_gain` (logit noise power).
+
+    done: products that are left alone, their channels having one range already.
+    """
+    for product in [found for found in _gated(graph) if found.name not in done]:
+        gate = product.inputs[1]
+        factors, gain = gate_factors(statistics[product.name], sensitivity[product.name], sensitivity[gate])
+        if gain > 0 and gain >= least_gain:
+            graph = rescale_gate(graph, product.name, factors)
+    return graph
+
+
+def _gated(graph: Graph) -> Iterator[Mul]:
+    """Products with a gate of their own that one convolution alone reads."""
+    readers = graph.consumers()
+    for product, _gate in find_gates(graph):
+        reader = only_reader(readers, product.name, Conv2D)
+        if isinstance(reader, Conv2D) and reader.groups == 1 and product.name not in graph.outputs:
+            yield product
+
+
+def gate_factors(product: TensorStatistics, product_weights: Factors, gate_weights: Factors) -> tuple[Factors, float]:
+    """float64[C] in (0, 1], and the logit noise power they save: what the product's one scale costs against the gate's.
+
+    product_weights, gate_weights: float64[C], what a unit of error in each channel does to the logits.
+    """
+    lows, highs, _ = channel_ranges(product, IDENTITY, product_weights)
+    reach = highs - lows
+    best = np.ones_like(reach)
+    if reach.max() <= 0:
+        return best, 0.0
+    least = whole = _noise(best, reach.max(), product_weights, gate_weights)
+    for width in _SHARES * reach.max():
+        factors = np.minimum(1.0, width / np.maximum(reach, width))
+        noise = _noise(factors, width, product_weights, gate_weights)
+        if noise < least:
+            best, least = factors, noise
+    return best, whole - least
+
+
+def _noise(factors: Factors, width: float, product_weights: Factors, gate_weights: Factors) -> float:
+    """Logit noise power of the product's rounding, over a range of `width`, and of the gate's."""
+    steps = product_weights * (width / 255) ** 2 + gate_weights * SIGMOID_PARAMS.scale**2
+    return float(np.sum(steps / np.square(factors)) / 12)
+
+
+def rescale_gate(graph: Graph, product: str, factors: Factors) -> Graph:
+    """The same function with the product's gate multiplied by `factors` (float[C], above 0) and its reader divided by
+    them.
+
+    The multiplication is a depthwise convolution of one pixel: its weights, one a channel, are exact in int8.
+    """
+    weight = factors.astype(np.float32)
+    gate = graph.by_name()[product].inputs[1]
+    (reader,) = graph.consumers()[product]
+
+    def rescaling(name: str) -> Node:
+        return DepthwiseConv2D(name, (gate,), weight[None, None], np.zeros_like(weight))
+
+    graph = inserted_before(graph, product, gate, rescaling, name=f"{gate}.rescale")
+    return with_nodes(graph, {reader.name: scale_inputs(reader, 1 / weight.astype(np.float64))})
