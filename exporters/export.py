@@ -53,6 +53,7 @@ def export(
     precision: Precision = "fp32",
     source: str | None = None,
     variant: str | None = None,
+    weights: str | None = None,
     image_size: int | None = None,
     padding_size: int | None = None,
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
@@ -71,7 +72,8 @@ def export(
 ) -> ExportReport:
     """Writes `output` (`.tflite` or `.onnx`, atomically) from trained weights.
 
-    checkpoint: a `.safetensors`, `.pth` or `.pt` path, an nn.Module or a state dict. source: "timm", "timm-tf",
+    checkpoint: a `.safetensors`, `.pth`, `.pt`, `.ckpt`, `.bin` or `.pkl` path, an nn.Module or a state dict. weights:
+    the key of the network to take where a file holds several. source: "timm", "timm-tf",
     "torchvision", "lukemelas" or a published model name; needed only where the tensors don't tell. image_size: the
     network's input, the variant's by default. padding_size: the size an efficientnet-pytorch model was built for.
     labels: names or the path of a file with one a line. calibration: photos for int8, a folder or a sequence.
@@ -88,7 +90,7 @@ def export(
     _check_int8_options(precision, max_drop, report)
     options = PreprocessingOptions(mean, std, crop_pct, resize, interpolation)
     names = read_labels(labels) if isinstance(labels, (str, os.PathLike)) else labels
-    loaded = load_checkpoint(checkpoint)
+    loaded = load_checkpoint(checkpoint, weights=weights)
     model = identify(loaded, source=source, variant=variant)
     size = image_size or model.dialect.native_image_size(model.variant)
     preprocessing = resolve_preprocessing(model, image_size=size, options=options)
