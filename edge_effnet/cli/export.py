@@ -12,6 +12,8 @@ from edge_effnet.variants import VARIANTS
 
 #: What isn't passed on by its own name.
 _OTHERS = ("verb", "debug", "checkpoint", "output", *IMAGE_OPTIONS)
+#: As quantization/refine has it, which isn't imported for `--help`.
+_DEFAULT_MINUTES = 5.0
 _PRECISIONS = ("fp32", "fp16", "int8", "weight-int8")
 
 
@@ -55,6 +57,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=positive, metavar="N", help="photos decoded at a time (default: the cores there are)"
     )
     group.add_argument("--seed", type=int, default=0, help="for drawing the photos (default 0)")
+    duration = group.add_mutually_exclusive_group()
+    duration.add_argument(
+        "--refine",
+        type=float,
+        default=_DEFAULT_MINUTES,
+        metavar="MINUTES",
+        help="how long to learn int8's rounding and ranges from the photos, in minutes of two idle cores (default "
+        f"{_DEFAULT_MINUTES:g}); Ctrl-C ends it with what was reached",
+    )
+    duration.add_argument(
+        "--quick", action="store_const", const=0.0, dest="refine", help="don't learn: a first look in a minute or two"
+    )
     group.add_argument(
         "--max-drop",
         type=float,
