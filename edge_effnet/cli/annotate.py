@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from edge_effnet.decoding import ImageRules, decode
-from edge_effnet.files import write_atomically
+from edge_effnet.files import write_new
 from edge_effnet.prediction import Prediction
 
 _LONGEST_SIDE = 1600
 _SMALLEST_TEXT = 14
+#: Bytes; file systems allow 255 for a name.
+_LONGEST_STEM = 200
 
 
 def save_annotated(
@@ -43,13 +47,11 @@ def save_annotated(
         )
     buffer = io.BytesIO()
     canvas.save(buffer, "JPEG", quality=90)
-    target = _free_name(folder, "stdin" if name == "-" else Path(name).stem)
-    write_atomically(target, buffer.getvalue())
-    return target
+    return write_new(_names(folder, "stdin" if name == "-" else Path(name).stem), buffer.getvalue())
 
 
-def _free_name(folder: Path, stem: str) -> Path:
-    target, number = folder / f"{stem}.jpg", 2
-    while target.exists():
-        target, number = folder / f"{stem}-{number}.jpg", number + 1
-    return target
+def _names(folder: Path, stem: str) -> Iterator[Path]:
+    """photo.jpg, photo-2.jpg, photo-3.jpg, …; of a stem that leaves no room for that its beginning."""
+    short = os.fsdecode(os.fsencode(stem)[:_LONGEST_STEM])
+    yield folder / f"{short}.jpg"
+    yield from (folder / f"{short}-{number}.jpg" for number in count(2))
