@@ -19,10 +19,8 @@ _SMALLEST_TEXT = 14
 _LONGEST_STEM = 200
 
 
-def save_annotated(
-    source: Any, name: str, predictions: Sequence[Prediction], folder: Path, *, rules: ImageRules
-) -> Path:
-    """Writes a JPEG copy named after the photo into `folder`; one of the same name gets a number behind it."""
+def annotated(source: Any, predictions: Sequence[Prediction], *, rules: ImageRules) -> bytes:
+    """A JPEG copy of the photo with the predictions below it."""
     from PIL import Image, ImageDraw, ImageFont
 
     photo = decode(source, rules=rules)
@@ -47,7 +45,12 @@ def save_annotated(
         )
     buffer = io.BytesIO()
     canvas.save(buffer, "JPEG", quality=90)
-    return write_new(_names(folder, "stdin" if name == "-" else Path(name).stem), buffer.getvalue())
+    return buffer.getvalue()
+
+
+def save_copy(content: bytes, name: str, folder: Path) -> Path:
+    """Writes a copy named after the photo into `folder`; one of the same name gets a number behind it."""
+    return write_new(_names(folder, "stdin" if name == "-" else Path(name).stem), content)
 
 
 def _names(folder: Path, stem: str) -> Iterator[Path]:
