@@ -7,6 +7,7 @@ import time
 
 from edge_effnet.cli.console import remark, say
 from edge_effnet.cli.options import IMAGE_OPTIONS, add_image_options, image_rules_from, positive, three
+from edge_effnet.cli.parsing import goes_with
 from edge_effnet.cli.progress import StageBars
 from edge_effnet.variants import VARIANTS
 
@@ -43,24 +44,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     resize.add_argument("--crop-pct", type=float, metavar="X", help="share of the resized photo that the crop keeps")
     resize.add_argument("--resize", type=positive, metavar="N", help="shorter side before the crop")
     group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize")
+    _add_int8_options(parser)
+
+
+def _add_int8_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("int8")
-    group.add_argument("--calibration", metavar="DIR", help="photos like those the model will see; no labels needed")
-    group.add_argument(
+    calibration = group.add_argument(
+        "--calibration", metavar="DIR", help="photos like those the model will see; no labels needed"
+    )
+    images = group.add_argument(
         "--calibration-images", type=positive, default=256, metavar="N", help="how many to use (default 256)"
     )
-    group.add_argument("--seed", type=int, default=0, help="for drawing the photos (default 0)")
-    group.add_argument(
+    seed = group.add_argument("--seed", type=int, default=0, help="for drawing the photos (default 0)")
+    drop = group.add_argument(
         "--max-drop",
         type=float,
         metavar="X",
         help="points of accuracy int8 may lose; parts of blocks go back to float32 until that holds",
     )
-    group.add_argument(
+    report = group.add_argument(
         "--report",
         metavar="FILE",
         help="a page (.html), or the same as data (.json), on what int8 did; measured on photos not calibrated on",
     )
-    add_image_options(parser, others="calibration photos beyond it are left out")
+    goes_with("without --precision int8", calibration, images, seed, drop, report)
+    add_image_options(parser, others="calibration photos beyond it are left out", needed="without --precision int8")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edge_effnet.exporters import export
 
     start = time.perf_counter()
-    options = {key: value for key, value in vars(arguments).items() if key not in _OTHERS}
+    options = {key: value for key, value in vars(arguments).items() if key not in _OTHERS and key[0] != "_"}
     with StageBars() as bars:
         report = export(
             arguments.checkpoint, arguments.output, image_rules=image_rules_from(arguments), progress=bars, **options

@@ -13,9 +13,10 @@ from typing import BinaryIO, cast
 
 from edge_effnet.classifier import PROBES, Classifier
 from edge_effnet.cli.console import remark
+from edge_effnet.cli.parsing import goes_with
 from edge_effnet.decoding import DEFAULT_RULES, MAX_BYTES, MAX_PIXELS, TIFF, ImageRules
 from edge_effnet.engines import ENGINES
-from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning, UsageError
+from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning
 from edge_effnet.labels import read_labels
 from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_crop_pct, triple
 
@@ -28,12 +29,13 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="what runs the model (default: what fits the file and is installed)",
     )
-    parser.add_argument(
+    threads = parser.add_argument(
         "--threads",
         type=positive,
         metavar="N",
         help="engine threads (default: the cores there are, at most 4); numpy takes OPENBLAS_NUM_THREADS instead",
     )
+    goes_with("with --engine numpy", threads, holds=lambda arguments: arguments.engine != "numpy")
 
 
 def add_group_option(parser: argparse.ArgumentParser) -> None:
@@ -64,12 +66,15 @@ def add_preprocessing_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--image-size", type=positive, metavar="N", help="side of the network's input; asks for the next two, too"
     )
-    group.add_argument("--mean", type=three, metavar="R,G,B", help="of pixels in 0..1 (default 0.5,0.5,0.5)")
-    group.add_argument("--std", type=three, metavar="R,G,B", help="of pixels in 0..1 (default 0.5,0.5,0.5)")
-    group.add_argument(
-        "--crop-pct", type=float, metavar="X", help="share of the resized photo that the crop keeps (default 1)"
+    goes_with(
+        "without --image-size N",
+        group.add_argument("--mean", type=three, metavar="R,G,B", help="of pixels in 0..1 (default 0.5,0.5,0.5)"),
+        group.add_argument("--std", type=three, metavar="R,G,B", help="of pixels in 0..1 (default 0.5,0.5,0.5)"),
+        group.add_argument(
+            "--crop-pct", type=float, metavar="X", help="share of the resized photo that the crop keeps (default 1)"
+        ),
+        group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize (default bicubic)"),
     )
-    group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize (default bicubic)")
 
 
 def add_decoding_option(parser: argparse.ArgumentParser) -> None:
@@ -88,21 +93,31 @@ def add_decoding_option(parser: argparse.ArgumentParser) -> None:
 IMAGE_OPTIONS = ("max_pixels", "max_bytes", "allow_truncated", "allow_tiff")
 
 
-def add_image_options(parser: argparse.ArgumentParser, *, others: str = "everything else is an error") -> None:
-    """IMAGE_OPTIONS. others: what becomes of photos that they refuse."""
+def add_image_options(
+    parser: argparse.ArgumentParser, *, others: str = "everything else is an error", needed: str | None = None
+) -> None:
+    """IMAGE_OPTIONS. others: what becomes of photos that they refuse. needed: for `goes_with`."""
     group = parser.add_argument_group("photos", f"what is decoded; {others}")
-    group.add_argument(
-        "--max-pixels",
-        type=positive,
-        default=MAX_PIXELS,
-        metavar="N",
-        help=f"largest photo, width · height (default {MAX_PIXELS:,})",
+    actions = (
+        group.add_argument(
+            "--max-pixels",
+            type=positive,
+            default=MAX_PIXELS,
+            metavar="N",
+            help=f"largest photo, width · height (default {MAX_PIXELS:,})",
+        ),
+        group.add_argument(
+            "--max-bytes",
+            type=positive,
+            default=MAX_BYTES,
+            metavar="N",
+            help=f"largest image file (default {MAX_BYTES:,})",
+        ),
+        group.add_argument("--allow-truncated", action="store_true", help="take what is there of files cut off early"),
+        group.add_argument("--allow-tiff", action="store_true", help="read TIFF files, too"),
     )
-    group.add_argument(
-        "--max-bytes", type=positive, default=MAX_BYTES, metavar="N", help=f"largest image file (default {MAX_BYTES:,})"
-    )
-    group.add_argument("--allow-truncated", action="store_true", help="take what is there of files cut off early")
-    group.add_argument("--allow-tiff", action="store_true", help="read TIFF files, too")
+    if needed is not None:
+        goes_with(needed, *actions)
 
 
 def image_rules_from(arguments: argparse.Namespace) -> ImageRules:
@@ -118,12 +133,9 @@ def image_rules_from(arguments: argparse.Namespace) -> ImageRules:
 
 
 def preprocessing_from(arguments: argparse.Namespace) -> Preprocessing | None:
-    """What the options say, or None where they say nothing. Raises UsageError when the size is missing."""
-    said = (arguments.mean, arguments.std, arguments.crop_pct, arguments.interpolation)
+    """What the options say, or None where they say nothing."""
     size = arguments.image_size
     if size is None:
-        if any(value is not None for value in said):
-            raise UsageError("--mean, --std, --crop-pct and --interpolation go with --image-size")
         return None
     return Preprocessing(
         resize=size if arguments.crop_pct is None else resize_for_crop_pct(size, arguments.crop_pct),
