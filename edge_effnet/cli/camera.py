@@ -42,7 +42,7 @@ class _Terminated(BaseException):
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Classifies until the source ends (0), SIGTERM (0) or Ctrl-C (130)."""
+    """Classifies until the source ends (0), SIGTERM (0) or Ctrl-C (130); 1 when events weren't delivered."""
     web = _web_options(arguments)
     check_outputs({"--events": arguments.events}, _inputs(arguments))
     replay = Replay(
@@ -69,14 +69,14 @@ def run(arguments: argparse.Namespace) -> int:
         if web is not None:
             address, access = web
             server = WebServer(live, address, access=access, top_k=arguments.top_k, most_fps=arguments.web_fps)
-            stack.callback(server.server_close)
+            stack.callback(server.close)
         with _until_terminated(), live:
             if web is not None:
                 stack.enter_context(server)
                 remark(f"page: {server.url}")
             _watch(live, arguments.format)
         _say_why_nothing(live)
-    return 0
+    return 1 if live.undelivered else 0
 
 
 def _rule(arguments: argparse.Namespace, num_classes: int) -> DecisionRule:
@@ -98,12 +98,10 @@ def _say_why_nothing(live: LiveClassifier) -> None:
     latest = live.latest()
     if not live.journal.closed or live.journal.last_number() or latest is None:
         return
-    waiting = latest.waiting
-    why = (
-        ""
-        if waiting is None
-        else f"; at the end {waiting_text(waiting, label_of(waiting.index, latest.labels), live.rule)}"
-    )
+    why = ""
+    if latest.waiting is not None:
+        label = printable(label_of(latest.waiting.index, latest.labels))
+        why = f"; at the end {waiting_text(latest.waiting, label, live.rule)}"
     remark(f"nothing was announced in {latest.number} frame{'s' if latest.number != 1 else ''}{why}")
 
 

@@ -97,8 +97,8 @@ def photos_are_frames(arguments: argparse.Namespace) -> bool:
 def _add_decisions(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "decisions",
-        "when a label is announced, and when it is given up; a folder's photos are taken one by one, unless one "
-        "of the last four is said",
+        "when a label is announced, and when it is given up; a folder's photos are taken one by one, unless "
+        "--leave, --smoothing, --agree or --margin is said",
     )
     group.add_argument("--allow", type=names, metavar="L,…", help="announce only these labels (names or indices)")
     group.add_argument("--deny", type=names, metavar="L,…", help="never announce these labels")

@@ -18,13 +18,16 @@ _PRECISIONS = ("fp32", "fp16", "int8", "weight-int8")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=".safetensors, .pth or .pt")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=".safetensors, .pth, .pt, .ckpt, .bin or .pkl")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="the .tflite or .onnx file to write")
     parser.add_argument("--precision", choices=_PRECISIONS, default="fp32", help="default fp32")
     parser.add_argument(
         "--source",
         metavar="NAME",
         help="timm, timm-tf, torchvision, lukemelas, or a model name like tf_efficientnet_b0.ns_jft_in1k",
+    )
+    parser.add_argument(
+        "--weights", metavar="KEY", help="which network to take of a file that holds several (student, teacher, …)"
     )
     parser.add_argument("--variant", choices=tuple(VARIANTS), help="default: found from the tensors")
     parser.add_argument(
@@ -55,6 +58,9 @@ def _add_int8_options(parser: argparse.ArgumentParser) -> None:
     images = group.add_argument(
         "--calibration-images", type=positive, default=256, metavar="N", help="how many to use (default 256)"
     )
+    workers = group.add_argument(
+        "--workers", type=positive, metavar="N", help="photos decoded at a time (default: the cores there are)"
+    )
     seed = group.add_argument("--seed", type=int, default=0, help="for drawing the photos (default 0)")
     drop = group.add_argument(
         "--max-drop",
@@ -67,7 +73,7 @@ def _add_int8_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a page (.html), or the same as data (.json), on what int8 did; measured on photos not calibrated on",
     )
-    goes_with("without --precision int8", calibration, images, seed, drop, report)
+    goes_with("without --precision int8", calibration, images, workers, seed, drop, report)
     add_image_options(parser, others="calibration photos beyond it are left out", needed="without --precision int8")
 
 
@@ -77,13 +83,15 @@ def run(arguments: argparse.Namespace) -> int:
 
     start = time.perf_counter()
     options = {key: value for key, value in vars(arguments).items() if key not in _OTHERS and key[0] != "_"}
-    with StageBars() as bars:
+    with StageBars(elsewhere="lines") as bars:
         report = export(
             arguments.checkpoint, arguments.output, image_rules=image_rules_from(arguments), progress=bars, **options
         )
     for text in report.remarks:
         remark(text)
     document = report.document
+    if document.labels is None:
+        remark("classes without names; --labels FILE puts them into the file")
     say(
         f"{report.path}: EfficientNet-{document.variant.capitalize()}, {document.precision}, {document.num_classes} "
         "classes, "
