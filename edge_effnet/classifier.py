@@ -11,21 +11,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.decoding import DEFAULT_RULES, ChannelOrder, Decoding, ImageRules, ImageSource, Photo, read_photo
-from edge_effnet.engines import Session, TensorInfo, open_session
+from edge_effnet.engines import ENGINES, Session, TensorInfo, open_session
 from edge_effnet.errors import EngineError, ModelFileError, UnverifiedModelWarning, UsageError
 from edge_effnet.formats import ModelFile, read_model_file, weights_are_verified
-from edge_effnet.labels import check_label_count, find_label_indices
+from edge_effnet.labels import check_label_count, find_label_indices, label_of
+from edge_effnet.many import predict_each
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.numerics import dequantize, softmax
 from edge_effnet.prediction import Prediction, top_predictions
 from edge_effnet.preprocessing import Preprocessing
+from edge_effnet.system import available_cores, file_identity
 from edge_effnet.tensor import InputTensor
+
+if TYPE_CHECKING:
+    from edge_effnet.grouping import Grouping
 
 #: The model that is used when none is named: EfficientNet-Lite0, int8, ImageNet-1k (see NOTICE).
 BUNDLED_MODEL = Path(__file__).with_name("models") / "lite0-int8.tflite"
@@ -42,8 +47,7 @@ PROBES: tuple[Probe, ...] = get_args(Probe)
 
 def default_threads() -> int:
     """As many threads as this process may use cores, at most 4."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MOST_THREADS)
+    return min(available_cores(), _MOST_THREADS)
 
 
 class Classifier:
@@ -52,7 +56,8 @@ class Classifier:
     model: path of a `.tflite` or `.onnx` file; None takes the bundled model. engine: "auto", "litert", "onnxruntime" or
     "numpy".
     threads: of the engine; None takes the cores there are, at most 4. labels: instead of the file's. preprocessing:
-    instead of the file's, and needed for files of other makers. decoding: "scaled" decodes large JPEGs at 1/2, 1/4 or
+    instead of the file's, and needed for files of other makers. groups: name → labels whose scores are added up and
+    given under that name. decoding: "scaled" decodes large JPEGs at 1/2, 1/4 or
     1/8, to no less than twice the side they are resized to; "full" decodes them whole, as training did; "quick" is
     "scaled" and computes the crop alone, for frames that must keep up. Large JPEGs come out 0.2 of 255 levels apart on
     average (at most 4 in the photos measured), with "quick" others at most 1; without it they are the same as in
@@ -65,8 +70,8 @@ class Classifier:
 
     A Classifier may be used from one thread at a time (a second one gets EngineError at once, not a wrong answer),
     because it uses its memory again for every photo; what it returns stays. Any number may live side by side. Inside a
-    call, the engine spreads one photo's work over `threads`; to classify many photos at once, give each thread or
-    process a Classifier with `threads=1`. It can be pickled: the other process opens the file anew.
+    call, the engine spreads one photo's work over `threads`; `predict_many(…, workers=…)` works on many photos at once.
+    It can be pickled: the other process opens the file anew.
     Raises ModelFileError, EngineError, MissingDependencyError or UsageError, each saying what to do.
     """
 
@@ -82,6 +87,7 @@ class Classifier:
         image_rules: ImageRules = DEFAULT_RULES,
         sha256: str | None = None,
         probe: Probe = "auto",
+        groups: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._arguments: dict[str, Any] = {
             "engine": engine,
@@ -91,7 +97,7 @@ class Classifier:
             "decoding": decoding,
         }
         self._arguments |= {"image_rules": image_rules}
-        self._arguments |= {"sha256": sha256, "probe": probe}
+        self._arguments |= {"sha256": sha256, "probe": probe, "groups": groups}
         self.model_path = Path(BUNDLED_MODEL if model is None else model)
         self.threads = default_threads() if threads is None else threads
         if self.threads < 1:
@@ -104,6 +110,7 @@ class Classifier:
         self._timing: dict[str, float] = {}
         if probe not in PROBES:
             raise UsageError(f"probe {probe!r} is unknown; expected {', '.join(PROBES)}")
+        self._identity = file_identity(self.model_path)
         contents = read_model_file(self.model_path)
         vouched = _is_vouched_for(contents, self.model_path, sha256)
         self.metadata: ModelDocument | None = contents.document
@@ -118,13 +125,11 @@ class Classifier:
         self.num_classes = _check_shapes(self._session, self.preprocessing, self.model_path)
         self._input = InputTensor(self.preprocessing, self._session, known=self.metadata is not None)
         chosen = labels if labels is not None else contents.labels
-        self.labels = (
-            None
-            if chosen is None
-            else check_label_count(
-                chosen, self.num_classes, source="labels" if labels is not None else str(self.model_path)
-            )
-        )
+        source = "labels" if labels is not None else str(self.model_path)
+        self.labels = None if chosen is None else check_label_count(chosen, self.num_classes, source=source)
+        self.grouping: Grouping | None = _grouping(groups, self.labels, self.num_classes)
+        if self.grouping is not None:
+            self.labels = self.grouping.labels
 
     def __enter__(self) -> Classifier:
         return self
@@ -165,16 +170,19 @@ class Classifier:
         top_k: int = 5,
         threshold: float = 0.0,
         channels: ChannelOrder = "rgb",
+        width: int | None = None,
         allow: Iterable[str] | None = None,
         deny: Iterable[str] | None = None,
     ) -> list[Prediction]:
         """The best classes, best first.
 
-        image: a path, the bytes of an image file, a PIL image, or uint8[H, W, 3] in the order `channels` names.
+        image: a path, the bytes of an image file, an open file, a PIL image, or an array that `channels` describes:
+        uint8[H, W, 3] "rgb" or "bgr", uint8[H, W, 4] "rgba" or "bgra", uint8[H, W] "grey", planar "yuv420"; `width` is
+        the picture's where its rows are padded (see `edge_effnet.pixel_arrays`).
         top_k: at least 1. threshold: lowest score, 0..1. allow, deny: labels to choose from or to leave out.
         Raises ImageError for a photo that can't be read.
         """
-        scores = self.scores(image, channels=channels)
+        scores = self.scores(image, channels=channels, width=width)
         start = time.perf_counter()
         found = top_predictions(
             scores, self.labels, top_k=top_k, threshold=threshold, among=self.class_indices(allow=allow, deny=deny)
@@ -182,25 +190,85 @@ class Classifier:
         self._timing["postprocess"] += _since(start)
         return found
 
+    @overload
     def predict_many(
-        self, images: Iterable[ImageSource], *, top_k: int = 5, threshold: float = 0.0, channels: ChannelOrder = "rgb"
-    ) -> list[list[Prediction]]:
-        """`predict` for each image, in order."""
-        return [self.predict(image, top_k=top_k, threshold=threshold, channels=channels) for image in images]
+        self,
+        images: Iterable[ImageSource],
+        *,
+        top_k: int = 5,
+        threshold: float = 0.0,
+        channels: ChannelOrder = "rgb",
+        workers: None = None,
+    ) -> list[list[Prediction]]: ...
+    @overload
+    def predict_many(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        top_k: int = 5,
+        threshold: float = 0.0,
+        channels: ChannelOrder = "rgb",
+        workers: int,
+    ) -> Iterator[list[Prediction]]: ...
+    def predict_many(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        top_k: int = 5,
+        threshold: float = 0.0,
+        channels: ChannelOrder = "rgb",
+        workers: int | None = None,
+    ) -> list[list[Prediction]] | Iterator[list[Prediction]]:
+        """`predict` for each image, in order: a list, or with `workers` an iterator that gives them as they come.
 
-    def scores(self, image: ImageSource, *, channels: ChannelOrder = "rgb") -> npt.NDArray[np.float32]:
-        """float32[C], sums to 1: the softmax of the logits."""
-        logits = self.logits(image, channels=channels)
+        images: with `workers` even without an end; at most 2 per worker are taken ahead, in the workers' threads.
+        workers: photos worked on at a time, each by a twin with one engine thread; 1 works with this Classifier alone.
+        It's in use until the iterator ends or is closed. Raises ImageError in the place of a photo that can't be read.
+        """
+
+        def predict(classifier: Classifier, image: ImageSource) -> list[Prediction]:
+            return classifier.predict(image, top_k=top_k, threshold=threshold, channels=channels)
+
+        if workers is not None:
+            return predict_each(self, predict, images, workers=workers)
+        return [predict(self, image) for image in images]
+
+    def twin(self, *, threads: int) -> Classifier:
+        """The same model once more, for another thread; to be closed by itself. What was checked isn't checked again.
+
+        Raises ModelFileError where the file is another one by now.
+        """
+        session = open_session(
+            self.model_path, file_format=ENGINES[self.engine][0], engine=self.engine, threads=threads
+        )
+        if file_identity(self.model_path) != self._identity:
+            session.close()
+            raise ModelFileError(f"{self.model_path} has changed since it was opened; open it again")
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), threads=threads, _arguments=self._arguments | {"threads": threads})
+        twin._busy, twin._timing = threading.Lock(), {}
+        twin._session = session
+        twin._input = InputTensor(self.preprocessing, session, known=self.metadata is not None)
+        return twin
+
+    def scores(
+        self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
+    ) -> npt.NDArray[np.float32]:
+        """float32[C], sums to 1: the softmax of the logits; a group's sum stands at its first class."""
+        logits = self.logits(image, channels=channels, width=width)
         start = time.perf_counter()
         scores = logits if self._gives_probabilities(logits) else softmax(logits)
+        scores = scores if self.grouping is None else self.grouping.add_up(scores)
         self._timing["postprocess"] += _since(start)
         return scores
 
-    def logits(self, image: ImageSource, *, channels: ChannelOrder = "rgb") -> npt.NDArray[np.float32]:
+    def logits(
+        self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
+    ) -> npt.NDArray[np.float32]:
         """float32[C]: the network's output. Raises EngineError for a result that is not finite."""
         with self._exclusive() as session:
             started = time.perf_counter()
-            photo = read_photo(image, shortest=self._shortest, channels=channels, rules=self.image_rules)
+            photo = read_photo(image, shortest=self._shortest, channels=channels, width=width, rules=self.image_rules)
             decoded = time.perf_counter()
             tensor = self._input.fill(self._pixels(photo))
             prepared = time.perf_counter()
@@ -221,11 +289,15 @@ class Classifier:
         self, *, allow: Iterable[str] | None = None, deny: Iterable[str] | None = None
     ) -> frozenset[int] | None:
         """The classes that allow and deny lists of labels leave; None when there are no lists. Raises UsageError."""
+        every = None if self.grouping is None else self.grouping.among
         if allow is None and deny is None:
-            return None
+            return every
         labels = self.labels or [str(index) for index in range(self.num_classes)]
         allowed = find_label_indices(allow, labels) if allow is not None else frozenset(range(self.num_classes))
-        return allowed - (find_label_indices(deny, labels) if deny is not None else frozenset())
+        left = allowed - (find_label_indices(deny, labels) if deny is not None else frozenset())
+        if not left:
+            raise UsageError("the allow and deny lists leave no label; expected at least one")
+        return left if every is None else left & every
 
     @property
     def _shortest(self) -> int | None:
@@ -307,6 +379,16 @@ def _check_shapes(session: Session, preprocessing: Preprocessing, path: Path) ->
             f"{path}: its output is {list(session.output.shape)}; expected one score for each of at least 2 classes"
         )
     return classes
+
+
+def _grouping(
+    groups: Mapping[str, Sequence[str]] | None, labels: Sequence[str] | None, num_classes: int
+) -> Grouping | None:
+    if not groups:
+        return None
+    from edge_effnet.grouping import make_grouping
+
+    return make_grouping(groups, labels or [label_of(index, None) for index in range(num_classes)])
 
 
 def _real(raw: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[np.float32]:

@@ -12,25 +12,38 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.addresses import refuse_address
+from edge_effnet.contents import HEAD_BYTES
 from edge_effnet.errors import ImageError, UsageError, first_line
+from edge_effnet.photo_formats import EXTRA_FORMATS, IMAGE_FORMATS, TIFF, formats_to_try, why_unidentified
+from edge_effnet.pixel_arrays import CHANNEL_ORDERS, ChannelOrder, image_from_array
+
+__all__ = [
+    "CHANNEL_ORDERS",
+    "DEFAULT_RULES",
+    "IMAGE_FORMATS",
+    "TIFF",
+    "ChannelOrder",
+    "Decoding",
+    "ImageRules",
+    "ImageSource",
+    "Photo",
+    "decode",
+    "read_photo",
+]
 
 if TYPE_CHECKING:
     from PIL import Image
 
-ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8]"
-ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
+#: What `predict` takes; BinaryIO: an open file, or io.BytesIO.
+ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[np.uint8]"
 Decoding: TypeAlias = Literal["scaled", "full", "quick"]
 
-#: Formats PIL may try; anything else is refused before a decoder sees it.
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-#: Read on request alone: a container of many codecs, with many more ways to be broken.
-TIFF = "TIFF"
-_TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 #: Largest image that is decoded, in pixels; about 150 MB as RGB.
 MAX_PIXELS = 50_000_000
 #: Above this PIL itself refuses.
@@ -70,14 +83,16 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class ImageRules:
-    """What may be decoded. formats: PIL's names, tried in this order; truncated: what becomes of a file cut off early.
+    """What may be decoded. formats: PIL's names, tried in this order (HEIF and AVIF where something reads them).
+
+    truncated: what becomes of a file cut off early.
 
     max_pixels: width · height of the file, 1 to 178,956,970; max_bytes: of the file. "accept" fills what is missing of
     a truncated photo with grey, as decoders do; meanwhile other threads that use PIL accept truncated files, too.
     Raises UsageError for limits that can't be meant.
     """
 
-    formats: tuple[str, ...] = IMAGE_FORMATS
+    formats: tuple[str, ...] = (*IMAGE_FORMATS, *EXTRA_FORMATS)
     max_pixels: int = MAX_PIXELS
     max_bytes: int = MAX_BYTES
     truncated: Literal["refuse", "accept"] = "refuse"
@@ -88,9 +103,10 @@ class ImageRules:
                 f"image limits {self.max_pixels} pixels, {self.max_bytes} bytes; expected 1 to {MOST_PIXELS:,} pixels "
                 "and at least 1 byte"
             )
-        unknown = set(self.formats) - {*IMAGE_FORMATS, TIFF}
+        known = (*IMAGE_FORMATS, *EXTRA_FORMATS, TIFF)
+        unknown = set(self.formats) - set(known)
         if unknown or not self.formats:
-            raise UsageError(f"image formats {sorted(unknown)}; expected some of {', '.join((*IMAGE_FORMATS, TIFF))}")
+            raise UsageError(f"image formats {sorted(unknown)}; expected some of {', '.join(known)}")
         if self.truncated not in ("refuse", "accept"):
             raise UsageError(f"truncated is {self.truncated!r}; expected refuse or accept")
 
@@ -115,8 +131,8 @@ class Photo:
 def decode(source: ImageSource, *, channels: ChannelOrder = "rgb", rules: ImageRules = DEFAULT_RULES) -> Image.Image:
     """The photo as an upright RGB PIL image, in full size.
 
-    source: a path, the bytes of an image file, a PIL image, or uint8[H, W, 3] in the order `channels` names.
-    EXIF orientation is applied, transparency laid on white, 16-bit depth reduced to 8.
+    source: a path, the bytes of an image file, an open file, a PIL image, or an array that `channels` describes (see
+    `pixel_arrays`). EXIF orientation is applied, transparency laid on white, 16-bit depth reduced to 8.
     Raises ImageError with the reason when it can't be decoded.
     """
     image = read_photo(source, channels=channels, rules=rules).image
@@ -128,6 +144,7 @@ def read_photo(
     *,
     shortest: int | None = None,
     channels: ChannelOrder = "rgb",
+    width: int | None = None,
     rules: ImageRules = DEFAULT_RULES,
 ) -> Photo:
     """The photo as `decode` has it, but a JPEG only as large as needed: `shortest` pixels or more on the shorter side.
@@ -137,38 +154,25 @@ def read_photo(
     change it. Raises ImageError as `decode` does.
     """
     if isinstance(source, np.ndarray):
-        return _whole(_from_array(source, channels))
+        return _whole(image_from_array(source, channels, width=width))
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _open(_File(io.BytesIO(source), "image bytes", memoryview(source).nbytes), shortest, rules)
     if isinstance(source, (str, os.PathLike)):
+        refuse_address(source)
         return _from_path(Path(source), shortest, rules)
     if hasattr(source, "getexif"):
         return _from_pil(source)
+    if hasattr(source, "read"):
+        return _from_file(source, shortest, rules)
+    several = "; for several images call predict_many" if isinstance(source, (list, tuple)) else ""
     raise ImageError(
-        f"can't read an image from {type(source).__name__}; expected a path, bytes, a PIL image or uint8[H, W, 3]"
+        f"can't read an image from {type(source).__name__}; expected a path, bytes, an open file, a PIL image or "
+        f"uint8[H, W, 3]{several}"
     )
 
 
 def _whole(image: Image.Image) -> Photo:
     return Photo(image, image.size, (0.0, 0.0, float(image.width), float(image.height)))
-
-
-def _from_array(array: npt.NDArray[Any], channels: ChannelOrder) -> Image.Image:
-    """PIL's own copy of the frame; one that is a view turned round is read as it lies in memory, which is faster to
-    copy.
-    """
-    from PIL import Image
-
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
-        raise ImageError(f"frame is {array.dtype}{list(array.shape)}; expected uint8[height, width, 3]")
-    height, width, _ = array.shape
-    upwards, mirrored, reversed_channels = (stride < 0 for stride in array.strides)
-    lying = np.ascontiguousarray(
-        array[:: -1 if upwards else 1, :: -1 if mirrored else 1, :: -1 if reversed_channels else 1]
-    )
-    order = "BGR" if (channels == "bgr") != reversed_channels else "RGB"
-    image = Image.frombuffer("RGB", (width, height), lying, "raw", order, 0, -1 if upwards else 1)
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else image
 
 
 def _from_pil(image: Image.Image) -> Photo:
@@ -180,6 +184,17 @@ def _from_pil(image: Image.Image) -> Photo:
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"image can't be made RGB ({first_line(error)})") from error
+
+
+def _from_file(file: Any, shortest: int | None, rules: ImageRules) -> Photo:
+    """From where the file stands; no more of it is read than shows that it is too large."""
+    try:
+        data = file.read(rules.max_bytes + 1)
+    except (OSError, ValueError) as error:  # ValueError: closed, or not open for reading
+        raise ImageError(f"the open file can't be read ({first_line(error)})") from error
+    if not isinstance(data, bytes):
+        raise ImageError("the file is open as text; open it with mode 'rb'")
+    return _open(_File(io.BytesIO(data), str(getattr(file, "name", "open file")), len(data)), shortest, rules)
 
 
 def _from_path(path: Path, shortest: int | None, rules: ImageRules) -> Photo:
@@ -210,10 +225,15 @@ def _open(source: _File, shortest: int | None, rules: ImageRules) -> Photo:
     from PIL import Image, UnidentifiedImageError
 
     name = source.name
+    if source.size == 0:
+        raise ImageError(f"{name}: empty (0 bytes); expected an image file")
     if source.size > rules.max_bytes:
         raise ImageError(f"{name}: {source.size:,} bytes; at most {rules.max_bytes:,} are read")
     try:
-        with _truncated_as_told(rules), Image.open(source.file, formats=rules.formats) as image:
+        with (
+            _truncated_as_told(rules),
+            Image.open(source.file, formats=formats_to_try(_head(source), rules.formats)) as image,
+        ):
             size = image.size
             if size[0] * size[1] > rules.max_pixels:
                 raise ImageError(f"{name}: {size[0]}×{size[1]} pixels; at most {rules.max_pixels:,} are decoded")
@@ -222,20 +242,21 @@ def _open(source: _File, shortest: int | None, rules: ImageRules) -> Photo:
             reduced = image.draft(None, (shortest, shortest)) if shortest else None  # None for what isn't a JPEG
             return _upright_rgb(image, reduced[1] if reduced else _whole(image).extent, size)
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: {_unidentified(source, rules)}") from error
+        raise ImageError(f"{name}: {why_unidentified(_head(source), rules.formats)}") from error
     except (*_BROKEN, Image.DecompressionBombError) as error:
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"{name}: broken image ({first_line(error)})") from error
 
 
-def _unidentified(source: _File, rules: ImageRules) -> str:
-    """What to say of a file that none of the allowed decoders takes."""
+def _head(source: _File) -> bytes:
+    """The first bytes; the file stands at its beginning again."""
     with contextlib.suppress(OSError, ValueError):
         source.file.seek(0)
-        if TIFF not in rules.formats and source.file.read(4) in _TIFF_MARKS:
-            return "a TIFF, which is read on request alone: --allow-tiff, or ImageRules(formats=(*IMAGE_FORMATS, TIFF))"
-    return f"not a {', '.join(rules.formats)} image"
+        head: bytes = source.file.read(HEAD_BYTES)
+        source.file.seek(0)
+        return head
+    return b""
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from edge_effnet.errors import OutputError
+from edge_effnet.errors import EdgeEffnetError, OutputError
 
 _PREFIX, _SUFFIX = ".edge-effnet-", ".part"
 #: What `_proven_name` makes: the inode in hexadecimal, then eight random characters.
@@ -29,15 +29,27 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     Raises OutputError when the folder is missing, not writable or full; the old file is then untouched and the
     temporary one removed.
     """
+    with writing_atomically(path) as file:
+        _write_all(file, data)
+
+
+@contextlib.contextmanager
+def writing_atomically(path: str | Path) -> Iterator[int]:
+    """The descriptor of a temporary file beside `path`, which becomes `path` when the block ends without an error.
+
+    Raises OutputError as `write_atomically` does.
+    """
     path = Path(path)
     try:
         with _temporary_beside(path) as (file, temporary):
-            _write_all(file, data)
+            yield file
             os.fsync(file)
             os.chmod(temporary, _mode(path))
             os.replace(temporary, path)
             sync_folder(path.parent)
     except OSError as error:
+        if isinstance(error, EdgeEffnetError):
+            raise
         raise OutputError(f"can't write {path}: {error.strerror or error}; nothing was changed") from error
 
 

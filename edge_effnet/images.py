@@ -1,37 +1,107 @@
-"""Finding image files: folders, globs and single names."""
+"""Finding image files: folders, globs and single names; and saying what of a folder isn't read."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias
 
+from edge_effnet.addresses import refuse_address
 from edge_effnet.errors import UsageError
+from edge_effnet.photo_formats import AVIF_SUFFIXES, HEIF_SUFFIXES, readable_extra
 from edge_effnet.preprocessing import IMAGE_SUFFIXES
+
+#: Whether folders are searched with all folders below them.
+Depth: TypeAlias = Literal["recursive", "flat"]
+#: Ending → what reads such photos where they aren't read yet.
+_READ_BY = {
+    **dict.fromkeys(HEIF_SUFFIXES, "pip install 'edge-effnet[heif]' reads them"),
+    **dict.fromkeys(AVIF_SUFFIXES, "a Pillow with AVIF reads them: pip install -U pillow"),
+}
+
+
+@dataclass(frozen=True)
+class FolderContents:
+    """images: files that are read, sorted by path. left_out: kind (an ending, "hidden", …) → how many files."""
+
+    images: tuple[Path, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def remark(self) -> str | None:
+        """What is left out, and what would read it; None where nothing is."""
+        if not self.left_out:
+            return None
+        kinds = [
+            f"{count:,} {kind}" + (f" ({_READ_BY[kind]})" if kind in _READ_BY else "")
+            for kind, count in sorted(self.left_out.items(), key=lambda item: (item[0] not in _READ_BY, item))
+        ]
+        total = sum(self.left_out.values())
+        return f"{total:,} file{'s' if total != 1 else ''} left out: {', '.join(kinds)}"
+
+
+def look_through(folder: Path, *, depth: Depth = "recursive") -> FolderContents:
+    """The image files of a folder, by ending, and how many others there are of which kind."""
+    images: list[Path] = []
+    left_out: Counter[str] = Counter()
+    for path in folder.rglob("*") if depth == "recursive" else folder.iterdir():
+        kind = _why_left_out(path)
+        if kind is None:
+            images.append(path)
+        elif kind:
+            left_out[kind] += 1
+    return FolderContents(tuple(sorted(images)), left_out)
 
 
 def find_images(folder: Path) -> list[Path]:
     """All image files below a folder, by ending, sorted by path; hidden ones are left out."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted(path for path in found if not path.name.startswith(".") and path.is_file())
+    return list(look_through(folder).images)
+
+
+def _why_left_out(path: Path) -> str | None:
+    """None for an image, "" for a folder (its files count by themselves), otherwise the kind of file."""
+    if path.is_dir():
+        return "links to folders" if path.is_symlink() else ""
+    suffix = path.suffix.lower()
+    if path.name.startswith("."):
+        return "hidden"
+    if not path.is_file():
+        return "broken links" if path.is_symlink() else "no regular files"
+    if suffix in IMAGE_SUFFIXES or (suffix in _READ_BY and readable_extra(suffix)):
+        return None
+    return suffix or "without an ending"
 
 
 def expand_sources(names: Iterable[str]) -> Iterator[Path]:
     """The files that names, folders and globs stand for, in order; a plain name is passed on even if it's missing.
 
-    Raises UsageError for a folder or glob without images.
+    Raises UsageError for a folder or glob without images, and for an address.
     """
     for name in names:
-        path = Path(name)
-        if path.is_dir():
-            yield from _required(find_images(path), f"folder {name}")
-        elif not path.exists() and glob.has_magic(name):
-            yield from _required(sorted(Path(found) for found in glob.glob(name, recursive=True)), f"pattern {name}")
-        else:
-            yield path
+        yield from look_up(name).images
 
 
-def _required(found: list[Path], what: str) -> list[Path]:
-    if not found:
-        raise UsageError(f"{what} holds no images; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}")
+def look_up(name: str, *, depth: Depth = "recursive") -> FolderContents:
+    """What one name, folder or glob stands for; a plain name is passed on even if it's missing.
+
+    Raises UsageError for a folder or glob without images, and for an address.
+    """
+    refuse_address(name)
+    path = Path(name)
+    if path.is_dir():
+        return _required(look_through(path, depth=depth), f"folder {name}")
+    if not path.exists() and glob.has_magic(name):
+        found = sorted(Path(match) for match in glob.glob(name, recursive=depth == "recursive"))
+        return _required(FolderContents(tuple(found)), f"pattern {name}")
+    return FolderContents((path,))
+
+
+def _required(found: FolderContents, what: str) -> FolderContents:
+    if not found.images:
+        others = f"; {found.remark}" if found.remark else ""
+        expected = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise UsageError(f"{what} holds no images; expected files ending in {expected}{others}")
     return found

@@ -61,13 +61,20 @@ def find_label_indices(names: Iterable[str], labels: Sequence[str]) -> frozenset
         if not matches and name.strip().isdecimal() and int(name) < len(labels):
             matches = [int(name)]
         if not matches:
-            import difflib
-
-            near = difflib.get_close_matches(name.strip().casefold(), folded, n=3)
+            near = _nearest(name.strip().casefold(), folded)
             hint = f"; did you mean {', '.join(repr(labels[folded.index(label)]) for label in near)}?" if near else ""
             raise UsageError(f"label {name!r} is not among the model's {len(labels)}{hint}")
         found.update(matches)
     return frozenset(found)
+
+
+def _nearest(name: str, labels: Sequence[str]) -> list[str]:
+    """Up to three labels: those that hold the name as a word, shortest first, then those spelled alike."""
+    import difflib
+
+    holding = [label for label in labels if name in re.findall(r"\w+", label)] if name else []
+    alike = difflib.get_close_matches(name, labels, n=3)
+    return list(dict.fromkeys([*sorted(holding, key=len), *alike]))[:3]
 
 
 def label_of(index: int, labels: Sequence[str] | None) -> str:

@@ -145,7 +145,8 @@ def test_top_k_threshold_and_lists(bundled: Classifier) -> None:
     assert all(found.score >= 0.05 for found in bundled.predict(path, top_k=1000, threshold=0.05))
     assert best.label not in {found.label for found in bundled.predict(path, deny=[best.label])}
     assert {found.label for found in bundled.predict(path, allow=["espresso", "cup"])} == {"espresso", "cup"}
-    assert bundled.predict(path, allow=["espresso"], deny=["espresso"]) == []
+    with pytest.raises(UsageError, match="the allow and deny lists leave no label"):
+        bundled.predict(path, allow=["espresso"], deny=["espresso"])
     for top_k in (0, -1):
         with pytest.raises(UsageError, match="expected at least 1"):
             bundled.predict(path, top_k=top_k)

@@ -17,12 +17,12 @@ from edge_effnet.errors import OutputError, UsageError
 from edge_effnet.text import printable
 
 #: Characters of one line of output; names within it are shortened before.
-_LONGEST_LINE = 4000
+LONGEST_LINE = 4000
 
 
 def say(line: str = "") -> None:
     """A line of results on standard output. Raises OutputError when it can't be written."""
-    write(printable(line, most=_LONGEST_LINE) + "\n")
+    write(printable(line, most=LONGEST_LINE) + "\n")
 
 
 def remark(text: str) -> None:

@@ -17,13 +17,16 @@ _PRECISIONS = ("fp32", "fp16", "int8", "weight-int8")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=".safetensors, .pth or .pt")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=".safetensors, .pth, .pt, .ckpt, .bin or .pkl")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="the .tflite or .onnx file to write")
     parser.add_argument("--precision", choices=_PRECISIONS, default="fp32", help="default fp32")
     parser.add_argument(
         "--source",
         metavar="NAME",
         help="timm, timm-tf, torchvision, lukemelas, or a model name like tf_efficientnet_b0.ns_jft_in1k",
+    )
+    parser.add_argument(
+        "--weights", metavar="KEY", help="which network to take of a file that holds several (student, teacher, …)"
     )
     parser.add_argument("--variant", choices=tuple(VARIANTS), help="default: found from the tensors")
     parser.add_argument(
@@ -47,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--calibration", metavar="DIR", help="photos like those the model will see; no labels needed")
     group.add_argument(
         "--calibration-images", type=positive, default=256, metavar="N", help="how many to use (default 256)"
+    )
+    group.add_argument(
+        "--workers", type=positive, metavar="N", help="photos decoded at a time (default: the cores there are)"
     )
     group.add_argument("--seed", type=int, default=0, help="for drawing the photos (default 0)")
     group.add_argument(

@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 
 from edge_effnet.classifier import PROBES, Classifier
 from edge_effnet.cli.console import remark
-from edge_effnet.decoding import DEFAULT_RULES, IMAGE_FORMATS, MAX_BYTES, MAX_PIXELS, TIFF, ImageRules
+from edge_effnet.decoding import DEFAULT_RULES, MAX_BYTES, MAX_PIXELS, TIFF, ImageRules
 from edge_effnet.engines import ENGINES
 from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning, UsageError
 from edge_effnet.labels import read_labels
@@ -33,6 +33,27 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         type=positive,
         metavar="N",
         help="engine threads (default: the cores there are, at most 4); numpy takes OPENBLAS_NUM_THREADS instead",
+    )
+
+
+def add_workers_option(parser: argparse.ArgumentParser) -> None:
+    """--workers."""
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="photos worked on at a time (default: the cores there are, with one engine thread each); with 1, "
+        "--threads gives a single photo all cores",
+    )
+
+
+def add_group_option(parser: argparse.ArgumentParser) -> None:
+    """--group."""
+    parser.add_argument(
+        "--group",
+        action="append",
+        metavar="NAME=L,…",
+        help="add the scores of these labels up, under one name; or a file with one such a line; may be repeated",
     )
 
 
@@ -100,7 +121,7 @@ def image_rules_from(arguments: argparse.Namespace) -> ImageRules:
     if not hasattr(arguments, "max_pixels"):
         return DEFAULT_RULES
     return ImageRules(
-        formats=(*IMAGE_FORMATS, TIFF) if arguments.allow_tiff else IMAGE_FORMATS,
+        formats=(*DEFAULT_RULES.formats, TIFF) if arguments.allow_tiff else DEFAULT_RULES.formats,
         max_pixels=arguments.max_pixels,
         max_bytes=arguments.max_bytes,
         truncated="accept" if arguments.allow_truncated else "refuse",
@@ -124,8 +145,10 @@ def preprocessing_from(arguments: argparse.Namespace) -> Preprocessing | None:
     )
 
 
-def open_classifier(arguments: argparse.Namespace, model: str | Path | None) -> Classifier:
-    """A Classifier as the shared options want it."""
+def open_classifier(
+    arguments: argparse.Namespace, model: str | Path | None, *, threads: int | None = None
+) -> Classifier:
+    """A Classifier as the shared options want it. threads: what --threads becomes beside --workers."""
     labels = read_labels(arguments.labels) if getattr(arguments, "labels", None) else None
     with warnings.catch_warnings(record=True) as caught, without_engine_banner():
         for category in (SlowEngineWarning, UnverifiedModelWarning):
@@ -133,17 +156,26 @@ def open_classifier(arguments: argparse.Namespace, model: str | Path | None) -> 
         classifier = Classifier(
             model,
             engine=arguments.engine,
-            threads=arguments.threads,
+            threads=threads or arguments.threads,
             labels=labels,
             preprocessing=preprocessing_from(arguments),
             sha256=getattr(arguments, "sha256", None),
             probe=getattr(arguments, "probe", "auto"),
             decoding=getattr(arguments, "decoding", "scaled"),
             image_rules=image_rules_from(arguments),
+            groups=_groups(arguments),
         )
     for warning in caught:
         remark(str(warning.message))
     return classifier
+
+
+def _groups(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]] | None:
+    if not getattr(arguments, "group", None):
+        return None
+    from edge_effnet.grouping import parse_groups
+
+    return parse_groups(arguments.group)
 
 
 @contextlib.contextmanager
@@ -188,6 +220,17 @@ def positive(text: str) -> int:
     value = int(text) if text.isdecimal() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return value
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
     return value
 
 

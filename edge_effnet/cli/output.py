@@ -1,4 +1,4 @@
-"""Printing prediction results as text, JSON, JSON Lines or CSV."""
+"""Prediction results as text, JSON, JSON Lines or CSV, to standard output or a file."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from edge_effnet.cli.console import say, write
+from edge_effnet.cli.console import LONGEST_LINE
 from edge_effnet.text import csv_cell, json_text, printable
 
 Result: TypeAlias = dict[str, Any]
+#: Takes text made by `edge_effnet.text`.
+Write: TypeAlias = Callable[[str], object]
 FORMATS = ("text", "json", "jsonl", "csv")
-_CSV_COLUMNS = ("source", "rank", "index", "label", "score", "error")
+#: Of each source: "ok", "none above" (the threshold), "uncertain" (its lead is below --margin) or "error".
+STATUSES = ("ok", "none above", "uncertain", "error")
+#: No name is one of a pandas.DataFrame's own ("index", "rank"), and whole numbers stay whole: rows without a class have
+#: place 0 and class_id -1.
+CSV_COLUMNS = ("source", "status", "place", "class_id", "label", "score", "error")
 
 
 class Printer(Protocol):
@@ -26,61 +32,75 @@ class Printer(Protocol):
         ...
 
 
-def make_printer(name: str, *, cell: Callable[[object], str] = csv_cell) -> Printer:
+def make_printer(name: str, write: Write, *, cell: Callable[[object], str] = csv_cell) -> Printer:
     """The printer of a format in FORMATS. cell: how a text stands in CSV."""
     printers: dict[str, Callable[[], Printer]] = {
-        "text": _Text,
-        "json": _Json,
-        "jsonl": _JsonLines,
-        "csv": lambda: _Csv(cell),
+        "text": lambda: _Text(write),
+        "json": lambda: _Json(write),
+        "jsonl": lambda: _JsonLines(write),
+        "csv": lambda: _Csv(write, cell),
     }
     return printers[name]()
 
 
 class _Text:
+    def __init__(self, write: Write) -> None:
+        self._write = write
+
     def add(self, result: Result) -> None:
-        say(printable(result["source"]))
-        if "error" in result:
-            say(f"    error: {result['error']}")
-        elif not result["predictions"]:
-            say("    nothing above the threshold")
+        self._line(printable(result["source"]))
+        if result["status"] == "error":
+            self._line(f"    error: {result['error']}")
+        elif result["status"] == "none above":
+            self._line("    nothing above the threshold")
+        elif result["status"] == "uncertain":
+            self._line(f"    uncertain: the lead is {100 * result['lead']:.1f} %")
         for found in result.get("predictions", []):
-            say(f"  {100 * found['score']:5.1f} %  {printable(found['label'])}")
+            self._line(f"  {100 * found['score']:5.1f} %  {printable(found['label'])}")
 
     def finish(self) -> None:
         pass
 
+    def _line(self, text: str) -> None:
+        self._write(printable(text, most=LONGEST_LINE) + "\n")
+
 
 class _JsonLines:
+    def __init__(self, write: Write) -> None:
+        self._write = write
+
     def add(self, result: Result) -> None:
-        write(json_text(result) + "\n")
+        self._write(json_text(result) + "\n")
 
     def finish(self) -> None:
         pass
 
 
 class _Json:
-    def __init__(self) -> None:
+    def __init__(self, write: Write) -> None:
+        self._write = write
         self._results: list[Result] = []
 
     def add(self, result: Result) -> None:
         self._results.append(result)
 
     def finish(self) -> None:
-        write(json_text(self._results, indent=2) + "\n")
+        self._write(json_text(self._results, indent=2) + "\n")
 
 
 class _Csv:
-    def __init__(self, cell: Callable[[object], str]) -> None:
+    def __init__(self, write: Write, cell: Callable[[object], str]) -> None:
+        self._write = write
         self._cell = cell
-        self._row(_CSV_COLUMNS)
+        self._row(CSV_COLUMNS)
 
     def add(self, result: Result) -> None:
-        source = self._cell(result["source"])
-        if "error" in result:
-            self._row([source, "", "", "", "", self._cell(result["error"])])
-        for rank, found in enumerate(result.get("predictions", []), 1):
-            self._row([source, rank, found["index"], self._cell(found["label"]), f"{found['score']:.6f}", ""])
+        start = (self._cell(result["source"]), result["status"])
+        found = result.get("predictions", [])
+        for place, one in enumerate(found, 1):
+            self._row((*start, place, one["index"], self._cell(one["label"]), f"{one['score']:.6f}", ""))
+        if not found:
+            self._row((*start, 0, -1, "", "", self._cell(result.get("error", ""))))
 
     def finish(self) -> None:
         pass
@@ -90,4 +110,4 @@ class _Csv:
 
         row = io.StringIO()
         csv.writer(row, lineterminator="\n").writerow(values)
-        write(row.getvalue())
+        self._write(row.getvalue())

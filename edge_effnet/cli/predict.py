@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge_effnet.clashes import check_save_folder
-from edge_effnet.classifier import Classifier
-from edge_effnet.cli.console import complain, standard_input
+import numpy as np
+
+from edge_effnet.clashes import check_outputs, check_save_folder
+from edge_effnet.cli.console import complain, remark, standard_input, write
 from edge_effnet.cli.options import (
     add_decoding_option,
     add_engine_options,
+    add_group_option,
     add_image_options,
     add_preprocessing_options,
     add_trust_options,
+    add_workers_option,
+    fraction,
     names,
     open_classifier,
     positive,
 )
-from edge_effnet.cli.output import FORMATS, Result, make_printer
+from edge_effnet.cli.output import FORMATS, Result, Write, make_printer
 from edge_effnet.cli.progress import with_progress
 from edge_effnet.errors import ImageError, OutputError, UsageError
-from edge_effnet.files import require_writable_folder
-from edge_effnet.images import expand_sources
+from edge_effnet.files import require_writable_folder, writing_atomically
+from edge_effnet.images import look_up
+from edge_effnet.many import Classifiers, split_cores, spread
 from edge_effnet.text import csv_cell, printable
 
 _STANDARD_INPUT = "-"
+_FOR_THE_LEAD = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,12 +49,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="how many classes to show (default 5)")
     parser.add_argument(
-        "--threshold", type=float, default=0.0, metavar="X", help="lowest score to show, 0 to 1 (default 0)"
+        "--threshold", type=fraction, default=0.0, metavar="X", help="lowest score to show, 0 to 1 (default 0)"
     )
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, instead of the model's")
     parser.add_argument("--allow", type=names, metavar="L,…", help="show only these labels (names or indices)")
     parser.add_argument("--deny", type=names, metavar="L,…", help="never show these labels")
+    add_group_option(parser)
+    parser.add_argument(
+        "--margin",
+        type=fraction,
+        metavar="X",
+        help="call a photo uncertain whose best class leads the second by less, 0 to 1",
+    )
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the output (default text)")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the output there instead, whole or not at all")
     parser.add_argument(
         "--raw-csv",
         dest="cell",
@@ -56,7 +72,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out the ' before cells of CSV that a spreadsheet would take for formulas",
     )
     parser.add_argument("--save", metavar="DIR", help="write annotated copies of the photos there")
+    parser.add_argument(
+        "--recursive",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="search the folders below a folder, too (default)",
+    )
+    parser.add_argument(
+        "--skip-errors", action="store_true", help="end with status 0 though photos couldn't be read; they are reported"
+    )
     add_engine_options(parser)
+    add_workers_option(parser)
     add_trust_options(parser)
     add_decoding_option(parser)
     add_image_options(parser)
@@ -65,24 +91,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the predictions; 2 when a source couldn't be read."""
-    if not 0 <= arguments.threshold <= 1:
-        raise UsageError(f"--threshold {arguments.threshold} is not between 0 and 1")
-    sources = list(_sources(arguments.sources, arguments.max_bytes))
-    if arguments.save:
-        check_save_folder("--save", arguments.save, (image for _, image in sources))
-        _make_folder(Path(arguments.save))
-    with open_classifier(arguments, arguments.model) as classifier:
+    sources = list(_sources(arguments))
+    _check_outputs(arguments, [image for _, image in sources])
+    workers, threads = split_cores(arguments.workers, arguments.threads, photos=len(sources))
+    with (
+        open_classifier(arguments, arguments.model, threads=threads) as classifier,
+        _writer(arguments.output) as write_text,
+    ):
         classifier.class_indices(
             allow=arguments.allow, deny=arguments.deny
         )  # a wrong label ends the run before it begins
-        printer = make_printer(arguments.format, cell=arguments.cell)
+        printer = make_printer(arguments.format, write_text, cell=arguments.cell)
         failed = 0
-        for source, image in with_progress(sources, total=len(sources), what="photos"):
-            result = _classify(classifier, source, image, arguments)
-            failed += "error" in result
-            printer.add(result)
+        work = partial(_classify, arguments)
+        with spread((classifier,), work, sources, workers=workers) as results:
+            for result, copy in with_progress(results, total=len(sources), what="photos"):
+                failed += _deal_with(result, copy, arguments)
+                printer.add(result)
         printer.finish()
-    return 2 if failed else 0
+    if failed:
+        remark(f"{failed:,} of {len(sources):,} failed")
+    return 2 if failed and not arguments.skip_errors else 0
+
+
+def _check_outputs(arguments: argparse.Namespace, images: Sequence[Any]) -> None:
+    if arguments.output:
+        check_outputs({"-o": arguments.output}, {"a photo": images, "the model": arguments.model})
+        require_writable_folder(arguments.output)
+    if arguments.save:
+        check_save_folder("--save", arguments.save, images)
+        _make_folder(Path(arguments.save))
 
 
 def _make_folder(folder: Path) -> None:
@@ -93,33 +131,75 @@ def _make_folder(folder: Path) -> None:
     require_writable_folder(folder / "photo")
 
 
-def _sources(given: list[str], max_bytes: int) -> Iterator[tuple[str, Any]]:
-    """(name, image) of every source; standard input is read once, and no further than the limit shows to be passed."""
+@contextlib.contextmanager
+def _writer(output: str | None) -> Iterator[Write]:
+    """What writes to standard output, or to the file that is written in its stead."""
+    if output is None:
+        yield write
+        return
+    with (
+        writing_atomically(output) as file,
+        open(file, "w", encoding="utf-8", errors="backslashreplace", newline="", closefd=False) as stream,
+    ):
+        yield stream.write
+
+
+def _sources(arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:
+    """(name, image) of every source; standard input is read once, and no further than the limit shows to be passed.
+
+    What of a folder isn't read is said.
+    """
+    given = arguments.sources
     if given.count(_STANDARD_INPUT) > 1:
         raise UsageError("standard input (-) stands twice among the sources; it can be read once")
     for name in given:
         if name == _STANDARD_INPUT:
-            yield name, standard_input().read(max_bytes + 1)
-        else:
-            yield from ((str(path), path) for path in expand_sources([name]))
+            yield name, standard_input().read(arguments.max_bytes + 1)
+            continue
+        found = look_up(name, depth="recursive" if arguments.recursive else "flat")
+        if found.remark:
+            remark(f"{name}: {found.remark}")
+        yield from ((str(path), path) for path in found.images)
 
 
-def _classify(classifier: Classifier, name: str, image: Any, arguments: argparse.Namespace) -> Result:
+def _classify(
+    arguments: argparse.Namespace, classifiers: Classifiers, source: tuple[str, Any]
+) -> tuple[Result, bytes | None]:
+    """A source's result and, where --save wants one, its annotated copy; several sources at a time."""
+    (classifier,), (name, image) = classifiers, source
     try:
-        found = classifier.predict(
-            image, top_k=arguments.top_k, threshold=arguments.threshold, allow=arguments.allow, deny=arguments.deny
+        ranked = classifier.predict(
+            image, top_k=max(arguments.top_k, _FOR_THE_LEAD), allow=arguments.allow, deny=arguments.deny
         )
     except ImageError as error:
-        complain(str(error))
-        return {"source": name, "error": str(error)}
-    if arguments.save:
-        from edge_effnet.cli.annotate import save_annotated
-
-        save_annotated(image, name, found, Path(arguments.save), rules=classifier.image_rules)
-    return {
+        return {"source": name, "status": "error", "error": str(error)}, None
+    lowest = float(np.float32(arguments.threshold))  # as scores are
+    found = [one for one in ranked[: arguments.top_k] if one.score >= lowest]
+    lead = ranked[0].score - (ranked[1].score if len(ranked) > 1 else 0.0)
+    uncertain = arguments.margin is not None and lead < arguments.margin
+    result = {
         "source": name,
+        "status": "none above" if not found else "uncertain" if uncertain else "ok",
         "model": str(classifier.model_path),
         "engine": classifier.engine,
+        **({} if arguments.margin is None else {"lead": round(lead, 6)}),
         "predictions": [asdict(prediction) for prediction in found],
         "timing_ms": {stage: round(value, 3) for stage, value in classifier.timing_ms.items()},
     }
+    if not arguments.save:
+        return result, None
+    from edge_effnet.cli.annotate import annotated
+
+    return result, annotated(image, found, rules=classifier.image_rules)
+
+
+def _deal_with(result: Result, copy: bytes | None, arguments: argparse.Namespace) -> bool:
+    """What is done in order, one source after the other; whether the source couldn't be read."""
+    failed = result["status"] == "error"
+    if failed and (arguments.format != "text" or arguments.output):  # as text it stands in its place on the screen
+        complain(result["error"])
+    if copy is not None:
+        from edge_effnet.cli.annotate import save_copy
+
+        save_copy(copy, result["source"], Path(arguments.save))
+    return failed

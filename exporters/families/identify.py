@@ -233,6 +233,11 @@ def _classifier(checkpoint: Checkpoint, head: list[str], variant: Variant) -> di
             "classes"
         )
     bias = tensors.get(bias_key)
+    astray = [name for name in checkpoint.left_out if name.endswith(bias_key)]
+    if bias is None and any(checkpoint.prefix.startswith(name.removesuffix(bias_key)) for name in astray):
+        raise CheckpointError(
+            f"{origin}: {astray[0]} doesn't begin with {checkpoint.prefix!r} as the rest of the network does; rename it"
+        )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise CheckpointError(
             f"{origin}: {bias_key} {list(bias.shape)}; expected {list(weight.shape[:1])}, one value for each class"

@@ -1,63 +1,47 @@
 """Reading trained weights into plain numpy: files, modules and state dicts, unwrapped from what trainers put around
 them.
-
-torch is used to read `.pth` and `.pt`, always with weights_only=True, and for nothing else.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import importlib.util
 import math
-import pickle
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.errors import CheckpointError, MissingDependencyError, first_line
+from edge_effnet.errors import CheckpointError, first_line
+from edge_effnet.exporters.inputs.machine import Record
+from edge_effnet.exporters.inputs.modules import (
+    LayerFacts,
+    eps_of,
+    facts_of_module,
+    facts_of_record,
+    fields_of,
+    padding_of,
+)
+from edge_effnet.exporters.inputs.networks import ANCHORS, Found, find_network, is_tensor
+from edge_effnet.exporters.inputs.pickles import read_pickle
+from edge_effnet.exporters.inputs.safetensors import read_safetensors
+from edge_effnet.exporters.inputs.stored import MalformedError, StoredTensor
+from edge_effnet.text import parse_json
+
+__all__ = ["ANCHORS", "Checkpoint", "Tensors", "load_checkpoint"]
 
 Tensors: TypeAlias = dict[str, npt.NDArray[Any]]
 
-#: Keys under which trainers put the weights, best first (an exponential moving average evaluates better).
-WRAPPERS = (
-    "state_dict_ema",
-    "ema",
-    "model_ema",
-    "ema_state_dict",
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "net",
-    "module",
-    "weights",
-)
-#: The first convolution's key in each dialect; what stands before it is a prefix some wrapper added.
-ANCHORS = ("conv_stem.weight", "_conv_stem.weight", "features.0.0.weight")
-_MINIMUM_TORCH = (2, 6)
-#: The largest network read here has 13 million parameters; optimizer state and averages beside it make a few times
-#: that.
-_MAX_FILE_BYTES = 8 << 30
-#: Elements of one tensor; a file of 2 kB can declare 2^40 that all are the same one.
-_MAX_ELEMENTS = 1 << 28
-#: Endings of tensors that must be floating-point.
+#: A B7's weights with optimizer state and averages take a fourth of it.
+_MAX_FILE_BYTES = 4 << 30
+#: Elements of all tensors together, as float32 half a gigabyte; a file of 2 kB can declare 2^40 that are one.
+_MAX_ELEMENTS = 1 << 27
+#: Characters of a tensor's name, and bytes of a config.json.
+_MAX_NAME, _MAX_CONFIG_BYTES = 500, 1 << 20
+#: Endings of tensors that must be there as tensors, and floating-point.
 _FLOATING = ("weight", "bias", "running_mean", "running_var")
-#: Type names of the safetensors format → numpy's.
-_SAFETENSORS_TYPES = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "<i1",
-    "U8": "<u1",
-    "BOOL": "?",
-}
 
 
 @dataclass(frozen=True)
@@ -65,7 +49,10 @@ class Checkpoint:
     """Weights as numpy arrays with the names the trainer gave them.
 
     sha256: of the file, or of the tensors' names and bytes. architecture: a model name found beside the weights
-    (timm's `arch`, a hub's config.json, a module's `default_cfg`). padding, bn_eps, built_for: read off a module.
+    (timm's `arch` or `args.model`, a hub's config.json, a module's `default_cfg`). padding, bn_eps, built_for: read off
+    a module. layers: what a module's layers say, by name; empty for a state dict. left_out: names of tensors in the
+    same mapping that don't begin with `prefix`, which the network's own tensors did. beside: what the file holds
+    besides the weights, as `read_pickle` gives it.
     """
 
     tensors: Tensors
@@ -76,130 +63,101 @@ class Checkpoint:
     bn_eps: float | None = None
     built_for: int | None = None
     remarks: tuple[str, ...] = field(default=())
+    layers: Mapping[str, LayerFacts] = field(default_factory=dict)
+    prefix: str = ""
+    left_out: tuple[str, ...] = ()
+    beside: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-def load_checkpoint(source: Any) -> Checkpoint:
-    """Reads a `.safetensors`, `.pth`, `.pt` path, an nn.Module or a state dict.
+def load_checkpoint(source: Any, *, weights: str | None = None) -> Checkpoint:
+    """Reads a `.safetensors`, `.pth`, `.pt`, `.ckpt`, `.bin` or `.pkl` path, an nn.Module or a state dict.
 
-    Raises CheckpointError when it can't be read, MissingDependencyError when torch or safetensors is needed and
-    missing.
+    weights: the key of the network to take where a file holds several. Raises CheckpointError when it can't be read or
+    holds several and none is said, UsageError for a key that is none. No code of the file's is run, ever.
     """
     if isinstance(source, (str, Path)):
-        return _from_file(Path(source))
+        return _from_file(Path(source), weights)
     if isinstance(source, Mapping):
-        return _from_content(dict(source), origin="state dict")
+        return _from_content(dict(source), weights, origin="state dict")
     if hasattr(source, "state_dict") and hasattr(source, "named_modules"):
-        return _from_module(source)
+        return _from_module(source, weights)
     raise CheckpointError(
         f"can't read weights from {type(source).__name__}; expected a path, an nn.Module or a state dict"
     )
 
 
-def _from_file(path: Path) -> Checkpoint:
+def _from_file(path: Path, weights: str | None) -> Checkpoint:
     from edge_effnet.files import sha256_of
 
     if not path.is_file():
         raise CheckpointError(f"{path}: {_missing(path)}; expected a .safetensors, .pth or .pt checkpoint")
     if (size := path.stat().st_size) > _MAX_FILE_BYTES:
         raise CheckpointError(f"{path}: {size:,} bytes; a checkpoint of at most {_MAX_FILE_BYTES:,} is read")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    return _from_content(content, origin=str(path), sha256=sha256_of(path), beside=path.with_name("config.json"))
+    content = read_safetensors(path) if path.suffix == ".safetensors" else read_pickle(path)
+    found = _from_content(content, weights, origin=str(path), beside=path.with_name("config.json"), sha256="-")
+    return replace(found, sha256=sha256_of(path))
 
 
 def _missing(path: Path) -> str:
     return "a folder" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
 
 
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    try:
-        from safetensors import SafetensorError, deserialize
-    except ImportError as error:
-        raise MissingDependencyError("reading .safetensors needs: pip install 'edge-effnet[export]'") from error
-    try:
-        return {name: _from_bytes(**view) for name, view in deserialize(path.read_bytes())}  # type: ignore[no-untyped-call]
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
-
-
-def _from_bytes(dtype: str, shape: Sequence[int], data: bytes) -> npt.NDArray[Any]:
-    """One tensor of a safetensors file; bfloat16, which numpy lacks, is the upper half of a float32."""
-    if dtype == "BF16":
-        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)
-    if dtype not in _SAFETENSORS_TYPES:
-        raise ValueError(f"tensors of type {dtype}; expected {', '.join(_SAFETENSORS_TYPES)} or BF16")
-    return np.frombuffer(data, _SAFETENSORS_TYPES[dtype]).reshape(shape)
-
-
-def _read_torch(path: Path) -> Any:
-    torch = _torch()
-    _refuse_packed_zip(path)
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # timm stores its options beside the weights
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(_refusal(path, str(error))) from error
-    except (
-        Exception
-    ) as error:  # a broken stream makes torch's unpickler raise whatever comes: struct.error, IndexError, …
-        raise CheckpointError(f"{path}: not a readable PyTorch checkpoint ({first_line(error)})") from error
-
-
-def _refuse_packed_zip(path: Path) -> None:
-    """torch.save stores tensors as they are; packed ones could unpack to a thousand times the file."""
-    import zipfile
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            packed = next((member for member in archive.infolist() if member.compress_type != zipfile.ZIP_STORED), None)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return  # the older format, or broken: torch will say
-    if packed is not None:
-        raise CheckpointError(
-            f"{path}: its part {packed.filename!r:.80} is compressed, which torch.save never does; save the weights "
-            "again"
-        )
-
-
-def _torch() -> Any:
-    if importlib.util.find_spec("torch") is None:
-        raise MissingDependencyError(
-            "reading .pth and .pt needs torch: pip install 'edge-effnet[export]', or save as .safetensors"
-        )
-    import torch
-
-    if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < _MINIMUM_TORCH:
-        raise MissingDependencyError(
-            f"torch {torch.__version__} loads pickles unsafely (CVE-2025-32434); install torch>=2.6"
-        )
-    return torch
-
-
-def _refusal(path: Path, reason: str) -> str:
-    if "Unsupported global" not in reason and "Unsupported class" not in reason and "weights_only" not in reason:
-        return f"{path}: not a readable PyTorch checkpoint ({reason.splitlines()[0] if reason else 'empty'})"
-    return (
-        f"{path}: holds pickled Python objects (a whole module?), which could run code and are not loaded; "
-        "where you trust it, save the weights alone: torch.save(model.state_dict(), 'weights.pth')"
+def _from_content(
+    content: Any, weights: str | None, *, origin: str, beside: Path | None = None, sha256: str | None = None
+) -> Checkpoint:
+    network, remarks = find_network(content, weights=weights, origin=origin)
+    tensors = _arrays(network, origin)
+    layers = facts_of_record(network.module) if network.module is not None else {}
+    settings = fields_of(network.module) or {}
+    return Checkpoint(
+        tensors,
+        sha256 or _digest(tensors),
+        origin,
+        architecture=_architecture(content) or _configured(settings) or _architecture_beside(beside),
+        padding=padding_of(layers),
+        bn_eps=eps_of(layers),
+        built_for=_built_for(settings.get("_global_params")),
+        remarks=(*remarks, *_remark_on_left_out(network)),
+        layers=layers,
+        prefix=network.prefix,
+        left_out=network.left_out,
+        beside={key: value for key, value in content.items() if isinstance(key, str) and not is_tensor(value)}
+        if isinstance(content, dict)
+        else {},
     )
 
 
-def _from_content(content: Any, *, origin: str, sha256: str = "", beside: Path | None = None) -> Checkpoint:
-    architecture = _architecture(content) or _architecture_beside(beside)
-    tensors, remarks = _unwrap(content, origin)
-    return Checkpoint(tensors, sha256 or _digest(tensors), origin, architecture, remarks=remarks)
+def _remark_on_left_out(network: Found) -> tuple[str, ...]:
+    if not network.left_out:
+        return ()
+    return (f"left out {len(network.left_out)} tensors that don't begin with {network.prefix!r}",)
 
 
 def _architecture(content: Any) -> str | None:
-    name = content.get("arch") if isinstance(content, Mapping) else None
-    return name if isinstance(name, str) else None
+    """timm's `arch`, or the `model` of the options its trainer stores."""
+    if not isinstance(content, Mapping):
+        return None
+    options = content.get("args")
+    options = options.state if isinstance(options, Record) else options
+    names = (content.get("arch"), options.get("model") if isinstance(options, dict) else None)
+    return next((name for name in names if isinstance(name, str) and len(name) <= _MAX_NAME), None)
+
+
+def _configured(settings: Mapping[str, Any]) -> str | None:
+    """The published name a timm module carries in its configuration."""
+    for key in ("pretrained_cfg", "default_cfg"):
+        config = settings.get(key)
+        config = config.state if isinstance(config, Record) else config
+        name, tag = (config.get("architecture"), config.get("tag")) if isinstance(config, Mapping) else (None, None)
+        if isinstance(name, str):
+            return f"{name}.{tag}" if isinstance(tag, str) and tag else name
+    return None
 
 
 def _architecture_beside(path: Path | None) -> str | None:
     """The `architecture` of a hub folder's config.json, with the tag of its pretrained configuration."""
-    import json
-
     try:
-        config = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
+        config = parse_json(_text(path)) if path and path.is_file() else {}
     except (OSError, ValueError):
         return None
     name = config.get("architecture") if isinstance(config, dict) else None
@@ -207,30 +165,40 @@ def _architecture_beside(path: Path | None) -> str | None:
         return None
     pretrained = config.get("pretrained_cfg")
     tag = pretrained.get("tag") if isinstance(pretrained, dict) else None
-    return f"{name}.{tag}" if tag and "." not in name else name
+    return f"{name}.{tag}" if isinstance(tag, str) and tag and "." not in name else name
 
 
-def _unwrap(content: Any, origin: str) -> tuple[Tensors, tuple[str, ...]]:
-    """The innermost mapping of tensors, without the prefixes that wrappers add."""
-    remarks: list[str] = []
-    while isinstance(content, Mapping) and not _holds_network(content):
-        key = next((name for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
-        if key is None and any(_is_tensor(value) for value in content.values()):
-            break  # no EfficientNet's names: whoever identifies it says so
-        if key is None:
-            raise CheckpointError(
-                f"{origin}: no weights found under {sorted(map(str, content))[:8]}; expected tensors, or one of "
-                f"{', '.join(WRAPPERS)}"
-            )
-        remarks.append(f"took the weights under {key!r}")
-        content = content[key]
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{origin}: holds a {type(content).__name__}; expected a state dict (model.state_dict())")
-    tensors = {str(key): _to_numpy(str(key), value, origin) for key, value in content.items() if _is_tensor(value)}
-    own, left_out = _strip_prefix(tensors)
-    for key, values in own.items():
+def _text(path: Path) -> str:
+    """At most _MAX_CONFIG_BYTES of it: JSON that is cut off is none."""
+    with open(path, "rb") as file:
+        return file.read(_MAX_CONFIG_BYTES).decode("utf-8")
+
+
+def _arrays(network: Found, origin: str) -> Tensors:
+    """The network's tensors, checked, float32 for any floating type and int64 for counters."""
+    _check_present(network, origin)
+    tensors = {str(key): value for key, value in network.tensors.items() if is_tensor(value)}
+    total = sum(math.prod(value.shape) for value in tensors.values())
+    if total > _MAX_ELEMENTS:
+        raise CheckpointError(f"{origin}: its tensors hold {total:,} values; expected at most {_MAX_ELEMENTS:,}")
+    arrays = {key: _to_numpy(key, value, origin) for key, value in tensors.items()}
+    for key, values in arrays.items():
         _check_values(key, values, origin)
-    return own, (*remarks, *left_out)
+    return arrays
+
+
+def _check_present(network: Found, origin: str) -> None:
+    """What the network needs must be a tensor: nothing is left out silently."""
+    for key, value in network.tensors.items():
+        name = str(key)
+        if len(name) > _MAX_NAME or not name.isprintable():
+            raise CheckpointError(
+                f"{origin}: a tensor's name of {len(name):,} characters, {name[:40]!r} …; expected at most "
+                f"{_MAX_NAME}, all printable"
+            )
+        if not is_tensor(value) and name.rsplit(".", 1)[-1] in _FLOATING:
+            kind = value.kind if isinstance(value, Record) else type(value).__name__
+            raise CheckpointError(f"{origin}: tensor {name} is a {kind[:80]}; expected plain floating-point weights")
 
 
 def _check_values(key: str, values: npt.NDArray[Any], origin: str) -> None:
@@ -248,43 +216,29 @@ def _check_values(key: str, values: npt.NDArray[Any], origin: str) -> None:
         )
 
 
-def _holds_network(content: Mapping[Any, Any]) -> bool:
-    """Whether a first convolution is among the tensors; a stray tensor (an accuracy) beside a wrapper is none."""
-    return any(str(key).endswith(ANCHORS) and _is_tensor(value) for key, value in content.items())
-
-
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, np.ndarray) or (hasattr(value, "detach") and hasattr(value, "numpy"))
-
-
 def _to_numpy(key: str, value: Any, origin: str) -> npt.NDArray[Any]:
     """float32 for any floating type, int64 for counters."""
-    if math.prod(value.shape) > _MAX_ELEMENTS:
+    try:
+        value = _read(value)
+    except (MalformedError, TypeError, RuntimeError, OSError) as error:  # also quantized, sparse and meta tensors
         raise CheckpointError(
-            f"{origin}: tensor {key} declares {math.prod(value.shape):,} values; expected at most {_MAX_ELEMENTS:,}"
-        )
-    if not isinstance(value, np.ndarray):
-        try:
-            value = value.detach().cpu()
-            value = (value.float() if value.is_floating_point() else value).numpy()
-        except (TypeError, RuntimeError) as error:  # quantized, sparse and meta tensors
-            raise CheckpointError(
-                f"{origin}: tensor {key} can't be read ({first_line(error)}); expected plain floating-point weights"
-            ) from error
-    if value.dtype.kind == "f" or value.dtype.name == "bfloat16":
+            f"{origin}: tensor {key} can't be read ({first_line(error)}); expected plain floating-point weights"
+        ) from error
+    if value.dtype.kind == "f":
         return np.asarray(value, np.float32)
     if value.dtype.kind in "iub":
         return np.asarray(value, np.int64)
     raise CheckpointError(f"{origin}: tensor {key} is {value.dtype}; expected floating-point weights")
 
 
-def _strip_prefix(tensors: Tensors) -> tuple[Tensors, tuple[str, ...]]:
-    """The network's own tensors: what `module.`, `_orig_mod.`, `model.` … stand before, and nothing beside them."""
-    prefixes = [key.removesuffix(anchor) for key in tensors for anchor in ANCHORS if key.endswith(anchor)]
-    prefix = min((p for p in prefixes if p == "" or p.endswith(".")), key=len, default="")
-    own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-    beside = len(tensors) - len(own)
-    return own, (f"left out {beside} tensors that don't begin with {prefix!r}",) if beside else ()
+def _read(value: Any) -> npt.NDArray[Any]:
+    if isinstance(value, StoredTensor):
+        return value.float32() if value.kind in ("f8", "f4", "f2", "bf16") else value.array()
+    if isinstance(value, np.ndarray):
+        return value.astype(np.float32) if value.dtype.name == "bfloat16" else value
+    value = value.detach().cpu()
+    found: npt.NDArray[Any] = (value.float() if value.is_floating_point() else value).numpy()
+    return found
 
 
 def _digest(tensors: Tensors) -> str:
@@ -295,39 +249,31 @@ def _digest(tensors: Tensors) -> str:
     return digest.hexdigest()
 
 
-def _from_module(module: Any) -> Checkpoint:
-    tensors, remarks = _unwrap(module.state_dict(), type(module).__name__)
-    modules = [child for _, child in module.named_modules()]
-    norm = next((child for child in modules if hasattr(child, "running_mean") and hasattr(child, "eps")), None)
-    config = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", None)
-    config = config if isinstance(config, Mapping) else getattr(config, "__dict__", {})
-    name, tag = config.get("architecture"), config.get("tag")
-    settings = getattr(module, "_global_params", None)
-    return Checkpoint(
-        tensors,
-        _digest(tensors),
-        type(module).__name__,
-        architecture=f"{name}.{tag}" if name and tag else name,
-        padding=_module_padding(modules),
-        bn_eps=float(norm.eps) if norm is not None else None,
-        built_for=_int_or_none(getattr(settings, "image_size", None)),
-        remarks=remarks,
+def _from_module(module: Any, weights: str | None) -> Checkpoint:
+    origin = type(module).__name__
+    found = _from_content(dict(module.state_dict()), weights, origin=origin)
+    layers = facts_of_module(module)
+    configs = {key: _mapping(getattr(module, key, None)) for key in ("pretrained_cfg", "default_cfg")}
+    return replace(
+        found,
+        architecture=_configured(configs),
+        padding=padding_of(layers),
+        bn_eps=eps_of(layers),
+        built_for=_int_or_none(getattr(getattr(module, "_global_params", None), "image_size", None)),
+        layers=layers,
+        beside={},
     )
 
 
-def _module_padding(modules: list[Any]) -> str | None:
-    """Symmetric or SAME, off the first strided convolution; None when its class doesn't say."""
-    strided = next(
-        (m for m in modules if hasattr(m, "kernel_size") and getattr(m, "stride", (1,)) in ((2, 2), 2, [2, 2])), None
-    )
-    if strided is None:
-        return None
-    kind = type(strided).__name__
-    if "StaticSame" in kind:
-        return "same-baked"
-    if "Same" in kind or strided.padding == "same":
-        return "same"
-    return "symmetric" if tuple(strided.padding) == tuple(k // 2 for k in strided.kernel_size) else None
+def _mapping(config: Any) -> Any:
+    return config if isinstance(config, Mapping) else getattr(config, "__dict__", None)
+
+
+def _built_for(settings: Any) -> int | None:
+    """The image size in efficientnet-pytorch's GlobalParams, its third field (`utils.py`, 0.7.1)."""
+    if isinstance(settings, Record) and settings.kind.endswith("GlobalParams") and len(settings.args) > 2:
+        return _int_or_none(settings.args[2])
+    return None
 
 
 def _int_or_none(value: Any) -> int | None:

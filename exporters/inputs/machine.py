@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import struct
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TypeAlias
@@ -20,6 +21,10 @@ MAX_OPCODES = 1_000_000
 #: Of the stream with the strings and arrays in it; torch's tensors lie outside.
 MAX_BYTES = 512 << 20
 _MAX_MARKS, _MAX_NUMBER_BYTES, _MAX_NAME, _MAX_LINE = 1_000, 64, 1_000, 1 << 20
+#: One text; it may take four times that while it is decoded.
+_MAX_TEXT = 128 << 20
+#: What a container is charged for each of its items, generously.
+_ITEM_BYTES = 100
 #: Larger integers as keys could be chosen so that all hash alike; longer tuples take long to hash.
 _MAX_KEY, _MAX_KEY_LENGTH = 1 << 60, 16
 
@@ -31,7 +36,7 @@ class Global:
     name: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Record:
     """An object that wasn't made: of what class (or by what function), from which arguments and state.
 
@@ -44,12 +49,18 @@ class Record:
     items: list[Any] = field(default_factory=list)
     pairs: list[tuple[Any, Any]] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        return f"Record({self.kind!r:.80})"  # never its content, which may hold itself
 
-@dataclass(slots=True, eq=False)
+
+@dataclass(slots=True, eq=False, repr=False)
 class Key:
     """What stands as a dict's key or in a set and isn't hashed, since that could take for ever."""
 
     value: Any
+
+    def __repr__(self) -> str:
+        return f"Key({type(self.value).__name__})"
 
 
 #: Makes a value of arguments, or returns NotImplemented: a record is made then.
@@ -204,11 +215,19 @@ class Machine:
         self._push(self._line(_MAX_LINE, "raw-unicode-escape"))
 
     def _text(self, form: str) -> None:
-        self._push(self._sized(form).decode("utf-8", "surrogatepass"))
+        self._push(self._decoded(form, "utf-8"))
 
     def _old_text(self, form: str) -> None:
         """Python 2's str: text or bytes; Latin-1 keeps either."""
-        self._push(self._sized(form).decode("latin-1"))
+        self._push(self._decoded(form, "latin-1"))
+
+    def _decoded(self, form: str, encoding: str) -> str:
+        data = self._sized(form)
+        if len(data) > _MAX_TEXT:
+            raise MalformedError(f"a text of {len(data):,} bytes in a pickle")
+        text = data.decode(encoding, "surrogatepass")
+        self._budget.spend(max(0, sys.getsizeof(text) - len(data) - 100))
+        return text
 
     # Containers ------------------------------------------------------------------------------------------------------
 
@@ -306,10 +325,18 @@ class Machine:
         """What a known constructor makes of the arguments, or a record of the call."""
         if not isinstance(args, tuple):
             raise MalformedError("a call in a pickle without arguments")
-        name = function.name if isinstance(function, Global) else "?"
+        name = function.name if isinstance(function, Global) else getattr(function, "kind", "?")
         constructor = self._constructors.get(name)
         made = NotImplemented if constructor is None else _attempt(constructor, *args)
+        self._charge(made)
         return Record(name, args) if made is NotImplemented else made
+
+    def _charge(self, made: Any) -> None:
+        """A few opcodes may make a copy of something large, again and again."""
+        if isinstance(made, bytes):
+            self._budget.spend(len(made))
+        elif isinstance(made, (list, tuple, dict, set, frozenset)):
+            self._budget.spend(_ITEM_BYTES * len(made))
 
     def _build(self) -> None:
         """Gives the object on the stack its state; a record that becomes a value by it is replaced in the memo, too."""
@@ -321,6 +348,8 @@ class Machine:
         if value is NotImplemented:
             target.state = state
             return
+        if isinstance(state[-1], str):
+            self._budget.spend(len(state[-1]))  # encoded once more
         self._stack[-1] = value
         for index in self._unfinished.pop(id(target), ()):
             self._memo[index] = value
@@ -354,7 +383,7 @@ def _whole(text: str) -> int:
 
 
 def _unescaped(text: str) -> str:
-    return codecs.escape_decode(text.encode("latin-1"))[0].decode("latin-1")  # type: ignore[attr-defined,no-any-return]
+    return codecs.escape_decode(text.encode("latin-1"))[0].decode("latin-1")
 
 
 _Action: TypeAlias = Callable[[Machine], None]

@@ -61,6 +61,11 @@ def _from_archive(source: FileBytes) -> Any:
     name = next((name for name in found if name.count("/") <= 1 and name.endswith("data.pkl")), None)
     if name is None:
         raise MalformedError("a zip archive without data.pkl; torch.save writes one")
+    packed = next((member.name for member in found.values() if not member.stored and _is_read(member.name)), None)
+    if packed is not None:
+        raise MalformedError(
+            f"its part {packed[:80]!r} is compressed, which torch.save never does; save the weights again"
+        )
     folder = name.removesuffix("data.pkl")
     order = _byte_order(source, found.get(f"{folder}byteorder"))
     budget = Budget()
@@ -75,6 +80,11 @@ def _from_archive(source: FileBytes) -> Any:
         return storages[key] if storages[key].kind == kind else Storage(kind, count, storages[key].place, order)
 
     return _machine(stream, budget, persistent).load()
+
+
+def _is_read(name: str) -> bool:
+    """Whether a member is one of torch.save's; a scripted archive holds its code, compressed, besides."""
+    return name.endswith(("data.pkl", "byteorder")) or "/data/" in name
 
 
 def _byte_order(source: FileBytes, member: Member | None) -> str:

@@ -25,6 +25,8 @@ NUMPY_TYPES = {
 }
 #: A tensor whose elements share their place in the file (`expand`) may have so many.
 _MAX_SHARED = 1 << 20
+#: Elements that are converted at once.
+_PIECE = 1 << 22
 _MAX_DIMENSIONS, _MAX_SIDE = 32, 1 << 40
 
 
@@ -125,6 +127,18 @@ class StoredTensor:
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
+
+    def float32(self) -> npt.NDArray[np.float32]:
+        """The values as float32, converted piece by piece. Raises MalformedError, OSError."""
+        if self.strides != _contiguous(self.shape) or self.size <= _PIECE:
+            return np.asarray(self.array(), np.float32)
+        made = np.empty(self.size, np.float32)
+        for first in range(0, self.size, _PIECE):
+            count = min(_PIECE, self.size - first)
+            made[first : first + count] = StoredTensor(
+                self.storage, self.kind, self.offset + first, (count,), (1,)
+            ).array()
+        return made.reshape(self.shape)
 
     def array(self) -> npt.NDArray[Any]:
         """The values, read now; bfloat16 as float32. Raises MalformedError, OSError."""

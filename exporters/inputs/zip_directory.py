@@ -18,11 +18,12 @@ _STORED, _WHOLE32 = 0, 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class Member:
-    """A stored member: bytes `offset` … `offset + size` of the archive."""
+    """A member: bytes `offset` … `offset + size` of the archive, as they are where it's `stored`."""
 
     name: str
     offset: int
     size: int
+    stored: bool = True
 
 
 def is_zip(source: FileBytes) -> bool:
@@ -31,7 +32,7 @@ def is_zip(source: FileBytes) -> bool:
 
 
 def members(source: FileBytes) -> dict[str, Member]:
-    """Name → where it lies. Raises MalformedError for a damaged directory, two of one name, a compressed member."""
+    """Name → where it lies. Raises MalformedError for a damaged directory, two of one name."""
     offset, size = _directory(source)
     if size > _MAX_DIRECTORY_BYTES:
         raise MalformedError(f"a zip directory of {size:,} bytes; expected at most {_MAX_DIRECTORY_BYTES:,}")
@@ -68,12 +69,8 @@ def _entries(source: FileBytes, directory: bytes) -> Iterator[Member]:
         (offset,) = struct.unpack_from("<I", directory, at + 42)
         name = directory[at + 46 : at + 46 + name_length].decode("utf-8", "replace")
         extra = directory[at + 46 + name_length : at + 46 + name_length + extra_length]
-        if method != _STORED or flags & 1:
-            raise MalformedError(
-                f"its part {name[:80]!r} is compressed, which torch.save never does; save the weights again"
-            )
         size, packed, offset = _wide(extra, [size, packed, offset])
-        yield Member(name, _data_offset(source, offset), size)
+        yield Member(name, _data_offset(source, offset), size, method == _STORED and not flags & 1)
         at += 46 + name_length + extra_length + comment
     if at != len(directory):
         raise MalformedError("a damaged zip directory")

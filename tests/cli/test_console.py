@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from edge_effnet.cli.console import write
 from edge_effnet.cli.output import make_printer
 from edge_effnet.text import printable
 
@@ -81,14 +82,14 @@ def test_hostile_names_of_photos_and_labels(run: Run, tmp_path: Path, form: str)
 
 
 def _csv(capsys: pytest.CaptureFixture[str], **options: Any) -> str:
-    printer = make_printer("csv", **options)
-    printer.add({"source": "=1+1.jpg", "predictions": [{"index": 1, "label": "@cat", "score": 0.5}]})
+    printer = make_printer("csv", write, **options)
+    printer.add({"source": "=1+1.jpg", "status": "ok", "predictions": [{"index": 1, "label": "@cat", "score": 0.5}]})
     return capsys.readouterr().out.splitlines()[1]
 
 
 def test_cells_are_no_formulas_unless_raw(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _csv(capsys) == "'=1+1.jpg,1,1,'@cat,0.500000,"
-    assert _csv(capsys, cell=printable) == "=1+1.jpg,1,1,@cat,0.500000,"
+    assert _csv(capsys) == "'=1+1.jpg,ok,1,1,'@cat,0.500000,"
+    assert _csv(capsys, cell=printable) == "=1+1.jpg,ok,1,1,@cat,0.500000,"
 
 
 @pytest.mark.litert

@@ -38,7 +38,7 @@ def test_the_bundled_model(run: Run, photo: str, labels: tuple[str, ...]) -> Non
 
 def test_json(run: Run) -> None:
     (result, second) = json.loads(run("predict", CAT, COFFEE, "--format", "json", "--top-k", "2").out)
-    assert list(result) == ["source", "model", "engine", "predictions", "timing_ms"]
+    assert list(result) == ["source", "status", "model", "engine", "predictions", "timing_ms"]
     assert (result["source"], result["engine"], second["source"]) == (str(CAT), "litert", str(COFFEE))
     assert result["model"].endswith("lite0-int8.tflite")
     assert [list(found) for found in result["predictions"]] == [["index", "label", "score"]] * 2
@@ -50,8 +50,8 @@ def test_json_lines_and_csv(run: Run) -> None:
     lines = run("predict", CAT, COFFEE, "--format", "jsonl", "--top-k", "1").out.splitlines()
     assert [json.loads(line)["source"] for line in lines] == [str(CAT), str(COFFEE)]
     rows = list(csv.DictReader(io.StringIO(run("predict", CAT, "--format", "csv", "--top-k", "3").out)))
-    assert list(rows[0]) == ["source", "rank", "index", "label", "score", "error"]
-    assert [row["rank"] for row in rows] == ["1", "2", "3"]
+    assert list(rows[0]) == ["source", "status", "place", "class_id", "label", "score", "error"]
+    assert [row["place"] for row in rows] == ["1", "2", "3"]
     assert rows[0]["label"] == json.loads(lines[0])["predictions"][0]["label"]
 
 
@@ -61,11 +61,12 @@ def test_a_broken_file_among_good_ones_is_reported_in_its_place(run: Run, tmp_pa
     broken.write_bytes(b"no image")
     outcome = run("predict", CAT, broken, tmp_path / "gone.jpg", COFFEE, "--format", output, "--top-k", "1")
     assert outcome.status == 2
-    assert [line.split(": ")[1] for line in outcome.err.splitlines()] == ["error", "error"]
+    errors = [] if output == "text" else [f"edge-effnet: error: {tmp_path / name}" for name in ("broken", "gone")]
+    assert [line.split(".jpg")[0] for line in outcome.err.splitlines()] == [*errors, "edge-effnet: 2 of 4 failed"]
     positions = [outcome.out.index(text) for text in (str(CAT), str(broken), "gone.jpg", str(COFFEE))]
     assert positions == sorted(positions)
     if output == "json":
-        assert [sorted(result) for result in json.loads(outcome.out)][1:3] == [["error", "source"]] * 2
+        assert [sorted(result) for result in json.loads(outcome.out)][1:3] == [["error", "source", "status"]] * 2
         assert json.loads(outcome.out)[1]["error"] == f"{broken}: not a JPEG, PNG, WEBP, BMP, GIF image"
     if output == "csv":
         assert [row["error"] != "" for row in csv.DictReader(io.StringIO(outcome.out))] == [False, True, True, False]
@@ -104,7 +105,8 @@ def test_standard_input() -> None:
         [sys.executable, "-m", "edge_effnet", "predict", "-"], input=b"", capture_output=True, timeout=60, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.startswith(b"edge-effnet: error: image bytes: not a JPEG")
+    assert b"error: image bytes: empty (0 bytes)" in done.stdout
+    assert done.stderr == b"edge-effnet: 1 of 1 failed\n"
 
 
 def test_choosing_classes(run: Run) -> None:

@@ -1,20 +1,25 @@
-"""One connection: which path is what, the headers, the two streams."""
+"""Which path is what: the answers, and the two streams."""
 
 from __future__ import annotations
 
+import contextlib
+import http
+import logging
 import socket
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, cast
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from edge_effnet.errors import first_line
 from edge_effnet.live.web import files
-from edge_effnet.text import json_text
+from edge_effnet.live.web.requests import Request
+from edge_effnet.text import json_text, printable
 
 if TYPE_CHECKING:
     from edge_effnet.live.web.server import WebServer
 
-#: Nothing from other hosts, nothing inline, in nobody's frame.
+#: Nothing from other hosts, nothing inline, in nobody's frame; one request a connection, so that nothing can be read
+#: as a second one.
 _HEADERS = {
     "Content-Security-Policy": "; ".join(
         [
@@ -30,167 +35,192 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
+    "Connection": "close",
 }
+_LOG = logging.getLogger("edge_effnet.live")
 _BOUNDARY = "edge-effnet-frame"
 _TICK_S = 0.4
 _WAIT_S = 1.0
 _SEND_BUFFER = 1 << 17
+_BEARER = {"WWW-Authenticate": "Bearer"}
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers GET and HEAD."""
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer."""
 
-    protocol_version = "HTTP/1.1"
-    server_version = "edge-effnet"
-    sys_version = ""
-    disable_nagle_algorithm = True  # events are small, and wanted now
-    #: Seconds a client may take to say what it wants.
-    timeout = 15.0
+    body: bytes
+    kind: str
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def _web(self) -> WebServer:
-        return cast("WebServer", self.server)
+    def to_bytes(self, method: str = "GET") -> bytes:
+        """As it is sent; to HEAD without the body."""
+        head = _head(self.status, {**self.headers, "Content-Type": self.kind, "Content-Length": str(len(self.body))})
+        return head if method == "HEAD" else head + self.body
 
-    def do_GET(self) -> None:
-        """Checks, then the path's answer."""
-        address = urlsplit(self.path)
-        token = parse_qs(address.query).get("token", [None])[0]
-        access = self._web.access
-        routes = self._routes()
-        if not access.knows_host(self.headers.get("Host")):
-            self._refuse(421, "this host name is not known here; use the machine's address, or name it with --web-name")
-        elif address.path == "/healthz":
-            status, document = self._web.health()
-            self._answer(document, "application/json", status=status)
-        elif not access.admits(dict(self.headers.items()), token, cookie=self._web.cookie):
-            self._ask_for_token(address.path, given=token is not None)
-        elif address.path == "/" and token is not None:
-            self._to_the_page()
-        elif address.path in routes:
-            routes[address.path]()
-        else:
-            self._refuse(404, "there is no such page")
 
-    def do_HEAD(self) -> None:
-        """The same without the body."""
-        self.do_GET()
+@dataclass(frozen=True)
+class Stream:
+    """An endless answer. viewers: which viewers it counts among; a piece that is empty says that there is nothing
+    new.
+    """
 
-    def _routes(self) -> dict[str, Callable[[], None]]:
-        return {
-            **{
-                path: lambda name=name, kind=kind: self._answer(files.page_file(name), kind)
-                for path, (name, kind) in files.PAGE.items()
-            },  # type: ignore[misc]
-            "/api/state": lambda: self._answer(self._web.state_json(), "application/json"),
-            "/api/events": lambda: self._stream("events", "text/event-stream", self._events()),
-            "/stream.mjpg": lambda: self._stream(
-                "picture", f"multipart/x-mixed-replace; boundary={_BOUNDARY}", self._pictures()
-            ),
-            "/frame.jpg": self._frame,
-        }
+    viewers: str
+    kind: str
+    pieces: Iterator[bytes]
 
-    def _answer(self, body: bytes, kind: str, *, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in {
-            **_HEADERS,
-            "Content-Type": kind,
-            "Content-Length": str(len(body)),
-            **(headers or {}),
-        }.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
 
-    def _refuse(self, status: int, why: str, headers: dict[str, str] | None = None) -> None:
-        self._answer(f"{why}\n".encode(), "text/plain; charset=utf-8", status=status, headers=headers)
+def refusal(status: int, why: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """An answer of one line."""
+    return Answer(f"{why}\n".encode(), "text/plain; charset=utf-8", status, headers or {})
 
-    def _ask_for_token(self, path: str, *, given: bool) -> None:
-        if path == "/":
-            page = files.page_file("token.html").replace(b"<!--wrong-->", b"That wasn't it." if given else b"")
-            self._answer(page, files.HTML, status=401, headers={"WWW-Authenticate": "Bearer"})
-        elif path in ("/page.css", "/icon.svg"):
-            self._routes()[path]()
-        else:
-            self._refuse(
-                401,
-                "this needs the token: ?token=…, or the header Authorization: Bearer …",
-                {"WWW-Authenticate": "Bearer"},
-            )
 
-    def _to_the_page(self) -> None:
-        """With the cookie instead of the token, which then stands in no address bar and no history."""
-        cookie = (
-            f"{self._web.cookie}={self._web.access.cookie_value()}; Path=/; HttpOnly; SameSite=Lax; Max-Age=31536000"
-        )
-        self._answer(b"", files.HTML, status=303, headers={"Location": "/", "Set-Cookie": cookie})
+def answer_at_once(web: WebServer, request: Request) -> Answer | None:
+    """What everybody gets without a thread: /healthz, and the refusal of strangers. None for all else."""
+    if not web.access.knows_host(request.headers.get("Host")):
+        return refusal(421, "this host name is not known here; use the machine's address, or name it with --web-name")
+    if request.path == "/healthz":
+        status, document = web.health()
+        return Answer(document, "application/json", status)
+    if not web.access.admits(request.headers, request.token, cookie=web.cookie):
+        return _ask_for_token(request)
+    return None
 
-    def _frame(self) -> None:
-        picture = self._web.pictures.current()
-        if picture is None:
-            self._refuse(503, "there was no frame yet")
-        else:
-            self._answer(picture.jpeg, "image/jpeg")
 
-    def _stream(self, kind: str, content_type: str, pieces: Iterator[bytes]) -> None:
-        """Pieces until the viewer goes, the server closes, or the viewer takes nothing for too long."""
-        if not self._web.admit_viewer(kind):
-            self._refuse(
-                503, f"{self._web.most_viewers} viewers are here already; try again later", {"Retry-After": "10"}
-            )
+def answer(web: WebServer, request: Request) -> Answer | Stream:
+    """What those get who may see it."""
+    if request.path == "/" and request.token is not None:
+        return _to_the_page(web)
+    route = _routes(web, request).get(request.path)
+    return refusal(404, "there is no such page") if route is None else route()
+
+
+def serve(web: WebServer, connection: socket.socket, host: str, request: Request) -> None:
+    """Answers in full; the caller closes the connection. A viewer that takes nothing for too long is dropped."""
+    connection.settimeout(web.send_timeout_s)  # for each piece as a whole
+    try:
+        given = answer(web, request)
+    except Exception as error:  # said here and there: a request without an answer helps nobody
+        _LOG.warning("the page's %s failed: %s", printable(request.path, most=40), first_line(error))
+        given = refusal(500, "something went wrong here")
+    if isinstance(given, Stream):
+        _stream(web, connection, host, request, given)
+    else:
+        with contextlib.suppress(OSError):
+            connection.sendall(given.to_bytes(request.method))
+
+
+def _routes(web: WebServer, request: Request) -> Mapping[str, Callable[[], Answer | Stream]]:
+    return {
+        **{path: lambda path=path: _file(path) for path in files.PAGE},  # type: ignore[misc]
+        "/api/state": lambda: Answer(web.state_json(), "application/json"),
+        "/api/events": lambda: Stream("events", "text/event-stream", _events(web, request)),
+        "/stream.mjpg": lambda: Stream("picture", f"multipart/x-mixed-replace; boundary={_BOUNDARY}", _pictures(web)),
+        "/frame.jpg": lambda: _frame(web),
+    }
+
+
+def _file(path: str) -> Answer:
+    name, kind = files.PAGE[path]
+    return Answer(files.page_file(name), kind)
+
+
+def _ask_for_token(request: Request) -> Answer:
+    if request.path == "/":
+        wrong = b"That wasn't it." if request.token is not None else b""
+        return Answer(files.page_file("token.html").replace(b"<!--wrong-->", wrong), files.HTML, 401, _BEARER)
+    if request.path in ("/page.css", "/icon.svg"):
+        return _file(request.path)
+    return refusal(401, "this needs the token: ?token=…, or the header Authorization: Bearer …", _BEARER)
+
+
+def _to_the_page(web: WebServer) -> Answer:
+    """With the cookie instead of the token, which then stands in no address bar and no history."""
+    cookie = f"{web.cookie}={web.access.cookie_value()}; Path=/; HttpOnly; SameSite=Lax; Max-Age=31536000"
+    return Answer(b"", files.HTML, 303, {"Location": "/", "Set-Cookie": cookie})
+
+
+def _frame(web: WebServer) -> Answer:
+    picture = web.pictures.current()
+    return refusal(503, "there was no frame yet") if picture is None else Answer(picture.jpeg, "image/jpeg")
+
+
+def _stream(web: WebServer, connection: socket.socket, host: str, request: Request, stream: Stream) -> None:
+    """Pieces until the viewer goes, the server closes, or the viewer takes nothing for too long."""
+    full = web.admit_viewer(stream.viewers, host)
+    dropped = False
+    try:
+        if full is not None:
+            connection.sendall(refusal(503, full, {"Retry-After": "10"}).to_bytes(request.method))
             return
-        dropped = False
-        try:
-            self.close_connection = True
-            self._begin_stream(content_type)
-            if self.command != "HEAD":
-                for piece in pieces:
-                    self.wfile.write(piece)
-        except TimeoutError:
-            dropped = True
-        except OSError:
-            pass  # the viewer has gone
-        finally:
-            self._web.dismiss_viewer(kind, dropped=dropped)
+        # What waits in a larger buffer is old when it arrives; and events are small, and wanted now.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(_head(200, {"Content-Type": stream.kind}))
+        for piece in () if request.method == "HEAD" else stream.pieces:
+            if piece:
+                connection.sendall(piece)
+            elif _has_left(connection):
+                return
+    except TimeoutError:
+        dropped = True
+    except OSError:
+        pass  # the viewer has gone
+    finally:
+        if full is None:
+            web.dismiss_viewer(stream.viewers, host, dropped=dropped)
 
-    def _begin_stream(self, content_type: str) -> None:
-        self.connection.setsockopt(
-            socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER
-        )  # what waits in it is old when it arrives
-        self.connection.settimeout(self._web.send_timeout_s)
-        self.send_response(200)
-        for name, value in {**_HEADERS, "Content-Type": content_type, "Connection": "close"}.items():
-            self.send_header(name, value)
-        self.end_headers()
 
-    def _pictures(self) -> Iterator[bytes]:
-        """Each part ends with the next boundary, so that a browser shows it at once."""
-        yield f"--{_BOUNDARY}\r\n".encode()
-        picture = None
-        while not self._web.closing.is_set():
-            newer = self._web.pictures.newer(picture, _WAIT_S)
-            if newer is None:
-                continue
-            picture = newer
-            head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture.jpeg)}\r\n\r\n".encode()
-            yield head + picture.jpeg + f"\r\n--{_BOUNDARY}\r\n".encode()
+def _has_left(connection: socket.socket) -> bool:
+    """Whether the other end is closed; what it may have sent is no matter."""
+    timeout = connection.gettimeout()
+    connection.setblocking(False)
+    try:
+        return connection.recv(1 << 12) == b""
+    except BlockingIOError:
+        return False
+    finally:
+        connection.settimeout(timeout)
 
-    def _events(self) -> Iterator[bytes]:
-        """Each event once, by number (a browser that returns says the last one it had), and the state several times a
-        second.
-        """
-        journal = self._web.live.journal
-        said = self.headers.get("Last-Event-ID", "")
-        number = int(said) if said.isdecimal() else journal.last_number()
-        number = number if number <= journal.last_number() else 0  # counted by the server before this one
-        yield b"retry: 1000\n\n"
-        while not self._web.closing.is_set():
-            for event in journal.after(number):
-                number = event.number
-                yield f"id: {number}\nevent: change\ndata: {json_text(event.to_dict())}\n\n".encode()
-            yield b"event: state\ndata: " + self._web.state_json() + b"\n\n"
-            if not journal.after(number, timeout=_TICK_S):
-                self._web.closing.wait(_TICK_S if journal.closed else 0)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Nothing: standard error is for what matters."""
+def _pictures(web: WebServer) -> Iterator[bytes]:
+    """Each part ends with the next boundary, so that a browser shows it at once."""
+    yield f"--{_BOUNDARY}\r\n".encode()
+    picture = None
+    while not web.closing.is_set():
+        newer = web.pictures.newer(picture, _WAIT_S)
+        if newer is None:
+            yield b""
+            continue
+        picture = newer
+        head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture.jpeg)}\r\n\r\n".encode()
+        yield head + picture.jpeg + f"\r\n--{_BOUNDARY}\r\n".encode()
+
+
+def _events(web: WebServer, request: Request) -> Iterator[bytes]:
+    """Each event once, by number (a browser that returns says the last one it had), and the state several times a
+    second.
+    """
+    journal = web.live.journal
+    number = _last_seen(request.headers.get("Last-Event-Id", ""), journal.last_number())
+    yield b"retry: 1000\n\n"
+    while not web.closing.is_set():
+        for event in journal.after(number):
+            number = event.number
+            yield f"id: {number}\nevent: change\ndata: {json_text(event.to_dict())}\n\n".encode()
+        yield b"event: state\ndata: " + web.state_json() + b"\n\n"
+        if not journal.after(number, timeout=_TICK_S):
+            web.closing.wait(_TICK_S if journal.closed else 0)
+
+
+def _last_seen(said: str, newest: int) -> int:
+    """Number of the last event that a viewer has: all of them when it was counted by the server before this one."""
+    number = int(said) if said.isascii() and said.isdecimal() and len(said) <= 18 else newest
+    return number if number <= newest else 0
+
+
+def _head(status: int, headers: Mapping[str, str]) -> bytes:
+    lines = [f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}", "Server: edge-effnet"]
+    lines += [f"{name}: {value}" for name, value in {**_HEADERS, **headers}.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import socket
 import threading
 import time
-from http.server import ThreadingHTTPServer
+from collections import Counter
 from typing import Any
 
 from edge_effnet.errors import UsageError
 from edge_effnet.live.classifier import LiveClassifier
 from edge_effnet.live.state import STALE_S, is_healthy, live_state, model_facts
+from edge_effnet.live.web import handler
 from edge_effnet.live.web.access import Access, WebAddress
-from edge_effnet.live.web.handler import Handler
+from edge_effnet.live.web.front import Front
 from edge_effnet.live.web.pictures import Pictures
+from edge_effnet.live.web.requests import Request
 from edge_effnet.text import json_text
 
-_LOG = logging.getLogger("edge_effnet.live")
-#: Connections at once; each has a thread. Viewers of picture or events are fewer: a page has one of each.
-_MOST_CONNECTIONS = 48
+#: Answers under way, each with a thread: at once, and for one host. Viewers of picture or events are fewer: a page has
+#: one of each.
+_MOST_ANSWERS, _MOST_ANSWERS_A_HOST = 48, 36
 _STATE_AGE_S = 0.2
+_JOIN_S = 5.0
+#: Connections that wait to be taken: a page that returns opens two at once, every viewer at the same moment.
+_BACKLOG = 64
 
 
-class WebServer(ThreadingHTTPServer):
+class WebServer:
     """Serves the page of a LiveClassifier from background threads; `start`, `close`, or a `with` block.
 
-    access: token and names. most_viewers: streams at once, of pictures and of events each. send_timeout_s: a viewer
-    that takes nothing for so long is dropped. stale_s: without a frame for so long, /healthz answers 503. Raises
-    UsageError when the address is taken or isn't this machine's.
+    access: token and names. most_viewers: streams at once, of pictures and of events each; a quarter of them is out of
+    reach of any one host. send_timeout_s: a viewer that takes nothing for so long is dropped. stale_s: without a frame
+    for so long, /healthz answers 503. Raises UsageError when the address is taken or isn't this machine's.
     """
-
-    daemon_threads = True
-    block_on_close = False
-    allow_reuse_address = True
-    #: Connections that wait to be accepted: a page that returns opens two at once, every viewer at the same moment.
-    request_queue_size = 64
 
     def __init__(
         self,
@@ -59,27 +58,33 @@ class WebServer(ThreadingHTTPServer):
         self._lock = threading.Lock()
         self._state: tuple[float, bytes] = (-1e9, b"")
         self._model = model_facts(live.classifier)
-        self._connections = threading.BoundedSemaphore(_MOST_CONNECTIONS)
-        self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        try:
-            super().__init__((address.host, address.port), Handler)
-        except OSError as error:
-            raise UsageError(f"can't listen on {address.host}:{address.port}: {error.strerror or error}") from error
+        self._viewers_by_host: Counter[tuple[str, str]] = Counter()
+        self._answers_by_host: Counter[str] = Counter()
+        self._listening = _listen(address)
+        self.server_address = self._listening.getsockname()
+        self._front = Front(
+            self._listening,
+            answer_at_once=self._answer_at_once,
+            refuse=lambda status, why: handler.refusal(status, why).to_bytes(),
+            serve=self._serve,
+        )
+        self._thread: threading.Thread | None = None
         self.url = address.url(self.server_address[1])
         self.cookie = f"edge_effnet_{self.server_address[1]}"
 
     def start(self) -> WebServer:
         """Begins to answer."""
-        threading.Thread(
-            target=self.serve_forever, kwargs={"poll_interval": 0.2}, name="edge-effnet web", daemon=True
-        ).start()
+        self._thread = threading.Thread(target=self._front.run, name="edge-effnet web", daemon=True)
+        self._thread.start()
         return self
 
     def close(self) -> None:
-        """Ends all streams and stops listening."""
+        """Ends all streams and stops listening; may be called more than once."""
         self.closing.set()
-        self.shutdown()
-        self.server_close()
+        self._front.stop()
+        if self._thread is not None:
+            self._thread.join(_JOIN_S)
+        self._listening.close()
 
     def __enter__(self) -> WebServer:
         return self.start()
@@ -106,38 +111,72 @@ class WebServer(ThreadingHTTPServer):
             {"status": "ok" if healthy else "no frames", "no_frames_since": since}
         ).encode()
 
-    def admit_viewer(self, kind: str) -> bool:
-        """Counts a viewer in; false when there are too many."""
+    def admit_viewer(self, kind: str, host: str) -> str | None:
+        """Counts a viewer in; what to say when there are too many of them, or of this host."""
         with self._lock:
+            of_host = self._viewers_by_host[kind, host]
             if self.viewers[kind] >= self.most_viewers:
-                return False
+                return f"{self.most_viewers} viewers are here already; try again later"
+            if of_host >= self.most_viewers - self.most_viewers // 4:
+                return f"{of_host} viewers of your host are here already; try again later"
             self.viewers[kind] += 1
-            return True
+            self._viewers_by_host[kind, host] += 1
+            return None
 
-    def dismiss_viewer(self, kind: str, *, dropped: bool) -> None:
+    def dismiss_viewer(self, kind: str, host: str, *, dropped: bool) -> None:
         """Counts a viewer out."""
         with self._lock:
             self.viewers[kind] -= 1
             self.dropped_viewers += dropped
+            _count_down(self._viewers_by_host, (kind, host))
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """A thread for the connection, unless there are too many."""
-        if not self._connections.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        try:
-            super().process_request(request, client_address)
-        except BaseException:
-            self._connections.release()
-            raise
+    def _answer_at_once(self, request: Request) -> bytes | None:
+        given = handler.answer_at_once(self, request)
+        return None if given is None else given.to_bytes(request.method)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Runs in the connection's thread."""
+    def _serve(self, connection: socket.socket, host: str, request: Request) -> bool:
+        """Hands the connection to a thread; false when there are too many."""
+        with self._lock:
+            if self._answers_by_host.total() >= _MOST_ANSWERS or self._answers_by_host[host] >= _MOST_ANSWERS_A_HOST:
+                return False
+            self._answers_by_host[host] += 1
+        thread = threading.Thread(
+            target=self._serve_in_thread, args=(connection, host, request), name="edge-effnet answer", daemon=True
+        )
         try:
-            super().process_request_thread(request, client_address)
+            thread.start()
+        except RuntimeError:  # the system gives no more threads
+            self._count_answer_out(host)
+            return False
+        return True
+
+    def _serve_in_thread(self, connection: socket.socket, host: str, request: Request) -> None:
+        try:
+            with connection:
+                handler.serve(self, connection, host, request)
         finally:
-            self._connections.release()
+            self._count_answer_out(host)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """A broken connection is a viewer's right; anything else is said."""
-        _LOG.debug("web request failed", exc_info=True)
+    def _count_answer_out(self, host: str) -> None:
+        with self._lock:
+            _count_down(self._answers_by_host, host)
+
+
+def _count_down(counts: Counter[Any], key: Any) -> None:
+    counts[key] -= 1
+    if counts[key] <= 0:
+        del counts[key]
+
+
+def _listen(address: WebAddress) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    both = family is socket.AF_INET6 and socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server((address.host, address.port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+    except OSError as error:
+        raise UsageError(f"can't listen on {address.host}:{address.port}: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    """create_server adds the address to the system's text."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
