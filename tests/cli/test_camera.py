@@ -100,10 +100,10 @@ def test_the_options_reach_the_decisions(run: Run, album: Path) -> None:
     assert labels("--agree", "12/12", "--smoothing", "1") == ["espresso", "missile"]
     assert labels("--agree", "13/13", "--smoothing", "1") == []
     assert labels("--every", "12", "--agree", "1/1", "--smoothing", "1", "--enter", "0.2") == ["espresso", "missile"]
-    assert labels("--every", "12") == []
-    assert labels("--deny", "espresso,missile") == ["projectile"]
+    assert labels("--every", "12", "--margin", "0.15") == []
+    assert labels("--deny", "espresso,missile", "--leave", "0.1") == ["projectile"]
     assert labels("--allow", "missile", "--agree", "1/1") == ["missile"]
-    assert labels("--roi", "0,0,0.1,0.1") == []
+    assert labels("--roi", "0,0,0.1,0.1", "--agree", "3/5") == []
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_the_options_reach_the_decisions(run: Run, album: Path) -> None:
         (["--web", "8080"], "web address '8080'; expected HOST:PORT"),
         (["--web", "0.0.0.0:0"], "can be reached from other machines: say who may watch with --token"),
         (["--web", "127.0.0.1:0", "--token", "short"], "the token is too short"),
-        (["--token", "long-enough"], "--token and --web-open go with --web"),
+        (["--token", "long-enough"], "--token has no effect without --web HOST:PORT"),
         (["--source", ".", "--allow", "esspresso"], "label 'esspresso' is not among"),
         (["--source", ".", "--events", "gone/events"], "the folder gone does not exist"),
         (["--source", ".", "--command", "no-such-program-here"], "there is no program"),

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from support import foreign
 
-from edge_effnet.cli.options import without_engine_banner
 from edge_effnet.decoding import read_photo
+from edge_effnet.engines.quiet import without_engine_banner
 
 from .conftest import PHOTOS, Run, is_one_error
 
