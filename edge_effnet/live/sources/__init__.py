@@ -63,8 +63,8 @@ def source_opener(
     """What a name on the command line stands for.
 
     name: "picamera2", a number (camera of OpenCV), a device, an address like rtsp://… or http://…, a video file or
-    a folder of photos. size: width and height to ask a camera for. turn: how it is mounted. Raises UsageError for a name that is
-    none of these.
+    a folder of photos. size: width and height to ask a camera for. turn: how it is mounted. Raises UsageError for a
+    name that is none of these.
     """
     if name == "picamera2":
         return SourceOpener(name, lambda: Picamera2Source(size=size or (640, 480), turn=turn))
