@@ -56,7 +56,7 @@ class Calibrated:
 
     def corrected(self, activations: Mapping[str, QuantParams]) -> Graph:
         """The graph to take where these tensors alone are int8: its biases fit them, or were learned."""
-        return self.quantized.graph if self.refinement else self.trace.correct(self.quantized.weights, activations)
+        return self.quantized.graph if self.refinement else self.trace.correct(activations)
 
     def refined(self, minutes: float, *, progress: Progress | None = None) -> Calibrated:
         """The same after learning for some minutes of two idle cores; as it is after none."""

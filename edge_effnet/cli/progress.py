@@ -7,7 +7,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import TypeVar
+from typing import Literal, TypeVar
+
+from edge_effnet.cli.console import remark
 
 T = TypeVar("T")
 #: Seconds: shorter work shows nothing, and a line stands at least so long.
@@ -87,9 +89,13 @@ class StageBars:
     """A callable `(stage, done, total)` that shows one line for each stage in turn; use it in a `with`.
 
     What a stage is called behind a comma may change while it lasts: "refinement, 19.0 → 21.4 dB".
+
+    elsewhere: where standard error is no terminal, "lines" says what each stage that took a second took.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, elsewhere: Literal["nothing", "lines"] = "nothing") -> None:
+        self._lines = elsewhere == "lines" and not sys.stderr.isatty()
+        self._started = time.monotonic()
         self._stage = ""
         self._bar: Bar | None = None
         self._done = 0
@@ -106,6 +112,7 @@ class StageBars:
         if name != self._stage or self._bar is None:
             self._finish()
             self._stage, self._bar, self._done = name, Bar(stage, total=total), 0
+            self._started = time.monotonic()
         self._bar.say(stage)
         self._bar.step(done - self._done)
         self._done = done
@@ -113,4 +120,7 @@ class StageBars:
     def _finish(self) -> None:
         if self._bar is not None:
             self._bar.hide()
+            seconds = time.monotonic() - self._started
+            if self._lines and seconds >= _DELAY_S:
+                remark(f"{self._stage}: {seconds:.0f} s")
         self._bar = None
