@@ -14,6 +14,7 @@ from edge_effnet.clashes import check_outputs
 from edge_effnet.classifier import BUNDLED_MODEL, default_threads
 from edge_effnet.cli.console import remark, say, write
 from edge_effnet.cli.options import add_preprocessing_options, positive, preprocessing_from, wants_json
+from edge_effnet.cli.parsing import goes_with
 from edge_effnet.cli.progress import StageBars
 from edge_effnet.engines import ENGINES
 from edge_effnet.errors import UsageError
@@ -36,12 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warmup", type=_count, default=_WARMUP, metavar="N", help=f"runs of each before them (default {_WARMUP})"
     )
-    parser.add_argument(
+    threads = parser.add_argument(
         "--threads",
         type=_counts,
         metavar="N,…",
         help="thread counts to try (default: 1, and the cores there are, at most 4)",
     )
+    goes_with("with --engine numpy alone", threads, holds=lambda arguments: arguments.engine != ["numpy"])
     parser.add_argument(
         "--workers",
         type=_counts,
