@@ -22,6 +22,7 @@ from edge_effnet.exporters.report import check_report, report_on, write_report
 from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import read_model_file
+from edge_effnet.images import look_through
 from edge_effnet.labels import check_label_count, read_labels
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.network.graph import Graph
@@ -89,7 +90,7 @@ def export(
     _check_output(path, precision)
     check_outputs({"output": path, "report": report}, _inputs(checkpoint, labels, calibration))
     require_writable_folder(path)
-    _check_int8_options(precision, max_drop, report)
+    _check_int8_options(precision, calibration, max_drop, report)
     options = PreprocessingOptions(mean, std, crop_pct, resize, interpolation)
     names = read_labels(labels) if isinstance(labels, (str, os.PathLike)) else labels
     loaded = load_checkpoint(checkpoint, weights=weights)
@@ -121,6 +122,7 @@ def export(
         if report is not None:
             found = report_on(made, skip=0 if max_drop is None else HELD_OUT_PHOTOS, progress=progress)
         remarks = (*remarks, *(f"left out a calibration photo: {reason}" for reason in photos.drawn.broken))
+        remarks = (*remarks, *_left_out(calibration))
     else:
         quantized = quantize_weights_only(graph) if precision == "weight-int8" else QuantizedGraph(graph)
         data = emit(quantized, replace(document, quantization=quantized.summary), path.suffix)
@@ -142,6 +144,13 @@ def _inputs(checkpoint: Any, labels: Any, calibration: Any) -> dict[str, Any]:
     }
 
 
+def _left_out(calibration: Any) -> tuple[str, ...]:
+    """What of a calibration folder isn't read, and what would read it."""
+    folder = Path(calibration) if isinstance(calibration, (str, os.PathLike)) else None
+    found = look_through(folder).remark if folder is not None else None
+    return () if found is None else (f"{folder}: {found}",)
+
+
 def _check_output(path: Path, precision: str) -> None:
     if path.suffix not in (".tflite", ".onnx"):
         raise UsageError(f"output {path} ends in {path.suffix or 'nothing'}; expected .tflite or .onnx")
@@ -149,8 +158,12 @@ def _check_output(path: Path, precision: str) -> None:
         raise UsageError(f"precision {precision!r} is unknown; expected one of {', '.join(PRECISIONS)}")
 
 
-def _check_int8_options(precision: str, max_drop: float | None, report: str | os.PathLike[str] | None) -> None:
+def _check_int8_options(
+    precision: str, calibration: Any, max_drop: float | None, report: str | os.PathLike[str] | None
+) -> None:
     """Raises, before minutes of work, what is wrong with the options that go with int8."""
+    if calibration is not None and precision != "int8":
+        raise UsageError(f"calibration photos have no effect on {precision}: leave them out, or say --precision int8")
     if max_drop is not None and (precision != "int8" or not 0 <= max_drop <= 100):
         raise UsageError(f"--max-drop {max_drop} goes with --precision int8 and is a number of points, 0 to 100")
     if report is not None:
@@ -160,6 +173,11 @@ def _check_int8_options(precision: str, max_drop: float | None, report: str | os
 def _float_graph(model: Identified, size: int, padding_size: int | None) -> tuple[Graph, tuple[str, ...]]:
     native = padding_size or model.built_for or model.dialect.native_image_size(model.variant)
     graph = order_channels(build_graph(model, image_size=size, built_for=native))
+    if padding_size is not None and model.dialect.padding != "same-baked":
+        raise UsageError(
+            f"--padding-size {padding_size} has no effect on weights of {model.dialect.name}; it is for "
+            "efficientnet-pytorch's (lukemelas)"
+        )
     if model.dialect.padding == "same-baked" and size != native:
         return graph, (
             f"padding as built for {native} px, as efficientnet-pytorch does at another size; --padding-size if it "
