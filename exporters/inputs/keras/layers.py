@@ -221,7 +221,8 @@ _IN_TRAINING = (
     "ActivityRegularization", "RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast",
     "RandomBrightness", "RandomHeight", "RandomWidth", "RandomShear", "RandomHue", "RandomSaturation",
     "RandomColorJitter", "RandomGrayscale", "RandomGaussianBlur", "RandomErasing", "RandomInvert",
-    "RandomPosterization", "RandomPerspective", "RandomColorDegeneration", "RandomSharpness", "RandAugment", "AugMix", "CutMix", "MixUp",
+    "RandomPosterization", "RandomPerspective", "RandomColorDegeneration", "RandomSharpness",
+    "RandAugment", "AugMix", "CutMix", "MixUp",
 )  # fmt: skip
 #: Keras' class name → what it computes.
 LAYERS: Mapping[str, Callable[[Call], Any]] = {
