@@ -25,6 +25,7 @@ NEEDED_WORDS = {
 UNDER = {
     "with --engine numpy": ["--engine", "numpy"],
     "with --engine numpy alone": ["--engine", "numpy"],
+    "with --format json, which lists them anyway": ["--format", "json"],
     "with a file or folder as --source": ["--source", str(PHOTOS)],
 }
 #: Options that say a number want one that they take.
