@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from edge_effnet.errors import UsageError
 from edge_effnet.images import find_images
 from edge_effnet.labels import find_label_indices
@@ -39,6 +41,25 @@ def read_dataset(folder: str | Path, *, num_classes: int, labels: Sequence[str] 
     if not found:
         raise UsageError(f"{folder} holds no photos in class folders and no {INDEX_FILE}")
     return sorted(found, key=lambda item: item.path)
+
+
+def draw_alike(items: Sequence[LabelledImage], limit: int | None, *, seed: int) -> list[LabelledImage]:
+    """At most `limit` of the photos, from all classes alike, drawn without replacement by `seed`; sorted by path.
+
+    A class after the other gives one, in an order drawn anew each round, until there are enough. None takes all.
+    """
+    if limit is None or limit >= len(items):
+        return list(items)
+    random = np.random.default_rng(seed)
+    waiting: dict[frozenset[int], list[LabelledImage]] = {}
+    for index in random.permutation(len(items)):
+        waiting.setdefault(items[index].classes, []).append(items[index])
+    drawn: list[LabelledImage] = []
+    while len(drawn) < limit:
+        classes = sorted((classes for classes, left in waiting.items() if left), key=sorted)
+        order = random.permutation(len(classes))[: limit - len(drawn)]
+        drawn += [waiting[classes[index]].pop() for index in order]
+    return sorted(drawn, key=lambda item: item.path)
 
 
 def unlabelled_images(folder: str | Path) -> list[Path]:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from edge_effnet.errors import EdgeEffnetError, OutputError
@@ -51,6 +51,42 @@ def writing_atomically(path: str | Path) -> Iterator[int]:
         if isinstance(error, EdgeEffnetError):
             raise
         raise OutputError(f"can't write {path}: {error.strerror or error}; nothing was changed") from error
+
+
+def write_new(paths: Iterable[Path], data: bytes) -> Path:
+    """Writes `data` whole to the first of `paths` that doesn't exist, and overwrites nothing: two programs that do so
+    at once get two files.
+
+    paths: of one folder. Raises OutputError as `write_atomically` does.
+    """
+    candidates = iter(paths)
+    path = next(candidates)
+    try:
+        with _temporary_beside(path) as (file, temporary):
+            _write_all(file, data)
+            os.fsync(file)
+            os.chmod(temporary, _mode(path))
+            while not _named(temporary, path):
+                path = next(candidates)
+            sync_folder(path.parent)
+            return path
+    except OSError as error:
+        raise OutputError(f"can't write {path}: {error.strerror or error}; nothing was changed") from error
+
+
+def _named(temporary: str, path: Path) -> bool:
+    """Gives a written file a name that nobody has; false when somebody has it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links: the name is taken first, empty
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        os.replace(temporary, path)
+    return True
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -94,9 +95,24 @@ def look_up(name: str, *, depth: Depth = "recursive") -> FolderContents:
     if path.is_dir():
         return _required(look_through(path, depth=depth), f"folder {name}")
     if not path.exists() and glob.has_magic(name):
-        found = sorted(Path(match) for match in glob.glob(name, recursive=depth == "recursive"))
+        found = sorted(_matches(name, depth))
         return _required(FolderContents(tuple(found)), f"pattern {name}")
     return FolderContents((path,))
+
+
+def _matches(pattern: str, depth: Depth) -> Iterator[Path]:
+    """What a pattern stands for; ** goes through folders and not through links to folders, which may lead back up.
+
+    Hidden names need a pattern that says their dot, as in a shell.
+    """
+    parts = Path(pattern).parts
+    first = next(place for place, part in enumerate(parts) if glob.has_magic(part))
+    wanted = ["**" if part == "**" and depth == "recursive" else re.sub(r"\*+", "*", part) for part in parts[first:]]
+    base = Path(*parts[:first])
+    hidden = any(part.startswith(".") for part in wanted)
+    for path in base.glob("/".join(wanted)):
+        if hidden or not any(part.startswith(".") for part in path.relative_to(base).parts):
+            yield path
 
 
 def _required(found: FolderContents, what: str) -> FolderContents:

@@ -22,12 +22,13 @@ from edge_effnet.exporters.report import check_report, report_on, write_report
 from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import read_model_file
+from edge_effnet.images import look_through
 from edge_effnet.labels import check_label_count, read_labels
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.network.graph import Graph
 from edge_effnet.preprocessing import Interpolation, Preprocessing, Triple
 from edge_effnet.quantization.headroom import check_headroom
-from edge_effnet.quantization.measure.calibration import CalibrationSource, draw_calibration_set
+from edge_effnet.quantization.measure.calibration import CalibrationSet, CalibrationSource, draw_calibration_set
 from edge_effnet.quantization.pipeline import quantize_weights_only
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.version import __version__
@@ -66,6 +67,7 @@ def export(
     calibration_images: int = 256,
     image_rules: ImageRules = DEFAULT_RULES,
     seed: int = 0,
+    workers: int | None = None,
     max_drop: float | None = None,
     report: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
@@ -77,7 +79,8 @@ def export(
     "torchvision", "lukemelas" or a published model name; needed only where the tensors don't tell. image_size: the
     network's input, the variant's by default. padding_size: the size an efficientnet-pytorch model was built for.
     labels: names or the path of a file with one a line. calibration: photos for int8, a folder or a sequence.
-    image_rules: which of them are decoded; the others are left out, with a remark.
+    image_rules: which of them are decoded; the others are left out, with a remark. workers: how many are decoded at a
+    time, by default as many as there are cores.
     max_drop: points of accuracy that int8 may lose (of agreement with float, where the photos' folders are no labels);
     parts of blocks go back to float32 until it holds. report: a `.html` or `.json` file to write beside it, on what
     int8 did; measured on photos not calibrated on, before either file is written.
@@ -98,7 +101,16 @@ def export(
     graph, remarks = _float_graph(model, size, padding_size)
     found = None
     if precision == "int8":
-        photos = _photos(calibration, document.preprocessing, limit=calibration_images, seed=seed, rules=image_rules)
+        drawn = _drawn(
+            calibration,
+            document.preprocessing,
+            limit=calibration_images,
+            seed=seed,
+            rules=image_rules,
+            workers=workers,
+            progress=progress,
+        )
+        photos = Photos(drawn, seed)
         if max_drop is not None:
             check_held_out(photos)
         made = calibrate(graph, document, path.suffix, photos=photos, progress=progress)
@@ -110,6 +122,7 @@ def export(
         if report is not None:
             found = report_on(made, skip=0 if max_drop is None else HELD_OUT_PHOTOS, progress=progress)
         remarks = (*remarks, *(f"left out a calibration photo: {reason}" for reason in photos.drawn.broken))
+        remarks = (*remarks, *_left_out(calibration))
     else:
         quantized = quantize_weights_only(graph) if precision == "weight-int8" else QuantizedGraph(graph)
         data = emit(quantized, replace(document, quantization=quantized.summary), path.suffix)
@@ -131,6 +144,13 @@ def _inputs(checkpoint: Any, labels: Any, calibration: Any) -> dict[str, Any]:
     }
 
 
+def _left_out(calibration: Any) -> tuple[str, ...]:
+    """What of a calibration folder isn't read, and what would read it."""
+    folder = Path(calibration) if isinstance(calibration, (str, os.PathLike)) else None
+    found = look_through(folder).remark if folder is not None else None
+    return () if found is None else (f"{folder}: {found}",)
+
+
 def _check_output(path: Path, precision: str) -> None:
     if path.suffix not in (".tflite", ".onnx"):
         raise UsageError(f"output {path} ends in {path.suffix or 'nothing'}; expected .tflite or .onnx")
@@ -149,6 +169,11 @@ def _check_int8_options(precision: str, max_drop: float | None, report: str | os
 def _float_graph(model: Identified, size: int, padding_size: int | None) -> tuple[Graph, tuple[str, ...]]:
     native = padding_size or model.built_for or model.dialect.native_image_size(model.variant)
     graph = order_channels(build_graph(model, image_size=size, built_for=native))
+    if padding_size is not None and model.dialect.padding != "same-baked":
+        raise UsageError(
+            f"--padding-size {padding_size} has no effect on weights of {model.dialect.name}; it is for "
+            "efficientnet-pytorch's (lukemelas)"
+        )
     if model.dialect.padding == "same-baked" and size != native:
         return graph, (
             f"padding as built for {native} px, as efficientnet-pytorch does at another size; --padding-size if it "
@@ -157,15 +182,14 @@ def _float_graph(model: Identified, size: int, padding_size: int | None) -> tupl
     return graph, ()
 
 
-def _photos(
-    calibration: CalibrationSource | None, preprocessing: Preprocessing, *, limit: int, seed: int, rules: ImageRules
-) -> Photos:
+def _drawn(calibration: CalibrationSource | None, preprocessing: Preprocessing, **how: Any) -> CalibrationSet:
+    """how: `draw_calibration_set`'s options."""
     if calibration is None:
         raise UsageError(
             "int8 needs photos to calibrate on: --calibration DIR, a few hundred like those the model will see, no "
             "labels needed"
         )
-    return Photos(draw_calibration_set(calibration, preprocessing, limit=limit, seed=seed, rules=rules), seed)
+    return draw_calibration_set(calibration, preprocessing, **how)
 
 
 def _document(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.engines.protocol import EngineStatus, Layout, TensorInfo
+from edge_effnet.engines.quiet import without_engine_banner
 from edge_effnet.errors import EngineError, MissingDependencyError, first_line
 
 #: Distribution → module with the Interpreter, best first.
@@ -29,8 +30,9 @@ class LitertSession:
         self._package = package
         self._content = content  # the interpreter keeps a pointer alone
         try:
-            self._interpreter: Any = module.Interpreter(model_content=content, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with without_engine_banner():
+                self._interpreter: Any = module.Interpreter(model_content=content, num_threads=threads)
+                self._interpreter.allocate_tensors()
             inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         except (ValueError, RuntimeError, OSError) as error:  # ValueError: also for a tensor's name that isn't UTF-8
             raise EngineError(f"{path}: {package} refuses the file ({first_line(error)})") from error
