@@ -36,11 +36,12 @@ def listing(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("ending", ["tflite", "onnx"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_equal_bytes_twice(tmp_path: Path, lite0_state: State, photo_folder: Path, precision: Any, ending: str) -> None:
-    photos: dict[str, Any] = {"calibration": photo_folder} if precision == "int8" else {}
     digests = set()
     for name in ("a", "b"):
         path = tmp_path / f"{name}.{ending}"
-        report = export(lite0_state, path, precision=precision, labels=("a", "b", "c"), **photos, **SMALL)
+        report = export(
+            lite0_state, path, precision=precision, labels=("a", "b", "c"), calibration=photo_folder, **SMALL
+        )
         assert report.size_bytes == path.stat().st_size
         digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
     assert len(digests) == 1
