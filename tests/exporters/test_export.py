@@ -109,7 +109,7 @@ def test_the_seed_draws_other_photos(tmp_path: Path, lite0_state: State, photo_f
 
 
 def test_refinement_is_recorded_and_gives_equal_bytes(tmp_path: Path, lite0_state: State, photo_folder: Path) -> None:
-    options: dict[str, Any] = {**SMALL, "precision": "int8", "calibration": photo_folder, "refine": 0.02}
+    options: dict[str, Any] = {**SMALL, "precision": "int8", "calibration": photo_folder, "refine": 0.01}
     found = []
     for name in ("a", "b"):
         report = export(lite0_state, tmp_path / f"{name}.tflite", **options)
@@ -131,7 +131,7 @@ def test_parts_in_float_keep_what_was_learned(lite0_state: State, photo_folder: 
     document = ModelDocument("lite0", 32, 3, None, preprocessing, "int8", {})
     photos = Photos(draw_calibration_set(photo_folder, preprocessing, limit=6, seed=0), 0)
     made = calibrate(graph, document, ".tflite", photos=photos)
-    refined = made.refined(0.01)
+    refined = made.refined(0.002)
     assert refined.corrected(refined.quantized.activations) is refined.quantized.graph
     assert made.corrected(made.quantized.activations) is not made.quantized.graph
     assert made.refined(0.0) is made
