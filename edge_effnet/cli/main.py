@@ -18,6 +18,7 @@ from edge_effnet.version import __version__
 VERBS = {
     "predict": "classify photos",
     "info": "show what a model file is",
+    "edit": "change a model file's labels and metadata, without its checkpoint",
     "export": "turn a checkpoint into a .tflite or .onnx file",
     "eval": "measure a model's accuracy on labelled photos",
     "compare": "show how far two model files agree on the same photos",
