@@ -59,10 +59,11 @@ def repository_folder(name: str) -> Path:
     except ImportError as error:
         raise MissingDependencyError("hf-hub: needs huggingface_hub: pip install 'edge-effnet[hub]'") from error
     repository, revision = match.groups()
+    endpoint = os.environ.get("HF_ENDPOINT") or None
 
     def fetched(file: str) -> Path | None:
         try:
-            return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision))
+            return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision, endpoint=endpoint))
         except EntryNotFoundError:
             return None
         except Exception as error:  # its errors come from three libraries
