@@ -12,7 +12,7 @@ from edge_effnet.errors import UsageError
 from edge_effnet.network.geometry import NO_PADDING, Padding
 from edge_effnet.network.graph import Border, Conv2D, Graph, Node
 from edge_effnet.numerics import QuantParams
-from edge_effnet.preprocessing import Preprocessing, Triple
+from edge_effnet.preprocessing import Preprocessing, Values
 
 #: Pixels as they come: real number = pixel value.
 _RAW_PIXELS = QuantParams(1.0, -128)
@@ -35,8 +35,8 @@ def fold_normalisation(graph: Graph, preprocessing: Preprocessing) -> tuple[Grap
     return _by_weights(graph, stem, np.asarray(mean), np.asarray(std)), _RAW_PIXELS
 
 
-def _in_order(values: Triple, preprocessing: Preprocessing) -> Triple:
-    return values if preprocessing.channels == "rgb" else (values[2], values[1], values[0])
+def _in_order(values: Values, preprocessing: Preprocessing) -> Values:
+    return values[::-1] if preprocessing.channels == "bgr" else values
 
 
 def _by_zero_point(graph: Graph, stem: Conv2D, mean: float, std: float) -> tuple[Graph, QuantParams]:
