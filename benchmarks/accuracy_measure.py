@@ -48,7 +48,7 @@ def ablation() -> dict[str, Recipe]:
         ("plain", {}),
         ("ranges", {"ranges": "mse"}),
         ("channel-weights", {"weigh_channels": True}),
-        ("equalisation", {"equalise": True}),
+        ("equalisation", {"equalise": True, "swishes": True, "gates": True}),
         ("lanes", {"lanes": Recipe().lanes}),
         ("rounding", {"rounding": "output"}),
         ("bias-weights", {"bias_correction": "weights"}),

@@ -11,20 +11,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.arguments import one_of, path_of, texts, whole_number
 from edge_effnet.decoding import DEFAULT_RULES, ChannelOrder, Decoding, ImageRules, ImageSource, Photo, read_photo
-from edge_effnet.engines import Session, TensorInfo, open_session
+from edge_effnet.engines import ENGINES, Session, TensorInfo, open_session
 from edge_effnet.errors import EngineError, ModelFileError, UnverifiedModelWarning, UsageError
-from edge_effnet.formats import ModelFile, read_model_file, weights_are_verified
+from edge_effnet.formats import ModelFile, read_model_bytes, read_model_file, weights_are_verified
+from edge_effnet.formats.integrity import digest
 from edge_effnet.labels import check_label_count, find_label_indices, label_of
+from edge_effnet.many import predict_each
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.numerics import dequantize, softmax
 from edge_effnet.prediction import Prediction, top_predictions
 from edge_effnet.preprocessing import Preprocessing
+from edge_effnet.system import available_cores, file_identity
 from edge_effnet.tensor import InputTensor
 
 if TYPE_CHECKING:
@@ -38,15 +42,14 @@ _MOST_THREADS = 4
 _SPARE = 2
 
 
-#: When a file is first opened in a process of its own: where nothing vouches for its weights, each time, or not at all.
+#: When a file is first run in a process of its own: once, each time, or not at all.
 Probe: TypeAlias = Literal["auto", "always", "never"]
 PROBES: tuple[Probe, ...] = get_args(Probe)
 
 
 def default_threads() -> int:
     """As many threads as this process may use cores, at most 4."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MOST_THREADS)
+    return min(available_cores(), _MOST_THREADS)
 
 
 class Classifier:
@@ -62,15 +65,15 @@ class Classifier:
     average (at most 4 in the photos measured), with "quick" others at most 1; without it they are the same as in
     training to the bit. image_rules: which formats and sizes of photos are decoded. sha256: what `sha256sum` prints for
     the model file; another file is refused. probe: whether the file is first run in a process of its own, which a file
-    that crashes the engine takes along instead of this one (0.2 s): "auto" does so for files whose weights no SHA-256
-    vouches for, and for those with parts that no rule checks.
+    that crashes the engine takes along instead of this one (0.3 s): "auto" does so once for each file but the bundled
+    one, since the SHA-256 that a file carries says nothing about its maker.
 
     A file's own SHA-256 of its weights is checked each time. One that carries none gives an UnverifiedModelWarning.
 
     A Classifier may be used from one thread at a time (a second one gets EngineError at once, not a wrong answer),
     because it uses its memory again for every photo; what it returns stays. Any number may live side by side. Inside a
-    call, the engine spreads one photo's work over `threads`; to classify many photos at once, give each thread or
-    process a Classifier with `threads=1`. It can be pickled: the other process opens the file anew.
+    call, the engine spreads one photo's work over `threads`; `predict_many(…, workers=…)` works on many photos at once.
+    It can be pickled: the other process opens the file anew.
     Raises ModelFileError, EngineError, MissingDependencyError or UsageError, each saying what to do.
     """
 
@@ -97,10 +100,13 @@ class Classifier:
         }
         self._arguments |= {"image_rules": image_rules}
         self._arguments |= {"sha256": sha256, "probe": probe, "groups": groups}
-        self.model_path = Path(BUNDLED_MODEL if model is None else model)
-        self.threads = default_threads() if threads is None else threads
-        if self.threads < 1:
-            raise UsageError(f"threads is {threads}; expected at least 1")
+        self.model_path = BUNDLED_MODEL if model is None else path_of(model, "model")
+        self.threads = default_threads() if threads is None else whole_number(threads, "threads", least=1)
+        engine = one_of(engine, str, "engine")
+        labels = None if labels is None else texts(labels, "labels")
+        image_rules = one_of(image_rules, ImageRules, "image_rules")
+        preprocessing = None if preprocessing is None else one_of(preprocessing, Preprocessing, "preprocessing")
+        sha256 = None if sha256 is None else one_of(sha256, str, "sha256")
         if decoding not in get_args(Decoding):
             raise UsageError(f"decoding is {decoding!r}; expected one of {', '.join(get_args(Decoding))}")
         self.decoding: Decoding = decoding
@@ -109,16 +115,15 @@ class Classifier:
         self._timing: dict[str, float] = {}
         if probe not in PROBES:
             raise UsageError(f"probe {probe!r} is unknown; expected {', '.join(PROBES)}")
-        contents = read_model_file(self.model_path)
-        vouched = _is_vouched_for(contents, self.model_path, sha256)
+        self._identity = file_identity(self.model_path)
+        content = read_model_bytes(self.model_path)
+        contents = read_model_file(content, name=str(self.model_path))
+        _check_digests(contents, content, self.model_path, sha256)
         self.metadata: ModelDocument | None = contents.document
         self.preprocessing = _preprocessing(contents.document, preprocessing, self.model_path)
-        if probe == "always" or (probe == "auto" and not (vouched and contents.understood)):
-            from edge_effnet.trial import try_in_child
-
-            try_in_child(self.model_path, file_format=contents.format, engine=engine, threads=self.threads)
+        _try_once(contents, content, self.model_path, probe=probe, engine=engine, threads=self.threads)
         self._session: Session | None = open_session(
-            self.model_path, file_format=contents.format, engine=engine, threads=self.threads
+            self.model_path, file_format=contents.format, engine=engine, threads=self.threads, content=content
         )
         self.num_classes = _check_shapes(self._session, self.preprocessing, self.model_path)
         self._input = InputTensor(self.preprocessing, self._session, known=self.metadata is not None)
@@ -188,11 +193,66 @@ class Classifier:
         self._timing["postprocess"] += _since(start)
         return found
 
+    @overload
     def predict_many(
-        self, images: Iterable[ImageSource], *, top_k: int = 5, threshold: float = 0.0, channels: ChannelOrder = "rgb"
-    ) -> list[list[Prediction]]:
-        """`predict` for each image, in order."""
-        return [self.predict(image, top_k=top_k, threshold=threshold, channels=channels) for image in images]
+        self,
+        images: Iterable[ImageSource],
+        *,
+        top_k: int = 5,
+        threshold: float = 0.0,
+        channels: ChannelOrder = "rgb",
+        workers: None = None,
+    ) -> list[list[Prediction]]: ...
+    @overload
+    def predict_many(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        top_k: int = 5,
+        threshold: float = 0.0,
+        channels: ChannelOrder = "rgb",
+        workers: int,
+    ) -> Iterator[list[Prediction]]: ...
+    def predict_many(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        top_k: int = 5,
+        threshold: float = 0.0,
+        channels: ChannelOrder = "rgb",
+        workers: int | None = None,
+    ) -> list[list[Prediction]] | Iterator[list[Prediction]]:
+        """`predict` for each image, in order: a list, or with `workers` an iterator that gives them as they come.
+
+        images: with `workers` even without an end; at most 2 per worker are taken ahead, in the workers' threads.
+        workers: photos worked on at a time, each by a twin with one engine thread; 1 works with this Classifier alone.
+        It's in use until the iterator ends or is closed. Raises ImageError in the place of a photo that can't be read.
+        """
+
+        def predict(classifier: Classifier, image: ImageSource) -> list[Prediction]:
+            return classifier.predict(image, top_k=top_k, threshold=threshold, channels=channels)
+
+        if workers is not None:
+            return predict_each(self, predict, images, workers=workers)
+        return [predict(self, image) for image in images]
+
+    def twin(self, *, threads: int) -> Classifier:
+        """The same model once more, for another thread; to be closed by itself. What was checked isn't checked again.
+
+        Raises ModelFileError where the file is another one by now.
+        """
+        session = open_session(
+            self.model_path, file_format=ENGINES[self.engine][0], engine=self.engine, threads=threads
+        )
+        if file_identity(self.model_path) != self._identity:
+            session.close()
+            raise ModelFileError(f"{self.model_path} has changed since it was opened; open it again")
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), threads=threads, _arguments=self._arguments | {"threads": threads})
+        twin._busy, twin._timing = threading.Lock(), {}
+        twin._session = session
+        twin._input = InputTensor(self.preprocessing, session, known=self.metadata is not None)
+        return twin
 
     def scores(
         self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
@@ -232,6 +292,8 @@ class Classifier:
         self, *, allow: Iterable[str] | None = None, deny: Iterable[str] | None = None
     ) -> frozenset[int] | None:
         """The classes that allow and deny lists of labels leave; None when there are no lists. Raises UsageError."""
+        allow = None if allow is None else texts(allow, "allow")
+        deny = None if deny is None else texts(deny, "deny")
         every = None if self.grouping is None else self.grouping.among
         if allow is None and deny is None:
             return every
@@ -277,22 +339,33 @@ def _since(start: float) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def _is_vouched_for(contents: ModelFile, path: Path, sha256: str | None) -> bool:
-    """Whether a SHA-256 vouches for the file; warns where none does, raises ModelFileError where one doesn't fit."""
-    if sha256 is not None:
-        from edge_effnet.files import sha256_of
+def _try_once(contents: ModelFile, content: bytes, path: Path, *, probe: Probe, engine: str, threads: int) -> None:
+    """The trial run, unless the file is our own or has passed one. Raises EngineError."""
+    if probe == "never" or (probe == "auto" and path == BUNDLED_MODEL and contents.understood):
+        return
+    from edge_effnet import trial
 
-        if (found := sha256_of(path)) != sha256.strip().lower():
-            raise ModelFileError(f"{path}: has the SHA-256 {found}; expected {sha256}")
+    document = contents.document
+    known = document.weights_sha256 if document is not None else None  # has been seen to fit
+    found = known or digest(contents.covered)
+    if probe == "auto" and trial.has_passed(found, engine=engine):
+        return
+    if trial.try_in_child(path, content=content, file_format=contents.format, engine=engine, threads=threads):
+        trial.remember(found, engine=engine)
+
+
+def _check_digests(contents: ModelFile, content: bytes, path: Path, sha256: str | None) -> None:
+    """Warns where no SHA-256 vouches for the file, raises ModelFileError where one doesn't fit."""
+    if sha256 is not None and (found := digest([content])) != sha256.strip().lower():
+        raise ModelFileError(f"{path}: has the SHA-256 {found}; expected {sha256}")
     if weights_are_verified(contents.document, contents.covered, name=str(path)) or sha256 is not None:
-        return True
+        return
     warnings.warn(
         f"{path} carries no SHA-256 of its weights, so damage to them would go unnoticed; give the file's own with "
         "--sha256 or Classifier(…, sha256=…)",
         UnverifiedModelWarning,
         stacklevel=3,
     )
-    return False
 
 
 def _preprocessing(document: ModelDocument | None, given: Preprocessing | None, path: Path) -> Preprocessing:
@@ -318,7 +391,7 @@ def _check_shapes(session: Session, preprocessing: Preprocessing, path: Path) ->
             f"preprocessing's {width}×{height} {preprocessing.channels}"
         )
     classes = math.prod(session.output.shape)
-    if session.output.shape[-1] != classes or classes < 2:
+    if session.output.shape[-1:] != (classes,) or classes < 2:
         raise ModelFileError(
             f"{path}: its output is {list(session.output.shape)}; expected one score for each of at least 2 classes"
         )

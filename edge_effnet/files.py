@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from edge_effnet.errors import EdgeEffnetError, OutputError
@@ -51,6 +52,42 @@ def writing_atomically(path: str | Path) -> Iterator[int]:
         if isinstance(error, EdgeEffnetError):
             raise
         raise OutputError(f"can't write {path}: {error.strerror or error}; nothing was changed") from error
+
+
+def write_new(paths: Iterable[Path], data: bytes) -> Path:
+    """Writes `data` whole to the first of `paths` that doesn't exist, and overwrites nothing: two programs that do so
+    at once get two files.
+
+    paths: of one folder. Raises OutputError as `write_atomically` does.
+    """
+    candidates = iter(paths)
+    path = next(candidates)
+    try:
+        with _temporary_beside(path) as (file, temporary):
+            _write_all(file, data)
+            os.fsync(file)
+            os.chmod(temporary, _mode(path))
+            while not _named(temporary, path):
+                path = next(candidates)
+            sync_folder(path.parent)
+            return path
+    except OSError as error:
+        raise OutputError(f"can't write {path}: {error.strerror or error}; nothing was changed") from error
+
+
+def _named(temporary: str, path: Path) -> bool:
+    """Gives a written file a name that nobody has; false when somebody has it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links: the name is taken first, empty
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        os.replace(temporary, path)
+    return True
 
 
 @contextlib.contextmanager
@@ -222,9 +259,26 @@ def _mode(path: Path) -> int:
 
 
 def require_writable_folder(path: str | Path) -> None:
-    """Raises OutputError early, before minutes of work, when `path` can't be created; removes what killed runs left
-    beside it.
+    """Raises OutputError early, before minutes of work, when `path` can't be created or replaced; removes what killed
+    runs left beside it.
     """
+    require_appendable(path)
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise OutputError(f"can't write {path}: it is no regular file, and would be replaced by one")
+
+
+def require_appendable(path: str | Path) -> None:
+    """Raises OutputError early when nothing can be appended to `path`: a file, a pipe, or a name that is free."""
+    try:
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            raise OutputError(f"can't write {path}: it is a folder; expected a file's name")
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:  # a loop of links, a name that is too long; ValueError: NUL in it
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"can't write {path}: {getattr(error, 'strerror', None) or error}") from error
     folder = Path(path).parent
     if not folder.is_dir():
         raise OutputError(f"can't write {path}: the folder {folder} does not exist; create it first")

@@ -12,9 +12,8 @@ from edge_effnet.clashes import check_outputs
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import UsageError
 from edge_effnet.exporters.calibrated import Photos, calibrate
-from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+from edge_effnet.exporters.inputs.open import open_network
 from edge_effnet.exporters.inputs.options import InputOptions
-from edge_effnet.exporters.inputs.state_dict import network_of
 from edge_effnet.exporters.max_drop import HELD_OUT_PHOTOS, check_held_out, keep_within
 from edge_effnet.exporters.order import order_channels
 from edge_effnet.exporters.outputs.emit import emit
@@ -24,12 +23,13 @@ from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import read_model_file
 from edge_effnet.framing import ResizeMode
 from edge_effnet.heads import HeadKind, Output
+from edge_effnet.images import look_through
 from edge_effnet.labels import check_label_count, read_labels
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.network.records import Network
 from edge_effnet.preprocessing import Channels, Interpolation, Preprocessing, Resizer, Values
 from edge_effnet.quantization.headroom import check_headroom
-from edge_effnet.quantization.measure.calibration import CalibrationSource, draw_calibration_set
+from edge_effnet.quantization.measure.calibration import CalibrationSet, CalibrationSource, draw_calibration_set
 from edge_effnet.quantization.pipeline import quantize_weights_only
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.version import __version__
@@ -76,6 +76,7 @@ def export(
     calibration_images: int = 256,
     image_rules: ImageRules = DEFAULT_RULES,
     seed: int = 0,
+    workers: int | None = None,
     max_drop: float | None = None,
     report: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
@@ -89,7 +90,8 @@ def export(
     head: "softmax", "sigmoid" or "features", where what is found isn't meant; head_activation: between linear layers,
     which a state dict doesn't say. output_kind: "probabilities" for a file that ends in softmax or sigmoid itself.
     labels: names or the path of a file with one a line. calibration: photos for int8, a folder or a sequence.
-    image_rules: which of them are decoded; the others are left out, with a remark.
+    image_rules: which of them are decoded; the others are left out, with a remark. workers: how many are decoded at a
+    time, by default as many as there are cores.
     max_drop: points of accuracy that int8 may lose (of agreement with float, where the photos' folders are no labels);
     parts of blocks go back to float32 until it holds. report: a `.html` or `.json` file to write beside it, on what
     int8 did; measured on photos not calibrated on, before either file is written.
@@ -115,12 +117,21 @@ def export(
             mean, std, crop_pct, resize, interpolation, resize_mode, resizer, fill, channels
         ),
     )
-    network = network_of(load_checkpoint(checkpoint, weights=weights), options)
+    network = open_network(checkpoint, options)
     document = _document(network, precision)
     graph, remarks = order_channels(network.graph), network.remarks
     found = None
     if precision == "int8":
-        photos = _photos(calibration, document.preprocessing, limit=calibration_images, seed=seed, rules=image_rules)
+        drawn = _drawn(
+            calibration,
+            document.preprocessing,
+            limit=calibration_images,
+            seed=seed,
+            rules=image_rules,
+            workers=workers,
+            progress=progress,
+        )
+        photos = Photos(drawn, seed)
         if max_drop is not None:
             check_held_out(photos)
         made = calibrate(graph, document, path.suffix, photos=photos, progress=progress)
@@ -132,6 +143,7 @@ def export(
         if report is not None:
             found = report_on(made, skip=0 if max_drop is None else HELD_OUT_PHOTOS, progress=progress)
         remarks = (*remarks, *(f"left out a calibration photo: {reason}" for reason in photos.drawn.broken))
+        remarks = (*remarks, *_left_out(calibration))
     else:
         quantized = quantize_weights_only(graph) if precision == "weight-int8" else QuantizedGraph(graph)
         data = emit(quantized, replace(document, quantization=quantized.summary), path.suffix)
@@ -153,6 +165,13 @@ def _inputs(checkpoint: Any, labels: Any, calibration: Any) -> dict[str, Any]:
     }
 
 
+def _left_out(calibration: Any) -> tuple[str, ...]:
+    """What of a calibration folder isn't read, and what would read it."""
+    folder = Path(calibration) if isinstance(calibration, (str, os.PathLike)) else None
+    found = look_through(folder).remark if folder is not None else None
+    return () if found is None else (f"{folder}: {found}",)
+
+
 def _check_output(path: Path, precision: str) -> None:
     if path.suffix not in (".tflite", ".onnx"):
         raise UsageError(f"output {path} ends in {path.suffix or 'nothing'}; expected .tflite or .onnx")
@@ -168,15 +187,14 @@ def _check_int8_options(precision: str, max_drop: float | None, report: str | os
         check_report(Path(report), precision)
 
 
-def _photos(
-    calibration: CalibrationSource | None, preprocessing: Preprocessing, *, limit: int, seed: int, rules: ImageRules
-) -> Photos:
+def _drawn(calibration: CalibrationSource | None, preprocessing: Preprocessing, **how: Any) -> CalibrationSet:
+    """how: `draw_calibration_set`'s options."""
     if calibration is None:
         raise UsageError(
             "int8 needs photos to calibrate on: --calibration DIR, a few hundred like those the model will see, no "
             "labels needed"
         )
-    return Photos(draw_calibration_set(calibration, preprocessing, limit=limit, seed=seed, rules=rules), seed)
+    return draw_calibration_set(calibration, preprocessing, **how)
 
 
 def _document(network: Network, precision: str) -> ModelDocument:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from itertools import islice
 from typing import Any
 
 from edge_effnet.cli.console import remark, say, write
 from edge_effnet.cli.options import (
     add_engine_options,
     add_image_options,
+    add_limit_options,
     add_preprocessing_options,
+    add_workers_option,
+    drawn,
     open_classifier,
-    positive,
     wants_json,
 )
-from edge_effnet.cli.progress import with_progress
+from edge_effnet.cli.progress import Bar
 from edge_effnet.comparison import compare, comparison_photos
+from edge_effnet.many import split_cores
 from edge_effnet.text import json_text, printable
 
 
@@ -29,24 +31,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         help="photos: class folders, a folder with labels.csv, or any folder (agreement alone then)",
     )
-    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N photos")
+    add_limit_options(parser)
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, instead of the models'")
     parser.add_argument(
         "--format", choices=("text", "json"), help="of the output (default: text on a terminal, JSON otherwise)"
     )
     add_engine_options(parser)
+    add_workers_option(parser)
     add_image_options(parser)
     add_preprocessing_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the agreement, and each file's accuracy where the photos' classes are known."""
-    with open_classifier(arguments, arguments.a) as a, open_classifier(arguments, arguments.b) as b:
+    workers, threads = split_cores(arguments.workers, arguments.threads)
+    with (
+        open_classifier(arguments, arguments.a, threads=threads) as a,
+        open_classifier(arguments, arguments.b, threads=threads) as b,
+    ):
         photos, reason = comparison_photos(arguments.data, num_classes=a.num_classes, labels=a.labels or b.labels)
         if reason is not None:
             remark(f"agreement alone, for the photos have no known classes: {reason}")
-        chosen = list(islice(photos, arguments.limit))
-        result = compare(a, b, with_progress(chosen, total=len(chosen), what="photos"))
+        chosen = drawn(photos, arguments)
+        with Bar("photos", total=len(chosen)) as bar:
+            result = compare(a, b, chosen, workers=min(workers, max(1, len(chosen))), after_photo=bar.step)
     if wants_json(arguments):
         write(json_text(result) + "\n")
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from edge_effnet.errors import UsageError
 from edge_effnet.exporters.families.build import build_graph
 from edge_effnet.exporters.families.head import HeadLayer, read_head
 from edge_effnet.exporters.families.identify import Identified, identify
@@ -27,6 +28,11 @@ def network_of(checkpoint: Checkpoint, options: InputOptions) -> Network:
     """
     model = identify(checkpoint, source=options.source, variant=options.variant)
     size = options.image_size or (model.native_size, model.native_size)
+    if options.padding_size is not None and model.rules.padding != "same-baked":
+        raise UsageError(
+            f"--padding-size {options.padding_size} has no effect on weights of {model.dialect}; it is for "
+            "efficientnet-pytorch's (lukemelas)"
+        )
     layers = _head(checkpoint, model, options)
     built_for = options.padding_size or checkpoint.built_for or model.native_size
     graph = build_graph(model, checkpoint.tensors, image_size=size, built_for=built_for, head=layers)

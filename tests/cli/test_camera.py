@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,7 +72,7 @@ def test_events_as_json_lines_to_standard_output_a_file_and_a_command(
     run: Run, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "edge_effnet.live.journal._CLOSE_S", 60.0
+        "edge_effnet.live.delivery.CLOSE_S", 60.0
     )  # two starts of Python can take longer than the usual five seconds
     append = shlex.join(
         [sys.executable, "-c", f"import sys; open({str(tmp_path / 'told')!r}, 'a').write(sys.stdin.read() + chr(10))"]
@@ -98,10 +100,10 @@ def test_the_options_reach_the_decisions(run: Run, album: Path) -> None:
     assert labels("--agree", "12/12", "--smoothing", "1") == ["espresso", "missile"]
     assert labels("--agree", "13/13", "--smoothing", "1") == []
     assert labels("--every", "12", "--agree", "1/1", "--smoothing", "1", "--enter", "0.2") == ["espresso", "missile"]
-    assert labels("--every", "12") == []
-    assert labels("--deny", "espresso,missile") == ["projectile"]
+    assert labels("--every", "12", "--margin", "0.15") == []
+    assert labels("--deny", "espresso,missile", "--leave", "0.1") == ["projectile"]
     assert labels("--allow", "missile", "--agree", "1/1") == ["missile"]
-    assert labels("--roi", "0,0,0.1,0.1") == []
+    assert labels("--roi", "0,0,0.1,0.1", "--agree", "3/5") == []
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_the_options_reach_the_decisions(run: Run, album: Path) -> None:
         (["--web", "8080"], "web address '8080'; expected HOST:PORT"),
         (["--web", "0.0.0.0:0"], "can be reached from other machines: say who may watch with --token"),
         (["--web", "127.0.0.1:0", "--token", "short"], "the token is too short"),
-        (["--token", "long-enough"], "--token and --web-open go with --web"),
+        (["--token", "long-enough"], "--token has no effect without --web HOST:PORT"),
         (["--source", ".", "--allow", "esspresso"], "label 'esspresso' is not among"),
         (["--source", ".", "--events", "gone/events"], "the folder gone does not exist"),
         (["--source", ".", "--command", "no-such-program-here"], "there is no program"),
@@ -242,3 +244,57 @@ def test_systemd_is_told_how_we_are(start: Start, album: Path, tmp_path: Path) -
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def test_events_that_were_not_delivered_are_said_and_kept(
+    run: Run, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_effnet.live.delivery.CLOSE_S", 1.0)
+    events = tmp_path / "events.jsonl"
+    outcome = run("camera", "--source", album, "--events", events, "--command", "sleep 60")
+    assert outcome.status == 1
+    said = outcome.err.splitlines()[-1]
+    assert re.fullmatch(
+        rf"edge-effnet: (\d+) events? (were|was) not delivered: \1 to command sleep; kept in {events}\.undelivered",
+        said,
+    )
+    kept = [json.loads(line) for line in Path(f"{events}.undelivered").read_text().splitlines()]
+    delivered = [json.loads(line) for line in events.read_text().splitlines()]
+    assert [{key: value for key, value in line.items() if key != "sink"} for line in kept] == delivered
+
+
+def test_a_pipe_that_nobody_reads_ends_with_a_word(
+    run: Run, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_effnet.live.delivery.CLOSE_S", 0.5)
+    os.mkfifo(tmp_path / "fifo")
+    outcome = run("camera", "--source", album, "--events", tmp_path / "fifo")
+    assert outcome.status == 1
+    assert f"kept in {tmp_path}/fifo.undelivered" in outcome.err
+    os.close(os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK))
+
+
+def test_a_silent_server_at_the_start(start: Start) -> None:
+    """The page comes up, and SIGTERM ends the command, inside of FFmpeg, too."""
+    pytest.importorskip("cv2")
+    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x"
+        process = start("--source", address, "--web", f"127.0.0.1:{port}")
+        assert process.stderr is not None
+        assert "doesn't open yet" in process.stderr.readline()
+        assert "page: " in process.stderr.readline()
+        assert get(port, "/api/state").json()["status"] == "starting"
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert time.monotonic() - began < 10
+
+
+def test_a_video_of_huge_frames(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    film = tmp_path / "huge.mjpeg"
+    picture = io.BytesIO()
+    Image.new("L", (16000, 16000)).save(picture, "JPEG", quality=1)
+    film.write_bytes(picture.getvalue())
+    assert is_one_error(run("camera", "--source", film), "has frames of 16000×16000 pixels; at most 16,777,216")

@@ -64,11 +64,15 @@ function renderAnnounced(state) {
   setText($("label"), announced ? announced.label : state.frames.classified ? "Nothing in particular" : "Nothing yet");
   $("label").classList.toggle("nothing", !announced);
   setText($("held"), announced ? `for ${duration(announced.for_s)}` : "");
+  setText($("waiting"), state.waiting ? state.waiting.text : "");
   setText($("score"), announced ? percent(announced.score) : "");
 }
 
 function renderTop(state) {
   const list = $("top");
+  const some = state.allowed !== null;
+  $("allowed-note").hidden = !some;
+  if (some) setText($("allowed-note"), `✓ may be announced: ${state.allowed.toLocaleString()} of ${state.model.classes.toLocaleString()} classes`);
   while (list.children.length > state.top.length) list.lastChild.remove();
   state.top.forEach((found, rank) => {
     let row = list.children[rank];
@@ -78,8 +82,9 @@ function renderTop(state) {
       list.append(row);
     }
     row.classList.toggle("held-now", state.announced?.index === found.index);
+    row.classList.toggle("not-allowed", !found.allowed);
     row.children[0].style.transform = `scaleX(${found.score})`;
-    setText(row.children[1], found.label);
+    setText(row.children[1], some && found.allowed ? `✓ ${found.label}` : found.label);
     setText(row.children[2], percent(found.score));
   });
 }
@@ -138,7 +143,7 @@ function renderModel(state) {
   ];
   if (model.top1 !== null) rows.push(["top-1", `${(100 * model.top1).toFixed(1)} %`]);
   if (state.source.size) rows.push(["camera", `${state.source.size.join(" × ")}${state.every > 1 ? `, 1 frame of ${state.every}` : ""}`]);
-  for (const sink of state.sinks) rows.push([sink.name.split(" ")[0], `${sink.sent} sent${sink.lost ? `, ${sink.lost} lost` : ""}${sink.problem ? `: ${sink.problem}` : ""}`]);
+  for (const sink of state.sinks) rows.push([sink.name.split(" ")[0], `${sink.sent} sent${sink.waiting ? `, ${sink.waiting} waiting for ${Math.round(sink.waiting_s ?? 0)} s` : ""}${sink.lost ? `, ${sink.lost} lost` : ""}${sink.problem ? `: ${sink.problem}` : ""}`]);
   const text = JSON.stringify(rows);
   if ($("model").dataset.shown === text) return;
   $("model").dataset.shown = text;

@@ -23,7 +23,7 @@ from edge_effnet.network.structure import find_blocks
 
 
 def graph_of(source: str, variant: str, size: int = 32) -> Graph:
-    options = InputOptions(source=source, image_size=(size, size), padding_size=size)
+    options = InputOptions(source=source, image_size=(size, size))
     return network_of(load_checkpoint(make_state(source, variant, classes=3)), options).graph
 
 
