@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.agreement import check_classes, check_document, check_sides, check_threads
 from edge_effnet.decoding import DEFAULT_RULES, ChannelOrder, Decoding, ImageRules, ImageSource, Photo, read_photo
 from edge_effnet.engines import ENGINES, Session, TensorInfo, open_session
 from edge_effnet.errors import EngineError, ModelFileError, UnverifiedModelWarning, UsageError
@@ -100,9 +101,7 @@ class Classifier:
         self._arguments |= {"image_rules": image_rules}
         self._arguments |= {"sha256": sha256, "probe": probe, "groups": groups}
         self.model_path = Path(BUNDLED_MODEL if model is None else model)
-        self.threads = default_threads() if threads is None else threads
-        if self.threads < 1:
-            raise UsageError(f"threads is {threads}; expected at least 1")
+        self.threads = default_threads() if threads is None else check_threads(threads)
         if decoding not in get_args(Decoding):
             raise UsageError(f"decoding is {decoding!r}; expected one of {', '.join(get_args(Decoding))}")
         self.decoding: Decoding = decoding
@@ -122,6 +121,7 @@ class Classifier:
             self.model_path, file_format=contents.format, engine=engine, threads=self.threads, content=content
         )
         self.num_classes = _check_shapes(self._session, self.preprocessing, self.model_path)
+        check_classes(self.metadata, self.num_classes, str(self.model_path))
         self._input = InputTensor(self.preprocessing, self._session, known=self.metadata is not None)
         chosen = labels if labels is not None else contents.labels
         source = "labels" if labels is not None else str(self.model_path)
@@ -363,7 +363,10 @@ def _check_digests(contents: ModelFile, content: bytes, path: Path, sha256: str 
 
 
 def _preprocessing(document: ModelDocument | None, given: Preprocessing | None, path: Path) -> Preprocessing:
+    if document is not None:
+        check_document(document, str(path))
     if given is not None:
+        check_sides(given)
         return given
     if document is None:
         raise ModelFileError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from edge_effnet.agreement import check_seed, check_sides
 from edge_effnet.clashes import check_outputs
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import UsageError
@@ -23,7 +24,7 @@ from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preproc
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import read_model_file
 from edge_effnet.images import look_through
-from edge_effnet.labels import check_label_count, read_labels
+from edge_effnet.labels import check_label_count, read_labels, remarks_on_labels
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.network.graph import Graph
 from edge_effnet.preprocessing import Interpolation, Preprocessing, Triple
@@ -91,12 +92,14 @@ def export(
     check_outputs({"output": path, "report": report}, _inputs(checkpoint, labels, calibration))
     require_writable_folder(path)
     _check_int8_options(precision, max_drop, report)
+    check_seed(seed)
     options = PreprocessingOptions(mean, std, crop_pct, resize, interpolation)
     names = read_labels(labels) if isinstance(labels, (str, os.PathLike)) else labels
     loaded = load_checkpoint(checkpoint, weights=weights)
     model = identify(loaded, source=source, variant=variant)
     size = image_size or model.dialect.native_image_size(model.variant)
     preprocessing = resolve_preprocessing(model, image_size=size, options=options)
+    check_sides(preprocessing)
     document = _document(model, preprocessing, labels=names, precision=precision, sha256=loaded.sha256)
     graph, remarks = _float_graph(model, size, padding_size)
     found = None
@@ -130,7 +133,7 @@ def export(
     write_atomically(path, data)
     if report is not None and found is not None:
         write_report(Path(report), found)
-    return ExportReport(path, len(data), written, (*loaded.remarks, *remarks))
+    return ExportReport(path, len(data), written, (*loaded.remarks, *remarks, *remarks_on_labels(names)))
 
 
 def _inputs(checkpoint: Any, labels: Any, calibration: Any) -> dict[str, Any]:
