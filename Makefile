@@ -6,13 +6,17 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test lint types wheel bundled versions coverage fuzz clean
+.PHONY: demo test test-all lint types wheel bundled versions coverage fuzz clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/edge-effnet predict examples/photos/chelsea.jpg
 
 test: $(VENV)/.all
 	$(BIN)/pytest -n auto
+
+# The whole parity sets too: every full-size Keras file and the like.
+test-all: $(VENV)/.all
+	$(BIN)/pytest -n auto -m "slow or not slow"
 
 # The gates of .ci/run: 95 % of the runtime, 90 % of everything, branches counted.
 coverage:

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -249,9 +250,26 @@ def _mode(path: Path) -> int:
 
 
 def require_writable_folder(path: str | Path) -> None:
-    """Raises OutputError early, before minutes of work, when `path` can't be created; removes what killed runs left
-    beside it.
+    """Raises OutputError early, before minutes of work, when `path` can't be created or replaced; removes what killed
+    runs left beside it.
     """
+    require_appendable(path)
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise OutputError(f"can't write {path}: it is no regular file, and would be replaced by one")
+
+
+def require_appendable(path: str | Path) -> None:
+    """Raises OutputError early when nothing can be appended to `path`: a file, a pipe, or a name that is free."""
+    try:
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            raise OutputError(f"can't write {path}: it is a folder; expected a file's name")
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:  # a loop of links, a name that is too long; ValueError: NUL in it
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"can't write {path}: {getattr(error, 'strerror', None) or error}") from error
     folder = Path(path).parent
     if not folder.is_dir():
         raise OutputError(f"can't write {path}: the folder {folder} does not exist; create it first")

@@ -90,7 +90,7 @@ def export(
     _check_output(path, precision)
     check_outputs({"output": path, "report": report}, _inputs(checkpoint, labels, calibration))
     require_writable_folder(path)
-    _check_int8_options(precision, calibration, max_drop, report)
+    _check_int8_options(precision, max_drop, report)
     options = PreprocessingOptions(mean, std, crop_pct, resize, interpolation)
     names = read_labels(labels) if isinstance(labels, (str, os.PathLike)) else labels
     loaded = load_checkpoint(checkpoint, weights=weights)
@@ -158,12 +158,8 @@ def _check_output(path: Path, precision: str) -> None:
         raise UsageError(f"precision {precision!r} is unknown; expected one of {', '.join(PRECISIONS)}")
 
 
-def _check_int8_options(
-    precision: str, calibration: Any, max_drop: float | None, report: str | os.PathLike[str] | None
-) -> None:
+def _check_int8_options(precision: str, max_drop: float | None, report: str | os.PathLike[str] | None) -> None:
     """Raises, before minutes of work, what is wrong with the options that go with int8."""
-    if calibration is not None and precision != "int8":
-        raise UsageError(f"calibration photos have no effect on {precision}: leave them out, or say --precision int8")
     if max_drop is not None and (precision != "int8" or not 0 <= max_drop <= 100):
         raise UsageError(f"--max-drop {max_drop} goes with --precision int8 and is a number of points, 0 to 100")
     if report is not None:

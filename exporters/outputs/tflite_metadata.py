@@ -32,13 +32,22 @@ def metadata_flatbuffer(document: ModelDocument, *, mean: Sequence[float], std: 
     logits = _logits_tensor(builder, labelled=document.labels is not None)
     subgraph = _table(builder, {2: _offsets(builder, [image]), 3: _offsets(builder, [logits])}, size=10)
     root = {
-        0: builder.CreateString(f"EfficientNet-{document.variant.capitalize()}"),
+        0: builder.CreateString(str(document.extra.get("name") or f"EfficientNet-{document.variant.capitalize()}")),
         1: builder.CreateString(f"{document.num_classes} classes, {document.precision}, by {document.created_by}"),
         3: _offsets(builder, [subgraph]),
         7: builder.CreateString(_MINIMUM_PARSER_VERSION),
     }
     builder.Finish(_table(builder, root, size=8), file_identifier=b"M001")
     return bytes(builder.Output())
+
+
+def official_metadata(document: ModelDocument) -> bytes:
+    """The buffer for a document: what clients must do with pixels is nothing for int8 files, else mean and std."""
+    if document.precision == "int8":
+        return metadata_flatbuffer(document, mean=(0.0,), std=(1.0,))
+    pre = document.preprocessing
+    mean, std = ([255.0 * value for value in values] for values in (pre.mean, pre.std))
+    return metadata_flatbuffer(document, mean=mean, std=std)
 
 
 def _image_tensor(builder: Any, size: int, mean: Sequence[float], std: Sequence[float]) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edge_effnet.errors import OutputError
-from edge_effnet.files import lock, require_writable_folder, sync_folder
+from edge_effnet.files import lock, require_appendable, sync_folder
 from edge_effnet.live.delivery import Undelivered
 from edge_effnet.live.events import Event
 from edge_effnet.system import sync
@@ -41,7 +41,7 @@ class FileSink:
         self._path = Path(path)
         self.name = f"event file {path}"
         self._abandoned = False
-        require_writable_folder(self._path)
+        require_appendable(self._path)
 
     def send(self, event: Event) -> None:
         """Appends the line and hands it to the disk."""
