@@ -11,7 +11,7 @@ from edge_effnet.cli.console import say, write
 from edge_effnet.cli.parsing import goes_with
 from edge_effnet.engines import ENGINES, engine_statuses
 from edge_effnet.errors import UsageError
-from edge_effnet.formats import ModelFile, read_model_file, weights_are_verified
+from edge_effnet.formats import ModelFile, read_model_bytes, read_model_file, weights_are_verified
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.text import json_text, printable
 from edge_effnet.trial import try_in_child
@@ -37,12 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the file's facts."""
-    contents = read_model_file(Path(arguments.model))
+    content = read_model_bytes(arguments.model)
+    contents = read_model_file(content, name=arguments.model)
     if arguments.labels:
         return _list_labels(contents)
     facts = _facts(contents, Path(arguments.model))
     if arguments.verify:
-        facts["verified"] = _verify(contents, Path(arguments.model))
+        facts["verified"] = _verify(contents, content, Path(arguments.model))
     if arguments.format == "json":
         write(json_text(facts, indent=2) + "\n")
     else:
@@ -59,14 +60,14 @@ def _list_labels(contents: ModelFile) -> int:
     return 0
 
 
-def _verify(contents: ModelFile, path: Path) -> dict[str, Any]:
+def _verify(contents: ModelFile, content: bytes, path: Path) -> dict[str, Any]:
     """What vouches for the file; raises ModelFileError for weights that don't fit their SHA-256, EngineError for a
     crash.
     """
     fits = weights_are_verified(contents.document, contents.covered, name=str(path))
     engine = _engine_for(contents.format)
     if engine is not None:
-        try_in_child(path, file_format=contents.format, engine="auto", threads=1)
+        try_in_child(path, content=content, file_format=contents.format, engine="auto", threads=1)
     return {
         "weights_sha256": "fits" if fits else "not in the file",
         "trial_run": "no engine installed" if engine is None else "no crash",
@@ -166,7 +167,7 @@ def _document_rows(document: ModelDocument) -> list[tuple[str, str]]:
 
 
 def _accuracy(accuracy: Any) -> str:
-    if not accuracy:
+    if not accuracy or any(accuracy.get(key) is None for key in ("top1", "top5", "images", "data")):
         return "not measured: edge-effnet eval does"
     return f"top-1 {100 * accuracy['top1']:.2f} %, top-5 {100 * accuracy['top5']:.2f} % of {accuracy['images']} photos in {accuracy['data']}"
 

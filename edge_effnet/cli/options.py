@@ -87,7 +87,7 @@ def add_trust_options(parser: argparse.ArgumentParser) -> None:
         "--probe",
         choices=PROBES,
         default="auto",
-        help="try the model in a process of its own first (default auto: where it carries no SHA-256 of its weights)",
+        help="try the model in a process of its own first (default auto: once for each file)",
     )
 
 
