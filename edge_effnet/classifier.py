@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.agreement import check_classes, check_document, check_sides, check_threads
+from edge_effnet.arguments import one_of, path_of, texts, whole_number
 from edge_effnet.decoding import DEFAULT_RULES, ChannelOrder, Decoding, ImageRules, ImageSource, Photo, read_photo
 from edge_effnet.engines import ENGINES, Session, TensorInfo, open_session
 from edge_effnet.errors import EngineError, ModelFileError, UnverifiedModelWarning, UsageError
@@ -100,8 +101,15 @@ class Classifier:
         }
         self._arguments |= {"image_rules": image_rules}
         self._arguments |= {"sha256": sha256, "probe": probe, "groups": groups}
-        self.model_path = Path(BUNDLED_MODEL if model is None else model)
-        self.threads = default_threads() if threads is None else check_threads(threads)
+        self.model_path = BUNDLED_MODEL if model is None else path_of(model, "model")
+        self.threads = (
+            default_threads() if threads is None else check_threads(whole_number(threads, "threads", least=1))
+        )
+        engine = one_of(engine, str, "engine")
+        labels = None if labels is None else texts(labels, "labels")
+        image_rules = one_of(image_rules, ImageRules, "image_rules")
+        preprocessing = None if preprocessing is None else one_of(preprocessing, Preprocessing, "preprocessing")
+        sha256 = None if sha256 is None else one_of(sha256, str, "sha256")
         if decoding not in get_args(Decoding):
             raise UsageError(f"decoding is {decoding!r}; expected one of {', '.join(get_args(Decoding))}")
         self.decoding: Decoding = decoding
@@ -288,6 +296,8 @@ class Classifier:
         self, *, allow: Iterable[str] | None = None, deny: Iterable[str] | None = None
     ) -> frozenset[int] | None:
         """The classes that allow and deny lists of labels leave; None when there are no lists. Raises UsageError."""
+        allow = None if allow is None else texts(allow, "allow")
+        deny = None if deny is None else texts(deny, "deny")
         every = None if self.grouping is None else self.grouping.among
         if allow is None and deny is None:
             return every
@@ -387,7 +397,7 @@ def _check_shapes(session: Session, preprocessing: Preprocessing, path: Path) ->
             f"{path}: its input is {list(shape)}; expected {list(expected)}, from the preprocessing's crop of {size}"
         )
     classes = math.prod(session.output.shape)
-    if session.output.shape[-1] != classes or classes < 2:
+    if session.output.shape[-1:] != (classes,) or classes < 2:
         raise ModelFileError(
             f"{path}: its output is {list(session.output.shape)}; expected one score for each of at least 2 classes"
         )

@@ -15,6 +15,8 @@ _MOST_BYTES = 16 << 20
 #: An index of at most six digits, and what parts it from its label.
 _INDEXED = re.compile(r"([0-9]{1,6})(?:\s*[:,;]\s*|\s+)(\S.*)")
 
+#: A class index; longer numbers are none.
+_INDEX = re.compile("[0-9]{1,9}")
 _UNFIT = re.compile("[\\x00\n\r]")
 
 
@@ -89,7 +91,7 @@ def find_label_indices(names: Iterable[str], labels: Sequence[str]) -> frozenset
     found: set[int] = set()
     for name in names:
         matches = [index for index, label in enumerate(folded) if label == name.strip().casefold()]
-        if not matches and name.strip().isdecimal() and int(name) < len(labels):
+        if not matches and _INDEX.fullmatch(name.strip()) and int(name) < len(labels):
             matches = [int(name)]
         if not matches:
             near = _nearest(name.strip().casefold(), folded)

@@ -83,7 +83,7 @@ def _from_dict(content: dict[str, Any], name: str) -> ModelDocument:
         precision=_field(content, "precision", str, name),
         source=_field(content, "source", dict, name),
         quantization=_field(content, "quantization", (dict, type(None)), name),
-        accuracy=_field(content, "accuracy", (dict, type(None)), name),
+        accuracy=_accuracy(content, name),
         created_by=_field(content, "created_by", str, name),
         weights_sha256=_sha256(content, name),
         extra={key: value for key, value in content.items() if key not in known},
@@ -104,6 +104,36 @@ def _positive(content: Mapping[str, Any], key: str, name: str) -> int:
     if not 1 <= value <= 1_000_000:
         raise ModelFileError(f"{name}: {DOCUMENT_NAME} has {key} = {value}; expected 1 to 1,000,000")
     return value
+
+
+def _accuracy(content: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """What `eval` records, where it is there, has the type it records; other fields may be anything."""
+    accuracy: dict[str, Any] | None = _field(content, "accuracy", (dict, type(None)), name)
+    for key, value in (accuracy or {}).items():
+        if value is not None and not _RECORDED.get(key, _anything)(value):
+            found = f"accuracy {key} = {value!r:.60}"
+            raise ModelFileError(f"{name}: {DOCUMENT_NAME} has {found}; expected what eval records")
+    return accuracy
+
+
+def _anything(_: Any) -> bool:
+    return True
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10**12
+
+
+#: What `eval` records of an accuracy, and how to tell it.
+_RECORDED = {"top1": _is_share, "top5": _is_share, "images": _is_count, "data": _is_text, "engine": _is_text}
 
 
 def _sha256(content: Mapping[str, Any], name: str) -> str | None:
