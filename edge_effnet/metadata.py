@@ -98,6 +98,8 @@ class ModelDocument:
 
 def _from_dict(content: dict[str, Any], name: str) -> ModelDocument:
     version = _field(content, "schema_version", int, name)
+    if version < 1:
+        raise ModelFileError(f"{name}: {DOCUMENT_NAME} has schema_version {version}; expected 1 or more")
     if version > SCHEMA_VERSION:
         raise ModelFileError(
             f"{name}: made for schema version {version}, this program reads up to {SCHEMA_VERSION}; upgrade edge-effnet"

@@ -294,6 +294,6 @@ def triple(values: Any) -> Triple:
 
 def resize_for_crop_pct(image_size: int, crop_pct: float) -> int:
     """Shorter side before the crop: floor(image_size / crop_pct), as timm does it."""
-    if not 0 < crop_pct <= 1:
-        raise UsageError(f"crop-pct {crop_pct} is not in (0, 1]")
+    if not 0.01 <= crop_pct <= 1:
+        raise UsageError(f"crop-pct {crop_pct} is not from 0.01 to 1")
     return math.floor(image_size / crop_pct)

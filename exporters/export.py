@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from edge_effnet.agreement import check_seed, check_sides
 from edge_effnet.clashes import check_outputs
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import UsageError
@@ -24,7 +25,7 @@ from edge_effnet.formats import read_model_file
 from edge_effnet.framing import ResizeMode
 from edge_effnet.heads import HeadKind, Output
 from edge_effnet.images import look_through
-from edge_effnet.labels import check_label_count, read_labels
+from edge_effnet.labels import check_label_count, read_labels, remarks_on_labels
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.network.records import Network
 from edge_effnet.preprocessing import Channels, Interpolation, Preprocessing, Resizer, Values
@@ -102,6 +103,7 @@ def export(
     check_outputs({"output": path, "report": report}, _inputs(checkpoint, labels, calibration))
     require_writable_folder(path)
     _check_int8_options(precision, max_drop, report)
+    check_seed(seed)
     options = InputOptions(
         source=source,
         variant=variant,
@@ -118,6 +120,7 @@ def export(
         ),
     )
     network = open_network(checkpoint, options)
+    check_sides(network.preprocessing)
     document = _document(network, precision)
     graph, remarks = order_channels(network.graph), network.remarks
     found = None
@@ -151,7 +154,7 @@ def export(
     write_atomically(path, data)
     if report is not None and found is not None:
         write_report(Path(report), found)
-    return ExportReport(path, len(data), written, remarks)
+    return ExportReport(path, len(data), written, (*remarks, *remarks_on_labels(network.labels)))
 
 
 def _inputs(checkpoint: Any, labels: Any, calibration: Any) -> dict[str, Any]:

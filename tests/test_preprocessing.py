@@ -104,7 +104,7 @@ def test_timms_resize_is_the_floor(size: int, pct: float, expected: int) -> None
 
 @pytest.mark.parametrize("pct", [0.0, -0.5, 1.01, math.nan])
 def test_an_impossible_share(pct: float) -> None:
-    with pytest.raises(UsageError, match=r"crop-pct .* is not in \(0, 1\]"):
+    with pytest.raises(UsageError, match=r"crop-pct .* is not from 0.01 to 1"):
         resize_for_crop_pct(224, pct)
 
 

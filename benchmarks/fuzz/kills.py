@@ -28,6 +28,7 @@ import numpy as np
 
 from edge_effnet.benchmarks.fuzz.seeds import picture_of, trained_like
 from edge_effnet.classifier import BUNDLED_MODEL
+from edge_effnet.errors import UsageError
 from edge_effnet.exporters import export
 from edge_effnet.files import remove_stale, require_writable_folder, temporary_folder, write_atomically
 from edge_effnet.formats import read_model_file, with_document
@@ -234,6 +235,8 @@ def _hidden(folder: Path) -> list[str]:
 
 def _killed(step: Step, folder: Path, others: Path, first: int, *, wait: Callable[[], None]) -> int:
     """How many versions the child had written, from `first` on, when it was killed."""
+    if sys.platform == "win32":
+        raise UsageError("this campaign needs fork, which Windows lacks")
     with mmap.mmap(-1, mmap.PAGESIZE) as shared:
         child = os.fork()
         if child == 0:
