@@ -82,6 +82,11 @@ _BROKEN = (
     struct.error,
     zlib.error,
     MemoryError,
+    BufferError,
+    AttributeError,
+    AssertionError,
+    NotImplementedError,
+    RecursionError,
 )
 
 
@@ -160,10 +165,10 @@ def read_photo(
     if isinstance(source, np.ndarray):
         return _whole(image_from_array(source, channels, width=width))
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _open(_File(io.BytesIO(source), "image bytes", memoryview(source).nbytes), shortest, rules)
+        return _from_bytes(source, shortest, rules)
     if isinstance(source, (str, os.PathLike)):
         refuse_address(source)
-        return _from_path(Path(source), shortest, rules)
+        return _from_path(_path(source), shortest, rules)
     if hasattr(source, "getexif"):
         return _from_pil(source)
     if hasattr(source, "read"):
@@ -179,7 +184,29 @@ def _whole(image: Image.Image) -> Photo:
     return Photo(image, image.size, (0.0, 0.0, float(image.width), float(image.height)))
 
 
+def _from_bytes(source: Any, shortest: int | None, rules: ImageRules) -> Photo:
+    """A view with gaps is copied; one that is too large isn't."""
+    try:
+        size = memoryview(source).nbytes
+        data = source if size > rules.max_bytes or not isinstance(source, memoryview) else source.tobytes()
+        file = io.BytesIO(b"" if size > rules.max_bytes else data)
+    except (BufferError, ValueError) as error:  # ValueError: a view that was released
+        raise ImageError(f"the bytes can't be read ({first_line(error)})") from error
+    return _open(_File(file, "image bytes", size), shortest, rules)
+
+
+def _path(source: Any) -> Path:
+    try:
+        return Path(source)
+    except TypeError as error:
+        raise ImageError(f"can't read an image from {type(source).__name__}; expected a path of text") from error
+
+
 def _from_pil(image: Image.Image) -> Photo:
+    from PIL import Image
+
+    if not isinstance(image, Image.Image):
+        raise ImageError(f"can't read an image from {type(image).__name__}; expected one of PIL's")
     if 0 in image.size:
         raise ImageError(f"image is {image.width}×{image.height}; expected at least one pixel")
     try:

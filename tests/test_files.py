@@ -259,3 +259,21 @@ def _no_links(*_: object) -> None:
 def test_a_new_file_where_none_can_be_written(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="can't write"):
         files.write_new([tmp_path / "missing" / "a"], b"")
+
+
+@pytest.mark.parametrize("kind", ["folder", "loop", "fifo", "nul", "long"])
+def test_what_cannot_be_replaced_is_found_before_the_work(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / {"nul": "a\0b", "long": "x" * 300}.get(kind, "out")
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "loop":
+        path.symlink_to(path)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    with pytest.raises(OutputError, match="can't write"):
+        require_writable_folder(path)
+    if kind == "fifo":
+        files.require_appendable(path)
+    else:
+        with pytest.raises(OutputError, match="can't write"):
+            files.require_appendable(path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,22 @@ def test_a_pattern_does_not_follow_links_back_up(tmp_path: Path) -> None:
     assert list(expand_sources([f"{tmp_path}/.h/*.jpg"])) == [tmp_path / ".h" / "3.jpg"]
     with pytest.raises(UsageError, match="holds no images"):
         look_up(f"{tmp_path}/**/*.jpg", depth="flat")
+
+
+def test_a_tree_that_is_deeper_than_the_stack(tmp_path: Path) -> None:
+    made = []
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        made.append(here)
+        here = os.open("d", os.O_RDONLY, dir_fd=here)
+    os.close(os.open("a.jpg", os.O_CREAT, dir_fd=here))
+    try:
+        assert len(find_images(tmp_path)) == 1
+        assert len(list(expand_sources([f"{tmp_path}/**/*.jpg"]))) == 1
+    finally:
+        os.unlink("a.jpg", dir_fd=here)
+        os.close(here)
+        for folder in reversed(made):
+            os.rmdir("d", dir_fd=folder)
+            os.close(folder)

@@ -144,7 +144,7 @@ def _document_rows(document: ModelDocument) -> list[tuple[str, str]]:
         (
             "network",
             f"EfficientNet-{document.variant.capitalize()}, {document.num_classes} classes, "
-            f"{document.image_size}×{document.image_size}, {document.precision}",
+            f"{document.size_text}, {document.precision}",
         ),
         (
             "photos",
@@ -167,7 +167,7 @@ def _document_rows(document: ModelDocument) -> list[tuple[str, str]]:
 
 
 def _accuracy(accuracy: Any) -> str:
-    if not accuracy:
+    if not accuracy or any(accuracy.get(key) is None for key in ("top1", "top5", "images", "data")):
         return "not measured: edge-effnet eval does"
     return f"top-1 {100 * accuracy['top1']:.2f} %, top-5 {100 * accuracy['top5']:.2f} % of {accuracy['images']} photos in {accuracy['data']}"
 

@@ -25,7 +25,7 @@ class OnnxruntimeSession:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what it says of an error stands in the exception, too
         try:
             self._session: Any = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exception classes share no base but Exception
