@@ -17,6 +17,7 @@ from edge_effnet.exporters.inputs.assembly.labels import labels_of
 from edge_effnet.exporters.inputs.checkpoint import Checkpoint, load_checkpoint
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.settings import PreprocessingOptions
+from edge_effnet.framing import ResizeMode
 from edge_effnet.preprocessing import Triple, triple
 from edge_effnet.text import parse_json
 
@@ -49,11 +50,10 @@ _RENAMED = (
 
 @dataclass(frozen=True)
 class FolderContent:
-    """A folder's weights, what its configuration says laid under the user's options, and its labels."""
+    """A folder's weights, and what its configuration says laid under the user's options."""
 
     checkpoint: Checkpoint
     options: InputOptions
-    labels: tuple[str, ...] | None
 
 
 def whole_network_in(folder: Path) -> Path | None:
@@ -76,10 +76,12 @@ def read_folder(folder: Path, options: InputOptions) -> FolderContent:
         return _of_transformers(folder, config, checkpoint, options)
     given = config.get("pretrained_cfg")
     given = given if isinstance(given, Mapping) else {}
-    said = _laid_under(options.preprocessing, _of_timm(given))
+    said = laid_under(options.preprocessing, facts_of_timm(given))
     labels = labels_of(config.get("label_names")) or labels_of(given.get("label_names"))
-    options = replace(options, preprocessing=said, image_size=options.image_size or _size(given))
-    return FolderContent(checkpoint, options, labels)
+    size = options.image_size or _size(given)
+    return FolderContent(
+        checkpoint, replace(options, preprocessing=said, image_size=size, labels=options.labels or labels)
+    )
 
 
 def read_config(path: Path) -> Mapping[str, Any]:
@@ -104,13 +106,16 @@ def _size(config: Mapping[str, Any]) -> tuple[int, int] | None:
     return (int(sides[1]), int(sides[2])) if isinstance(sides, list) and len(sides) == 3 else None
 
 
-def _of_timm(config: Mapping[str, Any]) -> PreprocessingOptions:
+def facts_of_timm(config: Mapping[str, Any]) -> PreprocessingOptions:
+    """mean, std, crop_pct and interpolation, of a `pretrained_cfg` or of the options that timm's trainer keeps."""
     interpolation, share = config.get("interpolation"), config.get("crop_pct")
+    squash: ResizeMode | None = "squash" if config.get("crop_mode") == "squash" else None
     return PreprocessingOptions(
         mean=_triple(config.get("mean")),
         std=_triple(config.get("std")),
         crop_pct=float(share) if isinstance(share, int | float) else None,
         interpolation=interpolation if interpolation in ("bilinear", "bicubic") else None,
+        mode=squash,
     )
 
 
@@ -121,7 +126,7 @@ def _triple(values: Any) -> Triple | None:
         return None
 
 
-def _laid_under(said: PreprocessingOptions, config: PreprocessingOptions) -> PreprocessingOptions:
+def laid_under(said: PreprocessingOptions, config: PreprocessingOptions) -> PreprocessingOptions:
     """What the user says, and what the configuration says where the user doesn't."""
     share = config.crop_pct if said.crop_pct is None and said.resize is None else said.crop_pct
     resize = config.resize if said.crop_pct is None and said.resize is None else said.resize
@@ -132,6 +137,7 @@ def _laid_under(said: PreprocessingOptions, config: PreprocessingOptions) -> Pre
         crop_pct=share,
         resize=resize,
         interpolation=said.interpolation or config.interpolation,
+        mode=said.mode or config.mode,
     )
 
 
@@ -146,12 +152,13 @@ def _of_transformers(
     options = replace(
         options,
         source=options.source or "lukemelas",
-        preprocessing=_laid_under(options.preprocessing, _of_processor(processor)),
+        preprocessing=laid_under(options.preprocessing, _of_processor(processor)),
         image_size=options.image_size or (None if built_for is None else (built_for, built_for)),
         padding_size=options.padding_size or built_for,
+        labels=options.labels or labels_of(config.get("id2label")),
     )
     renamed = replace(checkpoint, tensors=tensors, built_for=built_for, architecture=None)
-    return FolderContent(renamed, options, labels_of(config.get("id2label")))
+    return FolderContent(renamed, options)
 
 
 def _renamed(key: str) -> str:

@@ -13,11 +13,14 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 from edge_effnet.errors import CheckpointError, MissingDependencyError, UsageError, first_line
-from edge_effnet.exporters.inputs.folder import NETWORKS, WEIGHTS
+from edge_effnet.exporters.inputs.folder import NETWORKS, WEIGHTS, laid_under
+from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.exporters.settings import PreprocessingOptions
 
 #: Called with (bytes so far, bytes in all or 0 where the server doesn't say).
 Transferred: TypeAlias = Callable[[int, int], None]
@@ -95,6 +98,21 @@ def torchvision_file(name: str, *, base_url: str = TORCHVISION_URL, progress: Tr
         _download(base_url + target.name, target, progress)
     _check_digest(target)
     return target
+
+
+def with_torchvision_facts(options: InputOptions, name: str) -> InputOptions:
+    """The options for torchvision's default weights: its rules, ImageNet's labels, and B1's preparation, which is its
+    second recipe's.
+    """
+    from edge_effnet.classifier import BUNDLED_MODEL
+    from edge_effnet.formats import read_tflite
+
+    model = name.split(":", 1)[-1]
+    said = options.preprocessing
+    if model == "efficientnet_b1":
+        said = laid_under(said, PreprocessingOptions(resize=255, interpolation="bilinear"))
+    labels = options.labels or read_tflite(BUNDLED_MODEL).labels
+    return replace(options, source=options.source or "torchvision", preprocessing=said, labels=labels)
 
 
 def _cache() -> Path:

@@ -40,14 +40,13 @@ FULL = [
 
 def error_of(path: Path, case: dict[str, Any]) -> float:
     """The logits' error, in tolerances. Graphs of images that aren't square are run without a preprocessing."""
-    height, width, channels = case["image_size"]
+    height, width, _ = case["image_size"]
     photo = golden_files.image(case["seed"], case["image_size"])
     options = InputOptions(image_size=(height, width))
     if height == width:
         network = network_of_keras(path, options)
-        pixels = np.repeat(photo, 3, axis=2) if channels == 1 else photo
         return golden_files.logit_error(
-            execute(network.graph, network.preprocessing.normalise(pixels)[None]), case["logits"]
+            execute(network.graph, network.preprocessing.normalise(photo)[None]), case["logits"]
         )
     with opened(path) as file:
         if file.config is None:
