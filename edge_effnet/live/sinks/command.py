@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from typing import BinaryIO
+from typing import IO
 
 from edge_effnet.errors import OutputError, UsageError
 from edge_effnet.live.events import Event
@@ -108,15 +108,17 @@ class CommandSink:
             _LOG.warning("%s: %s", self.name, said)
 
 
-def _hand_over(pipe: BinaryIO | None, data: bytes) -> None:
+def _hand_over(pipe: IO[bytes] | None, data: bytes) -> None:
     """A few hundred bytes, which a pipe takes at once; a command needn't read them."""
     if pipe is not None:
         with contextlib.suppress(OSError), pipe:
             pipe.write(data)
 
 
-def _listen(pipe: BinaryIO, said: bytearray) -> None:
+def _listen(pipe: IO[bytes] | None, said: bytearray) -> None:
     """Reads to the end, and keeps the beginning: a command that writes without end fills no memory."""
+    if pipe is None:
+        return
     with contextlib.suppress(OSError, ValueError), pipe:
         while piece := os.read(pipe.fileno(), 1 << 16):
             said += piece[: max(_MOST_ERROR_BYTES - len(said), 0)]
