@@ -144,7 +144,7 @@ def _document_rows(document: ModelDocument) -> list[tuple[str, str]]:
         (
             "network",
             f"EfficientNet-{document.variant.capitalize()}, {document.num_classes} classes, "
-            f"{document.image_size}×{document.image_size}, {document.precision}",
+            f"{document.size_text}, {document.precision}",
         ),
         (
             "photos",

@@ -32,8 +32,8 @@ def form_of(source: Any) -> Form:
 def open_network(source: Any, options: InputOptions) -> Network:
     """The network in a file, a folder, a repository on a hub, or an nn.Module.
 
-    source: a path, "hf-hub:OWNER/NAME[@REVISION]", "torchvision:NAME", or a module. What is a checkpoint, tensors
-    alone, goes to `state_dict.network_of`. Raises EdgeEffnetError's leaves, each saying what to do.
+    source: a path, "hf-hub:OWNER/NAME[@REVISION]", "torchvision:NAME", a module or a state dict. Raises
+    EdgeEffnetError's leaves, each saying what to do.
     """
     form = form_of(source)
     if form == "onnx":
@@ -52,6 +52,11 @@ def open_network(source: Any, options: InputOptions) -> Network:
         from edge_effnet.exporters.inputs.module import network_of_module
 
         return network_of_module(source, options)
+    if form == "checkpoint":
+        from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+        from edge_effnet.exporters.inputs.state_dict import network_of
+
+        return network_of(load_checkpoint(source, weights=options.weights), options)
     raise CheckpointError(_refusal(source, form))
 
 

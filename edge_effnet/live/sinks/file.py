@@ -17,6 +17,7 @@ from edge_effnet.errors import OutputError
 from edge_effnet.files import lock, require_appendable, sync_folder
 from edge_effnet.live.delivery import Undelivered
 from edge_effnet.live.events import Event
+from edge_effnet.system import sync
 from edge_effnet.text import json_text
 
 _LOG = logging.getLogger("edge_effnet.live")
@@ -186,7 +187,7 @@ def _write(file: int, data: bytes) -> None:
 def _sync(file: int) -> None:
     """To the disk now, so that pulling the plug loses no event; nothing where the file system has no such thing."""
     try:
-        os.fdatasync(file) if hasattr(os, "fdatasync") else os.fsync(file)
+        sync(file)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
