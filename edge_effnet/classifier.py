@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.agreement import check_classes, check_document, check_sides, check_threads
 from edge_effnet.arguments import one_of, path_of, texts, whole_number
 from edge_effnet.decoding import DEFAULT_RULES, ChannelOrder, Decoding, ImageRules, ImageSource, Photo, read_photo
 from edge_effnet.engines import ENGINES, Session, TensorInfo, open_session
@@ -101,7 +102,9 @@ class Classifier:
         self._arguments |= {"image_rules": image_rules}
         self._arguments |= {"sha256": sha256, "probe": probe, "groups": groups}
         self.model_path = BUNDLED_MODEL if model is None else path_of(model, "model")
-        self.threads = default_threads() if threads is None else whole_number(threads, "threads", least=1)
+        self.threads = (
+            default_threads() if threads is None else check_threads(whole_number(threads, "threads", least=1))
+        )
         engine = one_of(engine, str, "engine")
         labels = None if labels is None else texts(labels, "labels")
         image_rules = one_of(image_rules, ImageRules, "image_rules")
@@ -126,6 +129,7 @@ class Classifier:
             self.model_path, file_format=contents.format, engine=engine, threads=self.threads, content=content
         )
         self.num_classes = _check_shapes(self._session, self.preprocessing, self.model_path)
+        check_classes(self.metadata, self.num_classes, str(self.model_path))
         self._input = InputTensor(self.preprocessing, self._session, known=self.metadata is not None)
         chosen = labels if labels is not None else contents.labels
         source = "labels" if labels is not None else str(self.model_path)
@@ -306,7 +310,7 @@ class Classifier:
 
     @property
     def _shortest(self) -> int | None:
-        return None if self.decoding == "full" else _SPARE * self.preprocessing.resize
+        return None if self.decoding == "full" else _SPARE * min(self.preprocessing.resized)
 
     def _pixels(self, photo: Photo) -> npt.NDArray[np.uint8]:
         quick = self.decoding == "quick" or photo.image.size != photo.size
@@ -369,7 +373,10 @@ def _check_digests(contents: ModelFile, content: bytes, path: Path, sha256: str 
 
 
 def _preprocessing(document: ModelDocument | None, given: Preprocessing | None, path: Path) -> Preprocessing:
+    if document is not None:
+        check_document(document, str(path))
     if given is not None:
+        check_sides(given)
         return given
     if document is None:
         raise ModelFileError(
@@ -383,11 +390,12 @@ def _check_shapes(session: Session, preprocessing: Preprocessing, path: Path) ->
     """Number of classes; raises ModelFileError unless the file takes one square RGB image and gives one score a
     class.
     """
-    shape, size = session.input.shape, preprocessing.crop
-    expected = (1, size, size, 3) if session.layout == "nhwc" else (1, 3, size, size)
+    shape, depth, (height, width) = session.input.shape, preprocessing.depth, preprocessing.size
+    expected = (1, height, width, depth) if session.layout == "nhwc" else (1, depth, height, width)
     if shape != expected:
         raise ModelFileError(
-            f"{path}: its input is {list(shape)}; expected {list(expected)}, from the preprocessing's crop of {size}"
+            f"{path}: its input is {list(shape)}; expected {list(expected)}, from the "
+            f"preprocessing's {width}×{height} {preprocessing.channels}"
         )
     classes = math.prod(session.output.shape)
     if session.output.shape[-1:] != (classes,) or classes < 2:

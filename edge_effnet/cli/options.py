@@ -15,7 +15,7 @@ from edge_effnet.cli.parsing import goes_with
 from edge_effnet.decoding import DEFAULT_RULES, MAX_BYTES, MAX_PIXELS, TIFF, ImageRules
 from edge_effnet.engines import ENGINES
 from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning
-from edge_effnet.labels import read_labels
+from edge_effnet.labels import read_labels, remarks_on_labels
 from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_crop_pct, triple
 
 if TYPE_CHECKING:
@@ -199,6 +199,8 @@ def open_classifier(
         )
     for warning in caught:
         remark(str(warning.message))
+    for text in remarks_on_labels(labels):
+        remark(text)
     return classifier
 
 
@@ -210,11 +212,16 @@ def _groups(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]] | None:
     return parse_groups(arguments.group)
 
 
+_MOST_DIGITS = 10
+
+
 def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    value = int(text) if text.isdecimal() else 0
+    """A whole number of at least 1, and at most a billion, for argparse."""
+    value = int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+        raise argparse.ArgumentTypeError(
+            f"{text!r:.40} is not a whole number of at least 1 (at most {_MOST_DIGITS} digits)"
+        )
     return value
 
 

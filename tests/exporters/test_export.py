@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.golden import State
+from support.networks import CLASSES, SIZE, float_graph, narrow_state
 from support.photos import synthetic_photo
 
 from edge_effnet.decoding import IMAGE_FORMATS, TIFF, ImageRules
 from edge_effnet.errors import CalibrationError, CheckpointError, OutputError, UsageError
 from edge_effnet.exporters import PRECISIONS, export
 from edge_effnet.exporters.calibrated import Photos, calibrate
-from edge_effnet.exporters.families.build import build_graph
-from edge_effnet.exporters.families.identify import identify
-from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 from edge_effnet.formats import read_model_file
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.preprocessing import Preprocessing
@@ -125,10 +123,9 @@ def test_refinement_is_recorded_and_gives_equal_bytes(tmp_path: Path, lite0_stat
     assert (tmp_path / "quick.tflite").read_bytes() != found[0]
 
 
-def test_parts_in_float_keep_what_was_learned(lite0_state: State, photo_folder: Path) -> None:
-    loaded = identify(load_checkpoint(lite0_state), source="timm-tf", variant=None)
-    graph, preprocessing = build_graph(loaded, image_size=32, built_for=32), Preprocessing(32, 32)
-    document = ModelDocument("lite0", 32, 3, None, preprocessing, "int8", {})
+def test_parts_in_float_keep_what_was_learned(photo_folder: Path) -> None:
+    graph, preprocessing = float_graph(narrow_state("lite0"), "lite0"), Preprocessing(SIZE, SIZE)
+    document = ModelDocument("lite0", SIZE, CLASSES, None, preprocessing, "int8", {})
     photos = Photos(draw_calibration_set(photo_folder, preprocessing, limit=6, seed=0), 0)
     made = calibrate(graph, document, ".tflite", photos=photos)
     refined = made.refined(0.002)
