@@ -310,7 +310,7 @@ class Classifier:
 
     @property
     def _shortest(self) -> int | None:
-        return None if self.decoding == "full" else _SPARE * self.preprocessing.resize
+        return None if self.decoding == "full" else _SPARE * min(self.preprocessing.resized)
 
     def _pixels(self, photo: Photo) -> npt.NDArray[np.uint8]:
         quick = self.decoding == "quick" or photo.image.size != photo.size
@@ -390,11 +390,12 @@ def _check_shapes(session: Session, preprocessing: Preprocessing, path: Path) ->
     """Number of classes; raises ModelFileError unless the file takes one square RGB image and gives one score a
     class.
     """
-    shape, size = session.input.shape, preprocessing.crop
-    expected = (1, size, size, 3) if session.layout == "nhwc" else (1, 3, size, size)
+    shape, depth, (height, width) = session.input.shape, preprocessing.depth, preprocessing.size
+    expected = (1, height, width, depth) if session.layout == "nhwc" else (1, depth, height, width)
     if shape != expected:
         raise ModelFileError(
-            f"{path}: its input is {list(shape)}; expected {list(expected)}, from the preprocessing's crop of {size}"
+            f"{path}: its input is {list(shape)}; expected {list(expected)}, from the "
+            f"preprocessing's {width}×{height} {preprocessing.channels}"
         )
     classes = math.prod(session.output.shape)
     if session.output.shape[-1:] != (classes,) or classes < 2:

@@ -90,7 +90,7 @@ def _subject(made: Calibrated, remarks: tuple[str, ...]) -> Subject:
     document, summary = made.document, made.quantized.summary or {}
     return Subject(
         variant=document.variant,
-        image_size=document.image_size,
+        image_size=document.size_text,
         num_classes=document.num_classes,
         calibration_images=len(made.photos.drawn),
         seed=made.photos.seed,

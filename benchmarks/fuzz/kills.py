@@ -18,11 +18,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeAlias
 from unittest.mock import patch
 
@@ -36,7 +34,6 @@ from edge_effnet.files import remove_stale, require_writable_folder, temporary_f
 from edge_effnet.formats import read_model_file, with_document
 from edge_effnet.live.events import Event
 from edge_effnet.live.sinks import FileSink
-from edge_effnet.variants import VARIANTS
 
 _SIZE = 32
 #: Share of the kills that wait for a temporary file, and how long after its appearance they come at the latest.
@@ -100,14 +97,13 @@ def _record(folder: Path, number: int) -> None:
 
 
 def _export(folder: Path, number: int) -> None:
-    with _narrow():
-        export(
-            trained_like("lite0"),
-            folder / f"model.{('tflite', 'onnx')[number % 2]}",
-            source="timm-tf",
-            image_size=_SIZE,
-            labels=_LABELS[number // 2 % 2],
-        )
+    export(
+        trained_like("lite0"),
+        folder / f"model.{('tflite', 'onnx')[number % 2]}",
+        source="timm-tf",
+        image_size=_SIZE,
+        labels=_LABELS[number // 2 % 2],
+    )
 
 
 def _reported() -> Step:
@@ -132,17 +128,14 @@ def _reported() -> Step:
 
 
 def _export_with_report(folder: Path, number: int) -> None:
-    with _narrow():
-        photos = [picture_of(seed) for seed in range(4)]
-        options: dict[str, Any] = {
-            "source": "timm-tf",
-            "image_size": _SIZE,
-            "labels": _LABELS[number % 2],
-            "calibration": photos,
-        }
-        export(
-            trained_like("lite0"), folder / "model.tflite", precision="int8", report=folder / "report.json", **options
-        )
+    photos = [picture_of(seed) for seed in range(4)]
+    options: dict[str, Any] = {
+        "source": "timm-tf",
+        "image_size": _SIZE,
+        "labels": _LABELS[number % 2],
+        "calibration": photos,
+    }
+    export(trained_like("lite0"), folder / "model.tflite", precision="int8", report=folder / "report.json", **options)
 
 
 def _events(folder: Path, number: int) -> None:
@@ -200,14 +193,6 @@ SCENES = {
     "events": Scene(lambda: _events, _are_lines, 0.05, near=0.0, appends=True),
     "events-unsynced": Scene(lambda: _events_unsynced, _are_lines, 0.02, near=0.0, appends=True),
 }
-
-
-@contextmanager
-def _narrow() -> Iterator[None]:
-    """Networks of an eighth of the width, so that an export takes a fraction of a second."""
-    small = {name: replace(variant, width=0.125) for name, variant in VARIANTS.items()}
-    with patch("edge_effnet.exporters.families.identify.VARIANTS", MappingProxyType(small)):
-        yield
 
 
 def run_scene(scene: Scene, kills: int, *, seed: int = 0) -> Tally:

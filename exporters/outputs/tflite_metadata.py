@@ -21,6 +21,7 @@ _TENSOR_AXIS_LABELS = 2
 _IMAGE_PROPERTIES = 2
 _NORMALIZATION_OPTIONS = 1
 _RGB = 1
+_GREYSCALE = 2
 
 
 def metadata_flatbuffer(document: ModelDocument, *, mean: Sequence[float], std: Sequence[float]) -> bytes:
@@ -28,7 +29,7 @@ def metadata_flatbuffer(document: ModelDocument, *, mean: Sequence[float], std: 
     import flatbuffers
 
     builder = flatbuffers.Builder(1024)
-    image = _image_tensor(builder, document.image_size, mean, std)
+    image = _image_tensor(builder, document.size, mean, std)
     logits = _logits_tensor(builder, labelled=document.labels is not None)
     subgraph = _table(builder, {2: _offsets(builder, [image]), 3: _offsets(builder, [logits])}, size=10)
     root = {
@@ -50,10 +51,10 @@ def official_metadata(document: ModelDocument) -> bytes:
     return metadata_flatbuffer(document, mean=mean, std=std)
 
 
-def _image_tensor(builder: Any, size: int, mean: Sequence[float], std: Sequence[float]) -> int:
-    image_size = _scalars(builder, {0: size, 1: size}, size=2, kind="Uint32")
+def _image_tensor(builder: Any, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> int:
+    image_size = _scalars(builder, {0: size[1], 1: size[0]}, size=2, kind="Uint32")
     builder.StartObject(2)
-    builder.PrependInt8Slot(0, _RGB, 0)
+    builder.PrependInt8Slot(0, _RGB if len(mean) == 3 else _GREYSCALE, 0)
     builder.PrependUOffsetTRelativeSlot(1, image_size, 0)
     properties = builder.EndObject()
     content = _union(builder, _IMAGE_PROPERTIES, properties)

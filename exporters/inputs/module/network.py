@@ -79,8 +79,7 @@ def _size_of(module: Any, config: Mapping[str, Any]) -> tuple[int, int]:
         from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 
         model = identify(load_checkpoint(module), source=None, variant=None)
-        native = model.dialect.native_image_size(model.variant)
-        return native, native
+        return model.native_size, model.native_size
     except EdgeEffnetError:
         raise UsageError(
             f"{type(module).__name__} doesn't say the size of its images; say which: image_size=224"
