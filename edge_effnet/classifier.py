@@ -241,6 +241,7 @@ class Classifier:
         def predict(classifier: Classifier, image: ImageSource) -> list[Prediction]:
             return classifier.predict(image, top_k=top_k, threshold=threshold, channels=channels)
 
+        one_of(images, Iterable, "images")  # type: ignore[type-abstract]
         if workers is not None:
             return predict_each(self, predict, images, workers=workers)
         return [predict(self, image) for image in images]

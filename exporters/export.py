@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from edge_effnet.agreement import check_seed, check_sides
+from edge_effnet.arguments import path_of
 from edge_effnet.clashes import check_outputs
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import UsageError
@@ -99,7 +100,7 @@ def export(
     int8 did; measured on photos not calibrated on, before either file is written.
     The same arguments give the same bytes. Raises EdgeEffnetError's leaves; nothing is written then.
     """
-    path = Path(output)
+    path = path_of(output, "output")
     _check_output(path, precision)
     check_outputs({"output": path, "report": report}, _inputs(checkpoint, labels, calibration))
     require_writable_folder(path)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_effnet.arguments import one_of, real_numbers
 from edge_effnet.errors import UsageError
 from edge_effnet.live.frames import UNTURNED, FrameSource, Turn
 from edge_effnet.live.sources.base import TurnedSource
@@ -15,6 +16,7 @@ from edge_effnet.live.sources.iterable import IterableSource
 from edge_effnet.live.sources.opencv import CameraSource, VideoFileSource
 from edge_effnet.live.sources.picamera2 import Picamera2Source
 from edge_effnet.live.sources.pictures import PicturesSource, open_stream
+from edge_effnet.live.sources.pyav import PyavFileSource, has_pyav
 
 __all__ = [
     "CameraSource",
@@ -22,6 +24,7 @@ __all__ = [
     "IterableSource",
     "Picamera2Source",
     "PicturesSource",
+    "PyavFileSource",
     "Replay",
     "SourceOpener",
     "VideoFileSource",
@@ -45,6 +48,7 @@ class Replay:
     photos: Photos = "scenes"
 
     def __post_init__(self) -> None:
+        real_numbers("rate", 1 if self.rate is None else self.rate)
         if self.rate is not None and not 0 < self.rate <= 1000:
             raise UsageError(f"{self.rate:g} frames a second; expected above 0, at most 1000")
 
@@ -66,6 +70,7 @@ def source_opener(
     a folder of photos. size: width and height to ask a camera for. turn: how it is mounted. Raises UsageError for a
     name that is none of these.
     """
+    one_of(name, str, "source")
     if name == "picamera2":
         return SourceOpener(name, lambda: Picamera2Source(size=size or (640, 480), turn=turn))
     return turned(_opener(name, size, replay or Replay()), turn)
@@ -89,13 +94,17 @@ def _opener(name: str, size: tuple[int, int] | None, replay: Replay) -> SourceOp
             path.resolve().name, lambda: FolderSource(path, rate=replay.rate, loop=replay.loop, photos=replay.photos)
         )
     if path.is_file():
-        return SourceOpener(
-            path.name, lambda: VideoFileSource(path, rate=replay.rate, every_frame=replay.every_frame, loop=replay.loop)
-        )
+        return SourceOpener(path.name, lambda: _video_file(path, replay))
     raise UsageError(
         f"source {name!r}: no such file; expected picamera2, a camera's number, /dev/video…, rtsp://…, a video file "
         "or a folder of photos"
     )
+
+
+def _video_file(path: Path, replay: Replay) -> FrameSource:
+    """Through PyAV, which tells damaged frames, where it is installed; otherwise through OpenCV."""
+    kind = PyavFileSource if has_pyav() else VideoFileSource
+    return kind(path, rate=replay.rate, every_frame=replay.every_frame, loop=replay.loop)
 
 
 def _without_password(address: str) -> str:
