@@ -140,10 +140,17 @@ def least_error_range(
 
 def least_error(points: Points, response: Response, lowest: float, highest: float) -> tuple[float, float, float]:
     """`least_error_range` of points whose extremes are `lowest` and `highest`."""
-    lows, highs = _candidates(min(lowest, 0.0)), _candidates(max(highest, 0.0))
-    error = _range_errors(points, response, lows, highs)
+    lows, highs, error = candidate_errors(points, response, lowest, highest)
     row, column = np.unravel_index(int(np.argmin(error)), error.shape)
     return float(lows[row]), float(highs[column]), float(error[row, column])
+
+
+def candidate_errors(
+    points: Points, response: Response, lowest: float, highest: float
+) -> tuple[Array, Array, Array]:
+    """(lows float64[A], highs float64[B], errors float64[A, B]): the ranges tried, each with its error per position."""
+    lows, highs = _candidates(min(lowest, 0.0)), _candidates(max(highest, 0.0))
+    return lows, highs, _range_errors(points, response, lows, highs)
 
 
 def channel_ranges(
