@@ -11,20 +11,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.decoding import DEFAULT_RULES, ChannelOrder, Decoding, ImageRules, ImageSource, Photo, read_photo
-from edge_effnet.engines import Session, TensorInfo, open_session
+from edge_effnet.engines import ENGINES, Session, TensorInfo, open_session
 from edge_effnet.errors import EngineError, ModelFileError, UnverifiedModelWarning, UsageError
 from edge_effnet.formats import ModelFile, read_model_file, weights_are_verified
 from edge_effnet.labels import check_label_count, find_label_indices, label_of
+from edge_effnet.many import predict_each
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.numerics import dequantize, softmax
 from edge_effnet.prediction import Prediction, top_predictions
 from edge_effnet.preprocessing import Preprocessing
+from edge_effnet.system import available_cores, file_identity
 from edge_effnet.tensor import InputTensor
 
 if TYPE_CHECKING:
@@ -45,8 +47,7 @@ PROBES: tuple[Probe, ...] = get_args(Probe)
 
 def default_threads() -> int:
     """As many threads as this process may use cores, at most 4."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MOST_THREADS)
+    return min(available_cores(), _MOST_THREADS)
 
 
 class Classifier:
@@ -69,8 +70,8 @@ class Classifier:
 
     A Classifier may be used from one thread at a time (a second one gets EngineError at once, not a wrong answer),
     because it uses its memory again for every photo; what it returns stays. Any number may live side by side. Inside a
-    call, the engine spreads one photo's work over `threads`; to classify many photos at once, give each thread or
-    process a Classifier with `threads=1`. It can be pickled: the other process opens the file anew.
+    call, the engine spreads one photo's work over `threads`; `predict_many(…, workers=…)` works on many photos at once.
+    It can be pickled: the other process opens the file anew.
     Raises ModelFileError, EngineError, MissingDependencyError or UsageError, each saying what to do.
     """
 
@@ -109,6 +110,7 @@ class Classifier:
         self._timing: dict[str, float] = {}
         if probe not in PROBES:
             raise UsageError(f"probe {probe!r} is unknown; expected {', '.join(PROBES)}")
+        self._identity = file_identity(self.model_path)
         contents = read_model_file(self.model_path)
         vouched = _is_vouched_for(contents, self.model_path, sha256)
         self.metadata: ModelDocument | None = contents.document
@@ -188,11 +190,66 @@ class Classifier:
         self._timing["postprocess"] += _since(start)
         return found
 
+    @overload
     def predict_many(
-        self, images: Iterable[ImageSource], *, top_k: int = 5, threshold: float = 0.0, channels: ChannelOrder = "rgb"
-    ) -> list[list[Prediction]]:
-        """`predict` for each image, in order."""
-        return [self.predict(image, top_k=top_k, threshold=threshold, channels=channels) for image in images]
+        self,
+        images: Iterable[ImageSource],
+        *,
+        top_k: int = 5,
+        threshold: float = 0.0,
+        channels: ChannelOrder = "rgb",
+        workers: None = None,
+    ) -> list[list[Prediction]]: ...
+    @overload
+    def predict_many(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        top_k: int = 5,
+        threshold: float = 0.0,
+        channels: ChannelOrder = "rgb",
+        workers: int,
+    ) -> Iterator[list[Prediction]]: ...
+    def predict_many(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        top_k: int = 5,
+        threshold: float = 0.0,
+        channels: ChannelOrder = "rgb",
+        workers: int | None = None,
+    ) -> list[list[Prediction]] | Iterator[list[Prediction]]:
+        """`predict` for each image, in order: a list, or with `workers` an iterator that gives them as they come.
+
+        images: with `workers` even without an end; at most 2 per worker are taken ahead, in the workers' threads.
+        workers: photos worked on at a time, each by a twin with one engine thread; 1 works with this Classifier alone.
+        It's in use until the iterator ends or is closed. Raises ImageError in the place of a photo that can't be read.
+        """
+
+        def predict(classifier: Classifier, image: ImageSource) -> list[Prediction]:
+            return classifier.predict(image, top_k=top_k, threshold=threshold, channels=channels)
+
+        if workers is not None:
+            return predict_each(self, predict, images, workers=workers)
+        return [predict(self, image) for image in images]
+
+    def twin(self, *, threads: int) -> Classifier:
+        """The same model once more, for another thread; to be closed by itself. What was checked isn't checked again.
+
+        Raises ModelFileError where the file is another one by now.
+        """
+        session = open_session(
+            self.model_path, file_format=ENGINES[self.engine][0], engine=self.engine, threads=threads
+        )
+        if file_identity(self.model_path) != self._identity:
+            session.close()
+            raise ModelFileError(f"{self.model_path} has changed since it was opened; open it again")
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), threads=threads, _arguments=self._arguments | {"threads": threads})
+        twin._busy, twin._timing = threading.Lock(), {}
+        twin._session = session
+        twin._input = InputTensor(self.preprocessing, session, known=self.metadata is not None)
+        return twin
 
     def scores(
         self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edge_effnet.classifier import Classifier
 from edge_effnet.datasets import INDEX_FILE, LabelledImage, read_dataset, unlabelled_images
 from edge_effnet.errors import ImageError, UsageError
+from edge_effnet.many import Classifiers, spread
 from edge_effnet.numerics import softmax
 from edge_effnet.preprocessing import decode
 
@@ -93,30 +94,74 @@ class _Side:
         }
 
 
-def compare(a: Classifier, b: Classifier, photos: Iterable[LabelledImage]) -> dict[str, Any]:
+def compare(
+    a: Classifier,
+    b: Classifier,
+    photos: Iterable[LabelledImage],
+    *,
+    workers: int = 1,
+    after_photo: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
     """The JSON of `edge-effnet compare`: agreement (see `Agreement`), and "a" and "b", each with its accuracy.
 
     photos: with no classes where they aren't known; "top1" and "top5" are None then. "inference_ms": the median.
+    workers: photos worked on at a time. after_photo: is called after each, in order.
     Photos that can't be read are listed under "unreadable" and don't count. Raises UsageError when none can, or when
     the two models' classes aren't the same.
     """
     _check_same_classes(a, b)
-    agreement, sides, unreadable, labelled = Agreement(), (_Side(), _Side()), [], True
-    for item in photos:
-        try:
-            photo = decode(item.path, rules=a.image_rules)
-        except ImageError as error:
-            unreadable.append(str(error))
-            continue
-        labelled = labelled and bool(item.classes)
-        outputs = [_run(classifier, photo) for classifier in (a, b)]
-        agreement.add(outputs[0][0], outputs[1][0], outputs[0][1], outputs[1][1])
-        for side, (logits, _, milliseconds) in zip(sides, outputs, strict=True):
-            side.add(logits, item.classes, milliseconds)
-    if not agreement.images:
-        raise UsageError(f"none of the {len(unreadable)} photos can be read ({'; '.join(unreadable[:3])})")
-    result = agreement.to_dict() | {"a": sides[0].to_dict(a, labelled), "b": sides[1].to_dict(b, labelled)}
-    return result | ({"unreadable": unreadable} if unreadable else {})
+    sums = _Sums()
+    with spread((a, b), _run_both, photos, workers=workers) as found:
+        for outcome in found:
+            sums.add(outcome)
+            after_photo()
+    return sums.to_dict(a, b)
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """Of the two models, for one photo; what `_run` gives."""
+
+    a: tuple[FloatArray, FloatArray, float]
+    b: tuple[FloatArray, FloatArray, float]
+    classes: frozenset[int]
+
+
+@dataclass
+class _Sums:
+    """What `compare` counts while photos stream by."""
+
+    agreement: Agreement = field(default_factory=Agreement)
+    a: _Side = field(default_factory=_Side)
+    b: _Side = field(default_factory=_Side)
+    unreadable: list[str] = field(default_factory=list)
+    labelled: bool = True
+
+    def add(self, outcome: _Outputs | ImageError) -> None:
+        if isinstance(outcome, ImageError):
+            self.unreadable.append(str(outcome))
+            return
+        self.labelled = self.labelled and bool(outcome.classes)
+        self.agreement.add(outcome.a[0], outcome.b[0], outcome.a[1], outcome.b[1])
+        for side, (logits, _, milliseconds) in ((self.a, outcome.a), (self.b, outcome.b)):
+            side.add(logits, outcome.classes, milliseconds)
+
+    def to_dict(self, a: Classifier, b: Classifier) -> dict[str, Any]:
+        if not self.agreement.images:
+            raise UsageError(
+                f"none of the {len(self.unreadable)} photos can be read ({'; '.join(self.unreadable[:3])})"
+            )
+        sides = {"a": self.a.to_dict(a, self.labelled), "b": self.b.to_dict(b, self.labelled)}
+        return self.agreement.to_dict() | sides | ({"unreadable": self.unreadable} if self.unreadable else {})
+
+
+def _run_both(classifiers: Classifiers, item: LabelledImage) -> _Outputs | ImageError:
+    a, b = classifiers
+    try:
+        photo = decode(item.path, rules=a.image_rules)
+    except ImageError as error:
+        return error
+    return _Outputs(_run(a, photo), _run(b, photo), item.classes)
 
 
 def _run(classifier: Classifier, photo: Any) -> tuple[FloatArray, FloatArray, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from edge_effnet.classifier import Classifier
 from edge_effnet.datasets import LabelledImage
 from edge_effnet.errors import ImageError, UsageError
 from edge_effnet.labels import label_of
+from edge_effnet.many import Classifiers, spread
 
 _TOP = 5
 _PERCENTILES = {"p50": 50, "p90": 90, "p99": 99}
@@ -37,25 +38,49 @@ class _Tally:
         self.confusion[first if first in truth else min(truth), first] += 1
         self.hits_top5 += bool(truth & {int(index) for index in best})
 
-    def add_timing(self, timing_ms: Any) -> None:
-        for stage, value in timing_ms.items():
+    def add_measured(self, measured: _Measured) -> None:
+        if isinstance(measured.outcome, ImageError):
+            self.unreadable.append(str(measured.outcome))
+            return
+        self.add(measured.outcome, measured.classes)
+        for stage, value in measured.timing_ms.items():
             self.timing.setdefault(stage, []).append(value)
 
 
-def evaluate(classifier: Classifier, dataset: Iterable[LabelledImage]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Measured:
+    """One photo. outcome: the logits, or why it can't be read."""
+
+    outcome: npt.NDArray[np.float32] | ImageError
+    classes: frozenset[int]
+    timing_ms: Mapping[str, float]
+
+
+def _measure(classifiers: Classifiers, item: LabelledImage) -> _Measured:
+    (classifier,) = classifiers
+    try:
+        return _Measured(classifier.logits(item.path), item.classes, classifier.timing_ms)
+    except ImageError as error:
+        return _Measured(error, item.classes, {})
+
+
+def evaluate(
+    classifier: Classifier,
+    dataset: Iterable[LabelledImage],
+    *,
+    workers: int = 1,
+    after_photo: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
     """The JSON of `edge-effnet eval`: fractions in 0..1, `confusion[true][predicted]` as counts, latencies in ms.
 
+    workers: photos worked on at a time. after_photo: is called after each, in order.
     Photos that can't be read are listed under "unreadable" and don't count. Raises UsageError when none can.
     """
     tally = _Tally(classifier.num_classes)
-    for item in dataset:
-        try:
-            logits = classifier.logits(item.path)
-        except ImageError as error:
-            tally.unreadable.append(str(error))
-            continue
-        tally.add(logits, item.classes)
-        tally.add_timing(classifier.timing_ms)
+    with spread((classifier,), _measure, dataset, workers=workers) as found:
+        for measured in found:
+            tally.add_measured(measured)
+            after_photo()
     images = int(tally.confusion.sum())
     if not images:
         raise UsageError(f"none of the {len(tally.unreadable)} photos can be read ({'; '.join(tally.unreadable[:3])})")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -22,7 +22,9 @@ _AHEAD = 2
 _WAKE_S = 0.5
 
 
-def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], *, workers: int) -> Iterator[Result]:
+def map_in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int
+) -> Generator[Result, None, None]:
     """`function` of each item, each given as soon as it and all before it are there.
 
     workers: threads, at least 1; with 1 everything happens in the caller's. Items are taken when there is room for
@@ -32,7 +34,12 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], *, w
     """
     if workers < 1:
         raise UsageError(f"{workers} workers; expected at least 1")
-    return map(function, items) if workers == 1 else _Crew(function, items, workers).results()
+    return _one_by_one(function, items) if workers == 1 else _Crew(function, items, workers).results()
+
+
+def _one_by_one(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result, None, None]:
+    for item in items:
+        yield function(item)
 
 
 @dataclass(eq=False)
@@ -54,7 +61,7 @@ class _Crew(Generic[Item, Result]):
         self._ended = False
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
 
-    def results(self) -> Iterator[Result]:
+    def results(self) -> Generator[Result, None, None]:
         """The results in order."""
         try:
             for thread in self._threads:

@@ -27,7 +27,7 @@ from edge_effnet.metadata import ModelDocument
 from edge_effnet.network.graph import Graph
 from edge_effnet.preprocessing import Interpolation, Preprocessing, Triple
 from edge_effnet.quantization.headroom import check_headroom
-from edge_effnet.quantization.measure.calibration import CalibrationSource, draw_calibration_set
+from edge_effnet.quantization.measure.calibration import CalibrationSet, CalibrationSource, draw_calibration_set
 from edge_effnet.quantization.pipeline import quantize_weights_only
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.version import __version__
@@ -66,6 +66,7 @@ def export(
     calibration_images: int = 256,
     image_rules: ImageRules = DEFAULT_RULES,
     seed: int = 0,
+    workers: int | None = None,
     max_drop: float | None = None,
     report: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
@@ -77,7 +78,8 @@ def export(
     "torchvision", "lukemelas" or a published model name; needed only where the tensors don't tell. image_size: the
     network's input, the variant's by default. padding_size: the size an efficientnet-pytorch model was built for.
     labels: names or the path of a file with one a line. calibration: photos for int8, a folder or a sequence.
-    image_rules: which of them are decoded; the others are left out, with a remark.
+    image_rules: which of them are decoded; the others are left out, with a remark. workers: how many are decoded at a
+    time, by default as many as there are cores.
     max_drop: points of accuracy that int8 may lose (of agreement with float, where the photos' folders are no labels);
     parts of blocks go back to float32 until it holds. report: a `.html` or `.json` file to write beside it, on what
     int8 did; measured on photos not calibrated on, before either file is written.
@@ -98,7 +100,16 @@ def export(
     graph, remarks = _float_graph(model, size, padding_size)
     found = None
     if precision == "int8":
-        photos = _photos(calibration, document.preprocessing, limit=calibration_images, seed=seed, rules=image_rules)
+        drawn = _drawn(
+            calibration,
+            document.preprocessing,
+            limit=calibration_images,
+            seed=seed,
+            rules=image_rules,
+            workers=workers,
+            progress=progress,
+        )
+        photos = Photos(drawn, seed)
         if max_drop is not None:
             check_held_out(photos)
         made = calibrate(graph, document, path.suffix, photos=photos, progress=progress)
@@ -157,15 +168,14 @@ def _float_graph(model: Identified, size: int, padding_size: int | None) -> tupl
     return graph, ()
 
 
-def _photos(
-    calibration: CalibrationSource | None, preprocessing: Preprocessing, *, limit: int, seed: int, rules: ImageRules
-) -> Photos:
+def _drawn(calibration: CalibrationSource | None, preprocessing: Preprocessing, **how: Any) -> CalibrationSet:
+    """how: `draw_calibration_set`'s options."""
     if calibration is None:
         raise UsageError(
             "int8 needs photos to calibrate on: --calibration DIR, a few hundred like those the model will see, no "
             "labels needed"
         )
-    return Photos(draw_calibration_set(calibration, preprocessing, limit=limit, seed=seed, rules=rules), seed)
+    return draw_calibration_set(calibration, preprocessing, **how)
 
 
 def _document(

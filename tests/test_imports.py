@@ -143,7 +143,7 @@ def test_predicting_brings_neither_torch_nor_onnx() -> None:
         f"Classifier().predict({str(ROOT / 'examples' / 'photos' / 'coffee.jpg')!r})"
     )
     assert "PIL" in found
-    assert not found & {"torch", "onnx", "onnxruntime", "tqdm", "scipy", "matplotlib", "safetensors"}
+    assert not found & {"torch", "onnx", "onnxruntime", "scipy", "matplotlib", "safetensors"}
 
 
 def test_the_export_lists() -> None:

@@ -15,10 +15,8 @@ _LONGEST_SIDE = 1600
 _SMALLEST_TEXT = 14
 
 
-def save_annotated(
-    source: Any, name: str, predictions: Sequence[Prediction], folder: Path, *, rules: ImageRules
-) -> Path:
-    """Writes a JPEG copy named after the photo into `folder`; one of the same name gets a number behind it."""
+def annotated(source: Any, predictions: Sequence[Prediction], *, rules: ImageRules) -> bytes:
+    """A JPEG copy of the photo with the predictions below it."""
     from PIL import Image, ImageDraw, ImageFont
 
     photo = decode(source, rules=rules)
@@ -43,8 +41,13 @@ def save_annotated(
         )
     buffer = io.BytesIO()
     canvas.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def save_copy(content: bytes, name: str, folder: Path) -> Path:
+    """Writes a copy named after the photo into `folder`; one of the same name gets a number behind it."""
     target = _free_name(folder, "stdin" if name == "-" else Path(name).stem)
-    write_atomically(target, buffer.getvalue())
+    write_atomically(target, content)
     return target
 
 

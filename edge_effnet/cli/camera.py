@@ -176,7 +176,7 @@ def _add_web(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Classifies until the source ends (0), SIGTERM (0) or Ctrl-C (130)."""
+    """Classifies until the source ends (0), SIGTERM (0) or Ctrl-C (130); 1 when events weren't delivered."""
     web = _web_options(arguments)
     check_outputs({"--events": arguments.events}, _inputs(arguments))
     replay = Replay(arguments.fps if isinstance(arguments.fps, float) else None, arguments.fps == "max", arguments.loop)
@@ -204,7 +204,7 @@ def run(arguments: argparse.Namespace) -> int:
                 stack.enter_context(server)
                 remark(f"page: {server.url}")
             _watch(live, arguments.format)
-    return 0
+    return 1 if live.undelivered else 0
 
 
 def _inputs(arguments: argparse.Namespace) -> dict[str, str | None]:

@@ -11,12 +11,14 @@ from edge_effnet.cli.options import (
     add_engine_options,
     add_image_options,
     add_preprocessing_options,
+    add_workers_option,
     open_classifier,
     positive,
     wants_json,
 )
-from edge_effnet.cli.progress import with_progress
+from edge_effnet.cli.progress import Bar
 from edge_effnet.comparison import compare, comparison_photos
+from edge_effnet.many import split_cores
 from edge_effnet.text import json_text, printable
 
 
@@ -35,18 +37,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format", choices=("text", "json"), help="of the output (default: text on a terminal, JSON otherwise)"
     )
     add_engine_options(parser)
+    add_workers_option(parser)
     add_image_options(parser)
     add_preprocessing_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the agreement, and each file's accuracy where the photos' classes are known."""
-    with open_classifier(arguments, arguments.a) as a, open_classifier(arguments, arguments.b) as b:
+    workers, threads = split_cores(arguments.workers, arguments.threads)
+    with (
+        open_classifier(arguments, arguments.a, threads=threads) as a,
+        open_classifier(arguments, arguments.b, threads=threads) as b,
+    ):
         photos, reason = comparison_photos(arguments.data, num_classes=a.num_classes, labels=a.labels or b.labels)
         if reason is not None:
             remark(f"agreement alone, for the photos have no known classes: {reason}")
         chosen = list(islice(photos, arguments.limit))
-        result = compare(a, b, with_progress(chosen, total=len(chosen), what="photos"))
+        with Bar("photos", total=len(chosen)) as bar:
+            result = compare(a, b, chosen, workers=min(workers, max(1, len(chosen))), after_photo=bar.step)
     if wants_json(arguments):
         write(json_text(result) + "\n")
     else:

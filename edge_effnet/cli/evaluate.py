@@ -17,16 +17,18 @@ from edge_effnet.cli.options import (
     add_image_options,
     add_preprocessing_options,
     add_trust_options,
+    add_workers_option,
     open_classifier,
     positive,
     wants_json,
 )
-from edge_effnet.cli.progress import with_progress
+from edge_effnet.cli.progress import Bar
 from edge_effnet.datasets import read_dataset
 from edge_effnet.errors import OutputError
 from edge_effnet.evaluation import evaluate
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import with_document
+from edge_effnet.many import split_cores
 from edge_effnet.text import json_text, printable
 
 _WORST_PAIRS = 5
@@ -47,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format", choices=("text", "json"), help="of the output (default: text on a terminal, JSON otherwise)"
     )
     add_engine_options(parser)
+    add_workers_option(parser)
     add_trust_options(parser)
     add_decoding_option(parser)
     add_image_options(parser)
@@ -57,10 +60,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the accuracy and records it in the file."""
     inputs = {"the file of labels": arguments.labels, "a file of the data": arguments.data}
     check_outputs({"the model": arguments.model}, inputs)
-    with open_classifier(arguments, arguments.model) as classifier:
+    workers, threads = split_cores(arguments.workers, arguments.threads)
+    with open_classifier(arguments, arguments.model, threads=threads) as classifier:
         dataset = read_dataset(arguments.data, num_classes=classifier.num_classes, labels=classifier.labels)
         chosen = list(islice(dataset, arguments.limit))
-        result = evaluate(classifier, with_progress(chosen, total=len(chosen), what="photos"))
+        with Bar("photos", total=len(chosen)) as bar:
+            result = evaluate(classifier, chosen, workers=min(workers, max(1, len(chosen))), after_photo=bar.step)
     if arguments.limit is None and not arguments.no_record:
         _record(classifier, result, Path(arguments.data).resolve().name)
     if wants_json(arguments):

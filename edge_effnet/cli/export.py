@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--calibration-images", type=positive, default=256, metavar="N", help="how many to use (default 256)"
     )
+    group.add_argument(
+        "--workers", type=positive, metavar="N", help="photos decoded at a time (default: the cores there are)"
+    )
     group.add_argument("--seed", type=int, default=0, help="for drawing the photos (default 0)")
     group.add_argument(
         "--max-drop",

@@ -36,6 +36,17 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_workers_option(parser: argparse.ArgumentParser) -> None:
+    """--workers."""
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="photos worked on at a time (default: the cores there are, with one engine thread each); with 1, "
+        "--threads gives a single photo all cores",
+    )
+
+
 def add_group_option(parser: argparse.ArgumentParser) -> None:
     """--group."""
     parser.add_argument(
@@ -134,8 +145,10 @@ def preprocessing_from(arguments: argparse.Namespace) -> Preprocessing | None:
     )
 
 
-def open_classifier(arguments: argparse.Namespace, model: str | Path | None) -> Classifier:
-    """A Classifier as the shared options want it."""
+def open_classifier(
+    arguments: argparse.Namespace, model: str | Path | None, *, threads: int | None = None
+) -> Classifier:
+    """A Classifier as the shared options want it. threads: what --threads becomes beside --workers."""
     labels = read_labels(arguments.labels) if getattr(arguments, "labels", None) else None
     with warnings.catch_warnings(record=True) as caught, without_engine_banner():
         for category in (SlowEngineWarning, UnverifiedModelWarning):
@@ -143,7 +156,7 @@ def open_classifier(arguments: argparse.Namespace, model: str | Path | None) -> 
         classifier = Classifier(
             model,
             engine=arguments.engine,
-            threads=arguments.threads,
+            threads=threads or arguments.threads,
             labels=labels,
             preprocessing=preprocessing_from(arguments),
             sha256=getattr(arguments, "sha256", None),

@@ -6,13 +6,13 @@ import argparse
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edge_effnet.clashes import check_outputs, check_save_folder
-from edge_effnet.classifier import Classifier
 from edge_effnet.cli.console import complain, remark, standard_input, write
 from edge_effnet.cli.options import (
     add_decoding_option,
@@ -21,6 +21,7 @@ from edge_effnet.cli.options import (
     add_image_options,
     add_preprocessing_options,
     add_trust_options,
+    add_workers_option,
     fraction,
     names,
     open_classifier,
@@ -31,6 +32,7 @@ from edge_effnet.cli.progress import with_progress
 from edge_effnet.errors import ImageError, OutputError, UsageError
 from edge_effnet.files import require_writable_folder, writing_atomically
 from edge_effnet.images import look_up
+from edge_effnet.many import Classifiers, split_cores, spread
 from edge_effnet.text import csv_cell, printable
 
 _STANDARD_INPUT = "-"
@@ -80,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skip-errors", action="store_true", help="end with status 0 though photos couldn't be read; they are reported"
     )
     add_engine_options(parser)
+    add_workers_option(parser)
     add_trust_options(parser)
     add_decoding_option(parser)
     add_image_options(parser)
@@ -90,16 +93,21 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the predictions; 2 when a source couldn't be read."""
     sources = list(_sources(arguments))
     _check_outputs(arguments, [image for _, image in sources])
-    with open_classifier(arguments, arguments.model) as classifier, _writer(arguments.output) as write_text:
+    workers, threads = split_cores(arguments.workers, arguments.threads, photos=len(sources))
+    with (
+        open_classifier(arguments, arguments.model, threads=threads) as classifier,
+        _writer(arguments.output) as write_text,
+    ):
         classifier.class_indices(
             allow=arguments.allow, deny=arguments.deny
         )  # a wrong label ends the run before it begins
         printer = make_printer(arguments.format, write_text, cell=arguments.cell)
         failed = 0
-        for source, image in with_progress(sources, total=len(sources), what="photos"):
-            result = _classify(classifier, source, image, arguments)
-            failed += result["status"] == "error"
-            printer.add(result)
+        work = partial(_classify, arguments)
+        with spread((classifier,), work, sources, workers=workers) as results:
+            for result, copy in with_progress(results, total=len(sources), what="photos"):
+                failed += _deal_with(result, copy, arguments)
+                printer.add(result)
         printer.finish()
     if failed:
         remark(f"{failed:,} of {len(sources):,} failed")
@@ -154,24 +162,22 @@ def _sources(arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:
         yield from ((str(path), path) for path in found.images)
 
 
-def _classify(classifier: Classifier, name: str, image: Any, arguments: argparse.Namespace) -> Result:
+def _classify(
+    arguments: argparse.Namespace, classifiers: Classifiers, source: tuple[str, Any]
+) -> tuple[Result, bytes | None]:
+    """A source's result and, where --save wants one, its annotated copy; several sources at a time."""
+    (classifier,), (name, image) = classifiers, source
     try:
         ranked = classifier.predict(
             image, top_k=max(arguments.top_k, _FOR_THE_LEAD), allow=arguments.allow, deny=arguments.deny
         )
     except ImageError as error:
-        if arguments.format != "text" or arguments.output:  # as text it stands in its place on the screen
-            complain(str(error))
-        return {"source": name, "status": "error", "error": str(error)}
+        return {"source": name, "status": "error", "error": str(error)}, None
     lowest = float(np.float32(arguments.threshold))  # as scores are
     found = [one for one in ranked[: arguments.top_k] if one.score >= lowest]
-    if arguments.save:
-        from edge_effnet.cli.annotate import save_annotated
-
-        save_annotated(image, name, found, Path(arguments.save), rules=classifier.image_rules)
     lead = ranked[0].score - (ranked[1].score if len(ranked) > 1 else 0.0)
     uncertain = arguments.margin is not None and lead < arguments.margin
-    return {
+    result = {
         "source": name,
         "status": "none above" if not found else "uncertain" if uncertain else "ok",
         "model": str(classifier.model_path),
@@ -180,3 +186,20 @@ def _classify(classifier: Classifier, name: str, image: Any, arguments: argparse
         "predictions": [asdict(prediction) for prediction in found],
         "timing_ms": {stage: round(value, 3) for stage, value in classifier.timing_ms.items()},
     }
+    if not arguments.save:
+        return result, None
+    from edge_effnet.cli.annotate import annotated
+
+    return result, annotated(image, found, rules=classifier.image_rules)
+
+
+def _deal_with(result: Result, copy: bytes | None, arguments: argparse.Namespace) -> bool:
+    """What is done in order, one source after the other; whether the source couldn't be read."""
+    failed = result["status"] == "error"
+    if failed and (arguments.format != "text" or arguments.output):  # as text it stands in its place on the screen
+        complain(result["error"])
+    if copy is not None:
+        from edge_effnet.cli.annotate import save_copy
+
+        save_copy(copy, result["source"], Path(arguments.save))
+    return failed

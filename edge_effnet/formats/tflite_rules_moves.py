@@ -91,10 +91,13 @@ def mean(inputs: Operands, output: TfliteTensor, options: Mapping[str, Any]) -> 
 
 def reshape(inputs: Operands, output: TfliteTensor, options: Mapping[str, Any]) -> str | None:
     """The shape is said by the second input or by the options, with at most one -1; LiteRT goes by that, not by the
-    output's.
+    output's. A shape that the model computes itself, as TensorFlow's converter leaves it for a free batch, is judged by
+    the operators that compute it and by a trial run.
     """
     source = one(inputs)
     second = inputs[1] if len(inputs) > 1 else None
+    if second is not None and second.data is None:
+        return _same_elements(source, output)
     wanted = options.get("new_shape", ()) if second is None else numbers(second)
     if wanted is None or (
         wanted

@@ -119,6 +119,17 @@ OPTIONS: dict[str, OptionsTable] = {
     "MAX_POOL_2D": _POOL,
     "CONCATENATION": OptionsTable(10, (Option("axis", 0), _activation(1))),
     "SQUEEZE": OptionsTable(30, (Option("squeeze_dims", 0, None),)),
+    "DIV": OptionsTable(29, (_activation(0),)),
+    "STRIDED_SLICE": OptionsTable(
+        32,
+        tuple(
+            Option(name, slot)
+            for slot, name in enumerate(
+                ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+            )
+        ),
+    ),
+    "PACK": OptionsTable(59, (Option("values_count", 0), Option("axis", 1))),
     "LOGISTIC": _NONE,
     "PAD": _NONE,
     "PADV2": _NONE,

@@ -18,9 +18,10 @@ from edge_effnet.classifier import Classifier
 from edge_effnet.errors import UsageError, first_line
 from edge_effnet.labels import label_of
 from edge_effnet.live.decisions import DecisionRule, Evidence, forget_frames, weigh
+from edge_effnet.live.delivery import SinkRunner, SinkState, Undelivered, close_runners, say_undelivered
 from edge_effnet.live.events import Event, EventSink
 from edge_effnet.live.frames import Frame, FrameSource, Region
-from edge_effnet.live.journal import Journal, SinkRunner, SinkState
+from edge_effnet.live.journal import Journal
 from edge_effnet.live.newest import FrameReader
 from edge_effnet.live.pacing import BackOff
 from edge_effnet.live.rates import RateMeter, averaged
@@ -104,6 +105,8 @@ class LiveClassifier:
         self._allowed = _mask(classifier, allow, deny)
         self._sinks = list(sinks)
         self._runners: list[SinkRunner] = []
+        #: Of each sink, what it hadn't taken when `stop` left it behind.
+        self.undelivered: tuple[Undelivered, ...] = ()
         self._lock = threading.Lock()
         self._latest: Reading | None = None
         self._announcement: Announcement | None = None
@@ -136,16 +139,25 @@ class LiveClassifier:
         return self
 
     def stop(self) -> None:
-        """Ends the threads, lets the sinks finish and closes the source; may be called more than once."""
+        """Ends the threads, lets the sinks finish for ten seconds and closes the source; may be called more than
+        once. What the sinks didn't take is said in the log, and is in `undelivered`.
+        """
         self._stop.set()
         self.reader.stop()
         if self._thread is not None:
             self._thread.join(_JOIN_S)
         self.journal.close()
-        runners, self._runners = self._runners, []
-        for runner in runners:
-            runner.close()
-        self._finished.set()
+        with self._lock:
+            runners, self._runners = self._runners, []
+        try:
+            self.undelivered += close_runners(runners)
+        finally:
+            self.undelivered = self.undelivered or tuple(
+                left for left in (runner.undelivered for runner in runners) if left.count
+            )
+            if runners:
+                say_undelivered(self.undelivered, self._sinks)
+            self._finished.set()
 
     def latest(self) -> Reading | None:
         """The newest classified frame; None before the first."""

@@ -50,7 +50,10 @@ def event_text(event: Event) -> str:
 class EventSink(Protocol):
     """Takes events; called from one thread of its own, so it may block. Raising means that the event is lost.
 
-    A sink may also have `problem`, a text or None: what is wrong just now though nothing is lost yet.
+    A sink may also have `problem`, a text or None: what is wrong just now though nothing is lost yet; `pending()`, the
+    events that `send` took over and that haven't arrived yet, with `waiting_since` in monotonic seconds or None;
+    `abandon()`, called from another thread when `send` or `close` takes too long at the end; and `keep(undelivered)`,
+    which stores what no sink took and says where.
     """
 
     name: str

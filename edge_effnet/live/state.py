@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from edge_effnet.classifier import Classifier
 from edge_effnet.labels import label_of
 from edge_effnet.live.classifier import LiveClassifier, Progress
+from edge_effnet.live.delivery import SinkState
 from edge_effnet.live.events import iso_time
 from edge_effnet.live.frames import Frame, Region
 from edge_effnet.live.newest import ReaderState
@@ -45,16 +47,18 @@ def live_state(live: LiveClassifier, *, top_k: int = 5, stale_s: float = STALE_S
         "announced": _announced(progress, live.classifier, now=now, wall=wall),
         "top": _top(progress, top_k),
         "events": [event.to_dict() for event in live.journal.after(0)[-_RECENT_EVENTS:]],
-        "sinks": [
-            {"name": sink.name, "sent": sink.sent, "lost": sink.lost, "problem": sink.problem}
-            for sink in progress.sinks
-        ],
+        "sinks": [_sink(sink) for sink in progress.sinks],
         "rule": {
             name: getattr(live.rule, name) for name in ("smoothing", "enter", "leave", "agree", "window", "margin")
         },
         "region": _region(live.region),
         "every": live.every,
     }
+
+
+def _sink(sink: SinkState) -> dict[str, Any]:
+    waiting_s = None if sink.waiting_s is None else round(sink.waiting_s, 1)
+    return {**asdict(sink), "waiting_s": waiting_s}
 
 
 def _status(frame: Frame | None, *, ended: bool, fresh: bool) -> str:

@@ -19,6 +19,7 @@ from edge_effnet.images import find_images
 from edge_effnet.parallel import map_in_order
 from edge_effnet.preprocessing import ImageSource, Preprocessing, decode
 from edge_effnet.quantization.measure.squares import PreparedSquares
+from edge_effnet.quantization.records import Progress
 from edge_effnet.system import available_cores
 
 CalibrationSource: TypeAlias = "str | os.PathLike[str] | Sequence[ImageSource]"
@@ -30,20 +31,23 @@ class _Drawing:
     """Photos drawn from candidates in the order of a seed, as many as were asked for so far, each decoded once."""
 
     def __init__(
-        self, candidates: Sequence[Any], preprocessing: Preprocessing, *, seed: int, rules: ImageRules
+        self, candidates: Sequence[Any], preprocessing: Preprocessing, *, seed: int, rules: ImageRules, workers: int
     ) -> None:
         self.candidates, self.preprocessing, self.rules = candidates, preprocessing, rules
+        self._workers = workers
         self.good: list[int] = []
         self.broken: list[str] = []
         self.squares = PreparedSquares()
         self._left = map(int, np.random.default_rng(seed).permutation(len(candidates)))
 
-    def extend_to(self, count: int, *, workers: int) -> None:
+    def extend_to(self, count: int, *, progress: Progress | None = None) -> None:
         """Draws until there are `count` good photos, or nothing is left; no photo more than that is looked at."""
         while (missing := count - len(self.good)) > 0 and (drawn := tuple(islice(self._left, missing))):
             items = ((index, self.candidates[index]) for index in drawn)
-            for index, found in map_in_order(self._prepare, items, workers=workers):
+            for index, found in map_in_order(self._prepare, items, workers=self._workers):
                 self._keep(index, found)
+                if progress is not None:
+                    progress("decoding", len(self.good), count)
 
     def digest(self, count: int) -> str:
         """SHA-256 over the first photos' contents, in order."""
@@ -118,6 +122,7 @@ def draw_calibration_set(
     seed: int,
     rules: ImageRules = DEFAULT_RULES,
     workers: int | None = None,
+    progress: Progress | None = None,
 ) -> CalibrationSet:
     """At most `limit` photos of a folder (searched recursively) or sequence, drawn without replacement by `seed`.
 
@@ -127,8 +132,9 @@ def draw_calibration_set(
     """
     if limit < 1:
         raise CalibrationError(f"calibration with {limit} photos; expected at least 1")
-    drawing = _Drawing(_candidates(source), preprocessing, seed=seed, rules=rules)
-    drawing.extend_to(limit, workers=workers or available_cores())
+    candidates = _candidates(source)
+    drawing = _Drawing(candidates, preprocessing, seed=seed, rules=rules, workers=workers or available_cores())
+    drawing.extend_to(min(limit, len(candidates)), progress=progress)
     good, broken = len(drawing.good), tuple(drawing.broken)
     if not good or (broken and good < MINIMUM_AFTER_BROKEN):
         raise CalibrationError(
@@ -138,7 +144,7 @@ def draw_calibration_set(
     return _part(drawing, range(good))
 
 
-def draw_further(drawn: CalibrationSet, *, more: int, workers: int | None = None) -> CalibrationSet:
+def draw_further(drawn: CalibrationSet, *, more: int) -> CalibrationSet:
     """Up to `more` photos that would have been drawn next, none of them in `drawn`; empty when the source has no more.
 
     drawn: from `draw_calibration_set`. What was decoded for an earlier call isn't decoded again.
@@ -146,7 +152,7 @@ def draw_further(drawn: CalibrationSet, *, more: int, workers: int | None = None
     drawing, count = drawn.drawing, len(drawn)
     if drawing is None:
         return drawn.subset(slice(0, 0))
-    drawing.extend_to(count + more, workers=workers or available_cores())
+    drawing.extend_to(count + more)
     return _part(drawing, range(count, min(count + more, len(drawing.good))))
 
 

@@ -70,7 +70,7 @@ def test_events_as_json_lines_to_standard_output_a_file_and_a_command(
     run: Run, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "edge_effnet.live.journal._CLOSE_S", 60.0
+        "edge_effnet.live.delivery.CLOSE_S", 60.0
     )  # two starts of Python can take longer than the usual five seconds
     append = shlex.join(
         [sys.executable, "-c", f"import sys; open({str(tmp_path / 'told')!r}, 'a').write(sys.stdin.read() + chr(10))"]
@@ -242,3 +242,31 @@ def test_systemd_is_told_how_we_are(start: Start, album: Path, tmp_path: Path) -
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def test_events_that_were_not_delivered_are_said_and_kept(
+    run: Run, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_effnet.live.delivery.CLOSE_S", 1.0)
+    events = tmp_path / "events.jsonl"
+    outcome = run("camera", "--source", album, "--events", events, "--command", "sleep 60")
+    assert outcome.status == 1
+    said = outcome.err.splitlines()[-1]
+    assert re.fullmatch(
+        rf"edge-effnet: (\d+) events? (were|was) not delivered: \1 to command sleep; kept in {events}\.undelivered",
+        said,
+    )
+    kept = [json.loads(line) for line in Path(f"{events}.undelivered").read_text().splitlines()]
+    delivered = [json.loads(line) for line in events.read_text().splitlines()]
+    assert [{key: value for key, value in line.items() if key != "sink"} for line in kept] == delivered
+
+
+def test_a_pipe_that_nobody_reads_ends_with_a_word(
+    run: Run, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_effnet.live.delivery.CLOSE_S", 0.5)
+    os.mkfifo(tmp_path / "fifo")
+    outcome = run("camera", "--source", album, "--events", tmp_path / "fifo")
+    assert outcome.status == 1
+    assert f"kept in {tmp_path}/fifo.undelivered" in outcome.err
+    os.close(os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK))

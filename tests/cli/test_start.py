@@ -35,7 +35,6 @@ UNNEEDED = {
     "socket",
     "tempfile",
     "torch",
-    "tqdm",
     "unittest",
     "xml.etree",
 }

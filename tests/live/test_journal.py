@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import threading
 
-import pytest
-from support.chromium import eventually
-
 from edge_effnet.live.events import Event, event_text
-from edge_effnet.live.journal import KEPT_EVENTS, Journal, SinkRunner
+from edge_effnet.live.journal import KEPT_EVENTS, Journal
 
 
 def event(number: int, label: str | None = "cat") -> Event:
@@ -42,64 +39,6 @@ def test_close_lets_everyone_go() -> None:
     journal.close()
     thread.join(30)
     assert not thread.is_alive()
-
-
-class Broken:
-    name = "broken"
-
-    def __init__(self) -> None:
-        self.broken = True
-        self.sent: list[int] = []
-
-    def send(self, event: Event) -> None:
-        if self.broken:
-            raise OSError(f"no way for {event.number}")
-        self.sent.append(event.number)
-
-    def close(self) -> None:
-        raise OSError("not even closing")
-
-
-def test_a_broken_sink_loses_its_own_events_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    sink = Broken()
-    runner = SinkRunner(sink)
-    for number in (1, 2, 3):
-        runner.put(event(number))
-    eventually(lambda: runner.state.lost == 3)
-    assert runner.state.problem == "no way for 3"
-    sink.broken = False
-    runner.put(event(4))
-    runner.close()
-    assert (runner.state.sent, runner.state.lost, runner.state.problem, sink.sent) == (1, 3, None, [4])
-    assert [record.getMessage() for record in caplog.records] == [
-        "broken: no way for 1; events are lost until it works again",
-        "broken works again; 3 events were lost",
-        "broken: not even closing",
-    ]
-
-
-class Stuck:
-    name = "stuck"
-
-    def __init__(self) -> None:
-        self.end = threading.Event()
-
-    def send(self, _: Event) -> None:
-        self.end.wait(60)
-
-    def close(self) -> None:
-        pass
-
-
-def test_a_stuck_sink_stops_nobody_and_fills_no_memory() -> None:
-    sink = Stuck()
-    runner = SinkRunner(sink)
-    for number in range(1, 1201):
-        runner.put(event(number))
-    assert runner.state.lost >= 199
-    assert runner.state.problem == "1000 events are waiting"
-    sink.end.set()
-    runner.close()
 
 
 def test_an_event_as_text_and_as_json() -> None:

@@ -8,11 +8,14 @@ import json
 import logging
 import os
 import stat
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from edge_effnet.errors import OutputError
 from edge_effnet.files import lock, require_writable_folder, sync_folder
+from edge_effnet.live.delivery import Undelivered
 from edge_effnet.live.events import Event
 from edge_effnet.text import json_text
 
@@ -21,6 +24,7 @@ _LOG = logging.getLogger("edge_effnet.live")
 _TAIL = 1 << 16
 #: How long another process may keep the file for itself, before an event is given up.
 _LOCK_WAIT_S = 10.0
+_LOCK_STEP_S = 0.2
 
 
 class FileSink:
@@ -35,6 +39,7 @@ class FileSink:
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         self.name = f"event file {path}"
+        self._abandoned = False
         require_writable_folder(self._path)
 
     def send(self, event: Event) -> None:
@@ -52,11 +57,29 @@ class FileSink:
     def close(self) -> None:
         """Nothing is open."""
 
+    def abandon(self) -> None:
+        """Waits for no lock any longer."""
+        self._abandoned = True
+
+    def keep(self, undelivered: Sequence[Undelivered]) -> str:
+        """Appends undelivered events, with the sink's name, to a file beside this one; what became of them."""
+        path = self._path.with_name(f"{self._path.name}.undelivered")
+        lines = [{**event.to_dict(), "sink": left.sink} for left in undelivered for event in left.events]
+        try:
+            with open(path, "ab") as file:
+                lock(file.fileno(), wait_s=1.0)
+                file.write(b"".join(json_text(line).encode() + b"\n" for line in lines))
+                file.flush()
+                _sync(file.fileno())
+        except OSError as error:
+            return f"nor could they be kept in {path}: {error.strerror or error}"
+        return f"kept in {path}"
+
     def _append(self, file: int, line: bytes) -> None:
         """Behind the last whole line. The lock is for other processes that write here, too: none sees half a line of
         another.
         """
-        lock(file, wait_s=_LOCK_WAIT_S)
+        self._lock(file)
         begin = self._mended(file)
         before = os.fstat(file).st_size
         try:
@@ -68,6 +91,19 @@ class FileSink:
             raise
         if before == 0:
             sync_folder(self._path.parent)  # the file may be new, and its name lost by a power cut
+
+    def _lock(self, file: int) -> None:
+        """Raises BlockingIOError when another process keeps it for ten seconds, or until this sink is abandoned."""
+        deadline = time.monotonic() + _LOCK_WAIT_S
+        while True:
+            try:
+                lock(file, wait_s=_LOCK_STEP_S)
+                break
+            except BlockingIOError:
+                if self._abandoned or time.monotonic() >= deadline:
+                    raise
+        if self._abandoned:
+            raise BlockingIOError(errno.EAGAIN, "another process kept it locked to the end")
 
     def _mended(self, file: int) -> bytes:
         """Cuts off what isn't a whole line at the end; what must stand before the next line: nothing or a line's

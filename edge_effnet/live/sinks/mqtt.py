@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,8 @@ class MqttSink:
         self._client.on_disconnect = self._lost
         self._client.on_publish = self._arrived
         self._handed_over = self._acknowledged = 0
+        self._pending: dict[int, tuple[Event | None, float]] = {}
+        self._early: set[int] = set()
         self._changed = threading.Condition()
         self._away_said = False
         self._client.connect_async(address.host, address.port, keepalive=_KEEP_ALIVE_S)
@@ -96,26 +99,43 @@ class MqttSink:
             return None
         return f"the broker is away; {max(self._handed_over - self._acknowledged, 0)} messages wait for it"
 
+    def pending(self) -> list[Event]:
+        """Events that the broker hasn't acknowledged."""
+        with self._changed:
+            return [event for event, _ in self._pending.values() if event is not None]
+
+    @property
+    def waiting_since(self) -> float | None:
+        """Since when the oldest of them waits."""
+        with self._changed:
+            return min((since for event, since in self._pending.values() if event is not None), default=None)
+
     def send(self, event: Event) -> None:
         """Queues the event and the announced label."""
-        self._publish("event", json_text(event.to_dict()), retain=False)
+        self._publish("event", json_text(event.to_dict()), retain=False, event=event)
         self._publish("label", event.label or "", retain=True)
 
     def close(self) -> None:
-        """Waits two seconds for what is under way, says goodbye and disconnects."""
+        """Waits two seconds for what is under way, or for a broker that is away, says goodbye and disconnects."""
+        with self._changed:
+            self._changed.wait_for(lambda: all(event is None for event, _ in self._pending.values()), _LAST_WORDS_S)
         if self._client.is_connected():
             self._publish("status", "offline", retain=True)
             with self._changed:
-                self._changed.wait_for(lambda: self._acknowledged >= self._handed_over, _LAST_WORDS_S)
+                self._changed.wait_for(lambda: not self._pending, _LAST_WORDS_S)
         self._client.disconnect()
         self._client.loop_stop()
 
-    def _publish(self, name: str, payload: str, *, retain: bool) -> None:
+    def _publish(self, name: str, payload: str, *, retain: bool, event: Event | None = None) -> None:
         message = self._client.publish(f"{self._address.topic}/{name}", payload, qos=1, retain=retain)
         if message.rc == self._mqtt.MQTT_ERR_QUEUE_SIZE:
             raise OutputError(f"the broker is away and {_QUEUE} messages wait for it")
         with self._changed:  # not around publish: the client calls _arrived with a lock of its own held
             self._handed_over += 1
+            if message.mid in self._early:
+                self._early.discard(message.mid)
+            else:
+                self._pending[message.mid] = (event, time.monotonic())
 
     def _connected(self, _client: object, _userdata: object, _flags: object, reason: Any, _properties: object) -> None:
         if reason.is_failure:
@@ -138,9 +158,11 @@ class MqttSink:
             _LOG.warning("%s %s; events wait until it is back", self.name, what)
         self._away_said = True
 
-    def _arrived(self, _client: object, _userdata: object, _mid: int, _reason: object, _properties: object) -> None:
+    def _arrived(self, _client: object, _userdata: object, mid: int, _reason: object, _properties: object) -> None:
         with self._changed:
             self._acknowledged += 1
+            if self._pending.pop(mid, None) is None:
+                self._early.add(mid)  # faster than `publish` returned
             self._changed.notify_all()
 
 

@@ -138,7 +138,7 @@ function renderModel(state) {
   ];
   if (model.top1 !== null) rows.push(["top-1", `${(100 * model.top1).toFixed(1)} %`]);
   if (state.source.size) rows.push(["camera", `${state.source.size.join(" × ")}${state.every > 1 ? `, 1 frame of ${state.every}` : ""}`]);
-  for (const sink of state.sinks) rows.push([sink.name.split(" ")[0], `${sink.sent} sent${sink.lost ? `, ${sink.lost} lost` : ""}${sink.problem ? `: ${sink.problem}` : ""}`]);
+  for (const sink of state.sinks) rows.push([sink.name.split(" ")[0], `${sink.sent} sent${sink.waiting ? `, ${sink.waiting} waiting for ${Math.round(sink.waiting_s ?? 0)} s` : ""}${sink.lost ? `, ${sink.lost} lost` : ""}${sink.problem ? `: ${sink.problem}` : ""}`]);
   const text = JSON.stringify(rows);
   if ($("model").dataset.shown === text) return;
   $("model").dataset.shown = text;

@@ -15,8 +15,10 @@ import pytest
 from support.chromium import eventually, required_program
 
 from edge_effnet.errors import MissingDependencyError, UsageError
+from edge_effnet.live.delivery import SinkRunner
 from edge_effnet.live.events import Event
 from edge_effnet.live.sinks import MqttAddress, MqttSink
+from edge_effnet.live.sinks import mqtt as mqtt_module
 
 
 def event(number: int, label: str | None = "Köln") -> Event:
@@ -195,3 +197,15 @@ def test_addresses(text: str, host: str, port: int) -> None:
 def test_addresses_that_cannot_be_meant(text: str, options: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         MqttAddress.parse(text, **options)  # type: ignore[arg-type]
+
+
+def test_what_waits_for_a_broker_that_stays_away_is_undelivered(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("paho.mqtt")
+    monkeypatch.setattr(mqtt_module, "_LAST_WORDS_S", 0.1)
+    runner = SinkRunner(MqttSink(MqttAddress("127.0.0.1", 9)))
+    runner.put(event(1))
+    runner.put(event(2))
+    eventually(lambda: runner.state.waiting == 2 and runner.state.sent == 0 and runner.state.problem)
+    assert (runner.state.waiting_s or 0) >= 0
+    found = runner.close()
+    assert (found.count, [left.number for left in found.events]) == (2, [1, 2])

@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ import pytest
 from support.chromium import eventually
 
 from edge_effnet.errors import OutputError, UsageError
+from edge_effnet.live.delivery import SinkRunner
 from edge_effnet.live.events import Event
-from edge_effnet.live.journal import SinkRunner
 from edge_effnet.live.sinks import CommandSink, FileSink
 from edge_effnet.live.sinks import file as sink_module
 
@@ -363,3 +364,60 @@ def test_a_command_that_fails_or_hangs() -> None:
 def test_commands_that_cannot_be_meant(command: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         CommandSink(command)
+
+
+def test_a_commands_complaint_is_bounded_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    endless = "import sys; [sys.stderr.write('\x1b' + 1000 * 'x') for _ in range(20_000)]"
+    with pytest.raises(OutputError, match=r"ended with status 3: \\x1bxxx") as caught:
+        CommandSink(python(f"{endless}; raise SystemExit(3)")).send(event(1))
+    assert len(str(caught.value)) <= 500
+    CommandSink(python("import sys; print('careful', file=sys.stderr)")).send(event(1))
+    assert caplog.messages == [f"command {sys.executable}: careful"]
+
+
+def _gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.parametrize("ending", ["timeout", "abandon"])
+def test_a_command_is_ended_with_all_it_has_started(tmp_path: Path, ending: str) -> None:
+    note = tmp_path / "pid"
+    code = (
+        "import subprocess, sys, time; "
+        f"open({str(note)!r}, 'w').write(str(subprocess.Popen(['sleep', '60']).pid)); time.sleep(60)"
+    )
+    sink = CommandSink(python(code), timeout_s=1.5 if ending == "timeout" else 60)
+    failed: list[str] = []
+
+    def send() -> None:
+        try:
+            sink.send(event(1))
+        except OutputError as error:
+            failed.append(str(error))
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    pid = int(eventually(lambda: note.exists() and note.read_text()))
+    if ending == "abandon":
+        sink.abandon()
+    thread.join(20)
+    eventually(lambda: _gone(pid))
+    assert ("took longer" if ending == "timeout" else "ended with status") in failed[0]
+    if ending == "abandon":
+        with pytest.raises(OutputError, match="the camera ends"):
+            sink.send(event(2))
+
+
+def test_what_a_command_leaves_in_the_background_ends_with_the_camera(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    code = f"import subprocess; open({str(note)!r}, 'w').write(str(subprocess.Popen(['sleep', '60']).pid))"
+    sink = CommandSink(python(code))
+    sink.send(event(1))
+    pid = int(note.read_text())
+    assert not _gone(pid), "until then it may run on"
+    sink.close()
+    eventually(lambda: _gone(pid))
