@@ -53,7 +53,7 @@ def keep_within(made: Calibrated, max_drop: float, *, progress: Progress | None 
     counted = np.ones(len(held_out), bool) if truth is None else judging.exact.argmax(axis=1) == truth
     search = Search(
         made.quantized,
-        correct=lambda kept: made.trace.correct(made.quantized.weights, kept),
+        correct=made.trace.correct,
         harm=lambda quantized: float(np.square(ranking.logits(quantized) - ranking.exact, dtype=np.float64).sum()),
         drop=lambda quantized: bound_in_points(
             change_probabilities(judging.exact, judging.logits(quantized)) * counted

@@ -16,11 +16,11 @@ from edge_effnet.network.execute import execute
 from edge_effnet.quantization.measure.calibration import CalibrationSet
 from edge_effnet.quantization.measure.layers import layer_sqnr
 from edge_effnet.quantization.measure.simulate import simulate
+from edge_effnet.quantization.pixels import network_input
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.quantization.report.charts import require_matplotlib
 from edge_effnet.quantization.report.held_out import Contestants, HeldOut, Logits, measure_held_out
 from edge_effnet.quantization.report.summary import QuantizationReport, Subject, make_report
-from edge_effnet.quantization.stages.normalisation import network_input
 
 #: Photos that are measured on, and those of them on which every tensor is looked at.
 _HELD_OUT, _LAYER_PHOTOS = 64, 8

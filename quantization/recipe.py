@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from edge_effnet.errors import UsageError
-from edge_effnet.quantization.stages.ranges import RangeMethod
 
+RangeMethod: TypeAlias = Literal["mean-min-max", "percentile", "mse"]
 Rounding: TypeAlias = Literal["nearest", "output"]
 BiasCorrection: TypeAlias = Literal["none", "weights", "weights-and-activations"]
 
@@ -16,8 +16,8 @@ BiasCorrection: TypeAlias = Literal["none", "weights", "weights-and-activations"
 class Recipe:
     """One way to quantize. The defaults are the best known; `PLAIN` is what converters commonly do.
 
-    ranges: "mse" weighs each channel's errors by what they do to the logits. equalise: brings the channels of
-    bottlenecks, of gates and of the noisiest swishes to one range. rounding: "output" changes each layer's
+    ranges: "mse" weighs each channel's errors by what they do to the logits. equalise, swishes, gates: bring the
+    channels of bottlenecks, of the noisiest swishes and of gates to one range. rounding: "output" changes each layer's
     output least. lanes: share of the expected logit noise that splitting a block must save to be done; None splits
     none. statistics_images, moments_images, sensitivity_images: how many of the photos each stage looks at.
     """
@@ -25,6 +25,8 @@ class Recipe:
     ranges: RangeMethod = "mse"
     weigh_channels: bool = True
     equalise: bool = True
+    swishes: bool = True
+    gates: bool = True
     lanes: float | None = 0.005
     rounding: Rounding = "output"
     bias_correction: BiasCorrection = "weights-and-activations"
@@ -43,6 +45,11 @@ class Recipe:
         if self.lanes is not None and not 0 <= self.lanes <= 1:
             raise UsageError(f"recipe: lanes {self.lanes}; expected a share of 0 to 1, or None")
 
+    @property
+    def needs_moments(self) -> bool:
+        """Whether rounding or bias correction looks at how inputs vary together."""
+        return self.rounding == "output" or self.bias_correction != "none"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, for the document."""
         return asdict(self)
@@ -50,5 +57,12 @@ class Recipe:
 
 #: Mean of per-image min/max, nearest rounding, nothing else: the baseline.
 PLAIN = Recipe(
-    ranges="mean-min-max", weigh_channels=False, equalise=False, lanes=None, rounding="nearest", bias_correction="none"
+    ranges="mean-min-max",
+    weigh_channels=False,
+    equalise=False,
+    swishes=False,
+    gates=False,
+    lanes=None,
+    rounding="nearest",
+    bias_correction="none",
 )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.network.graph import FloatArray, Graph
+from edge_effnet.network.activations import Kind
+from edge_effnet.network.graph import Activation, FloatArray, Graph, Node
 from edge_effnet.numerics import QuantParams
 
 #: Told the name of a stage, how much of it is done and how much there is; for progress bars.
@@ -47,3 +48,14 @@ class QuantizedGraph:
     activations: Mapping[str, QuantParams] = field(default_factory=dict)
     weights: Mapping[str, QuantizedWeight] = field(default_factory=dict)
     summary: Mapping[str, Any] | None = None
+
+
+#: Activations that the engines have int8 kernels for; the others are computed in float32 between int8 tensors.
+INT8_KINDS: frozenset[Kind] = frozenset({"swish", "sigmoid", "relu", "relu6", "hard_swish"})
+
+
+def is_integer(node: Node, activations: Container[str]) -> bool:
+    """Whether the node is computed in int8: its output and all inputs are int8, and there is a kernel."""
+    if isinstance(node, Activation) and node.kind not in INT8_KINDS:
+        return False
+    return all(name in activations for name in (node.name, *node.inputs))

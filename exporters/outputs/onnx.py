@@ -6,6 +6,7 @@ kernels on x86 and ARM take uint8 activations with int8 weights. Source of the o
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -17,21 +18,24 @@ from edge_effnet.exporters.outputs.half import SMALLEST_HALF, FloatStorage, to_h
 from edge_effnet.formats.integrity import digest
 from edge_effnet.formats.onnx import with_document
 from edge_effnet.metadata import ModelDocument
-from edge_effnet.network.activations import Fused
+from edge_effnet.network.activations import LEAK, Fused
 from edge_effnet.network.graph import (
     Activation,
     Add,
     Border,
     Conv2D,
+    Convolution,
     Dense,
     DepthwiseConv2D,
+    Flatten,
     GlobalMean,
     Mul,
     Node,
+    Softmax,
     Weighted,
     frame_nhwc,
 )
-from edge_effnet.network.operators import tensor_shapes
+from edge_effnet.network.operators import tensor_shapes, unsupported
 from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams, quantize
 from edge_effnet.quantization.records import QuantizedGraph, QuantizedWeight
 
@@ -88,9 +92,9 @@ class _Emitter:
                 self._float[node.name] = self._emit(node)
                 if node.name in self._quantized.activations:
                     self._integer[node.name] = self._quantize(node.name, self._float.pop(node.name))
-        output = self._graph.output_name
-        if self._read(output) != output:
-            self._node("Identity", [self._read(output)], output)
+        for output in self._graph.outputs:
+            if self._read(output) != output:
+                self._node("Identity", [self._read(output)], output)
 
     def finished(self, name: str) -> Any:
         """The GraphProto with a dynamic batch at both ends."""
@@ -98,9 +102,13 @@ class _Emitter:
         integer = self._graph.input_name in self._quantized.activations
         kind = TensorProto.UINT8 if integer else TensorProto.FLOAT
         inputs = [helper.make_tensor_value_info(self._graph.input_name, kind, ["N", channels, height, width])]
-        classes = self._shapes[self._graph.output_name][-1]
-        outputs = [helper.make_tensor_value_info(self._graph.output_name, TensorProto.FLOAT, ["N", classes])]
+        outputs = [self._output(name) for name in self._graph.outputs]
         return helper.make_graph(self._nodes, name, inputs, outputs, list(self._initializers.values()))
+
+    def _output(self, name: str) -> Any:
+        _, *sides = self._shapes[name]
+        channels_first = sides if len(sides) == 1 else [sides[2], sides[0], sides[1]]
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *channels_first])
 
     def _node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self._nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
@@ -129,45 +137,82 @@ class _Emitter:
 
     def _emit(self, node: Node) -> str:
         inputs = [self._read(name) for name in node.inputs]
-        quantized = node.name in self._quantized.activations
-        output = f"{node.name}/float" if quantized else node.name
+        output = f"{node.name}/float" if node.name in self._quantized.activations else node.name
         match node:
             case Conv2D() | DepthwiseConv2D():
                 return self._convolution(node, inputs[0], output)
             case Dense():
-                return self._node("Gemm", [inputs[0], self._weight(node), self._bias(node)], output, transB=1)
-            case Activation(kind="swish"):
-                return self._swish(node, inputs[0], output)
-            case Activation(kind="sigmoid"):
-                return self._node("Sigmoid", inputs, output)
+                target = output if node.activation == "none" else f"{output}/sum"
+                total = self._node("Gemm", [inputs[0], self._weight(node), self._bias(node)], target, transB=1)
+                return self._clipped(total, output, node.activation)
+            case Activation():
+                return self._activation(node, inputs[0], output)
             case Add():
                 total = self._node("Add", inputs, output if node.activation == "none" else f"{output}/sum")
-                return self._activated(total, output, node.activation)
+                return self._clipped(total, output, node.activation)
             case Mul():
                 return self._node("Mul", inputs, output)
             case GlobalMean():
                 return self._mean(node, inputs[0], output)
+            case Flatten():
+                last = self._node("Transpose", inputs, f"{output}/nhwc", perm=[0, 2, 3, 1])
+                return self._node("Flatten", [last], output)
             case Border():
                 return self._float_border(node, inputs[0], output)
+            case Softmax():
+                return self._node("Softmax", inputs, output, axis=-1)
+        raise unsupported(node, "the ONNX emitter")
 
-    def _convolution(self, node: Conv2D | DepthwiseConv2D, tensor: str, output: str) -> str:
-        kernel = node.weight.shape[1:3] if isinstance(node, Conv2D) else node.weight.shape[:2]
+    def _convolution(self, node: Convolution, tensor: str, output: str) -> str:
         pad = node.padding
-        attributes = {
-            "kernel_shape": list(kernel),
-            "strides": [node.stride, node.stride],
-            "pads": [pad.top, pad.left, pad.bottom, pad.right],
-            "group": node.weight.shape[2] if isinstance(node, DepthwiseConv2D) else 1,
-        }
         target = output if node.activation == "none" else f"{output}/sum"
-        total = self._node("Conv", [tensor, self._weight(node), self._bias(node)], target, **attributes)
-        return self._activated(total, output, node.activation)
+        total = self._node(
+            "Conv",
+            [tensor, self._weight(node), self._bias(node)],
+            target,
+            kernel_shape=list(node.kernel),
+            strides=[node.stride, node.stride],
+            dilations=[node.dilation, node.dilation],
+            pads=[pad.top, pad.left, pad.bottom, pad.right],
+            group=node.groups if isinstance(node, Conv2D) else len(node.bias),
+        )
+        return self._clipped(total, output, node.activation)
 
-    def _activated(self, tensor: str, output: str, activation: Fused) -> str:
+    def _clipped(self, tensor: str, output: str, activation: Fused) -> str:
         if activation == "none":
             return tensor
+        if activation == "relu":
+            return self._node("Relu", [tensor], output)
         limits = [self._constant(f"limit/{value:g}", np.array(value, np.float32)) for value in (0.0, 6.0)]
         return self._node("Clip", [tensor, *limits], output)
+
+    def _activation(self, node: Activation, tensor: str, output: str) -> str:
+        match node.kind:
+            case "swish":
+                return self._swish(node, tensor, output)
+            case "relu" | "relu6":
+                return self._clipped(tensor, output, node.kind)
+            case "sigmoid" | "tanh":
+                return self._node(node.kind.capitalize(), [tensor], output)
+            case "hard_swish":
+                return self._node("HardSwish", [tensor], output)
+            case "hard_sigmoid":
+                return self._node("HardSigmoid", [tensor], output, alpha=1 / 6, beta=0.5)
+            case "leaky_relu":
+                return self._node("LeakyRelu", [tensor], output, alpha=LEAK)
+            case "gelu":
+                return self._gelu(node, tensor, output)
+        raise unsupported(node, "the ONNX emitter")
+
+    def _gelu(self, node: Activation, tensor: str, output: str) -> str:
+        """x · σ(2 · √(2/π) · (x + 0.044715 x³)), its tanh form: opset 17 has no operator for it."""
+        values = {"cubic": 0.044715, "one": 1.0, "inner": 2 * math.sqrt(2 / math.pi)}
+        cubic, one, inner = (self._constant(f"gelu/{name}", np.array(v, np.float32)) for name, v in values.items())
+        square = self._node("Mul", [tensor, tensor], f"{node.name}/square")
+        bent = self._node("Add", [self._node("Mul", [square, cubic], f"{node.name}/cubic"), one], f"{node.name}/bent")
+        argument = self._node("Mul", [tensor, bent], f"{node.name}/argument")
+        gate = self._node("Sigmoid", [self._node("Mul", [argument, inner], f"{node.name}/scaled")], f"{node.name}/gate")
+        return self._node("Mul", [tensor, gate], output)
 
     def _swish(self, node: Activation, tensor: str, output: str) -> str:
         """Sigmoid and product; between int8 tensors with the sigmoid rounded to 1/256, as in the `.tflite` file.

@@ -6,14 +6,12 @@ evenly spread, which is far more than a layer has inputs once a few dozen photos
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.network.execute import execute
 from edge_effnet.network.graph import Conv2D, Dense, DepthwiseConv2D, Graph, Weighted, weighted
 from edge_effnet.network.kernels import conv_patches, depthwise_taps
 
@@ -24,8 +22,8 @@ _POSITIONS = 1024
 class InputMoments:
     """Moments of what each output channel's weights multiply, zero padding included.
 
-    mean: float64[groups, K]; covariance: float64[groups, K, K]. groups is 1, or the channels of a depthwise
-    convolution; K counts the weights of one output channel, in the order of `rounding.by_output`.
+    mean: float64[groups, K]; covariance: float64[groups, K, K]. groups: those of a convolution, or the channels of
+    a depthwise one; K counts the weights of one output channel, in the order of `rounding.by_output`.
     """
 
     mean: npt.NDArray[np.float64]
@@ -36,21 +34,40 @@ class InputMoments:
         return InputMoments(self.mean, np.zeros((0, 0, 0)))
 
 
-def collect_moments(graph: Graph, inputs: Iterable[npt.NDArray[np.float32]]) -> Mapping[str, InputMoments]:
-    """Name of each weighted node → moments of its input, from a float run of the graph on each image [1, H, W, 3]."""
-    readers: dict[str, list[Weighted]] = {}
-    for node in weighted(graph.nodes):
-        readers.setdefault(node.inputs[0], []).append(node)
-    sums: dict[str, list[Any]] = {}
+class MomentSums:
+    """Sums over photos, once for all nodes that see the same windows of the same tensor."""
 
-    def gather(name: str, tensor: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        for node in readers.get(name, ()):
-            _accumulate(sums.setdefault(node.name, [0, 0.0, 0.0]), _samples(node, tensor))
-        return tensor
+    def __init__(self) -> None:
+        self._sums: dict[Any, list[Any]] = {}
+        self._readers: dict[str, dict[Any, Weighted]] | None = None
 
-    for image in inputs:
-        execute(graph, image, hook=gather)
-    return {name: _finished(*found) for name, found in sums.items()}
+    def add(self, graph: Graph, name: str, tensor: npt.NDArray[np.float32]) -> None:
+        """One photo's tensor, for those that read it."""
+        if self._readers is None:
+            self._readers = {}
+            for node in weighted(graph.nodes):
+                self._readers.setdefault(node.inputs[0], {}).setdefault(_windows(node), node)
+        for key, node in self._readers.get(name, {}).items():
+            _accumulate(self._sums.setdefault(key, [0, 0.0, 0.0]), _samples(node, tensor))
+
+    def merge(self, other: MomentSums) -> None:
+        """Adds the sums over other photos."""
+        for key, sums in other._sums.items():
+            own = self._sums.setdefault(key, [0, 0.0, 0.0])
+            own[:] = [mine + theirs for mine, theirs in zip(own, sums, strict=True)]
+
+    def finished(self, graph: Graph) -> dict[str, InputMoments]:
+        """Name of each weighted node → moments of its input."""
+        moments = {key: _finished(*sums) for key, sums in self._sums.items()}
+        return {node.name: moments[_windows(node)] for node in weighted(graph.nodes)}
+
+
+def _windows(node: Weighted) -> tuple[Any, ...]:
+    """What decides which numbers a node's weights meet."""
+    if isinstance(node, Dense):
+        return node.inputs[0], Dense
+    groups = node.groups if isinstance(node, Conv2D) else None
+    return node.inputs[0], node.kernel, node.stride, node.padding, node.dilation, groups
 
 
 def _samples(node: Weighted, tensor: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -59,7 +76,7 @@ def _samples(node: Weighted, tensor: npt.NDArray[np.float32]) -> npt.NDArray[np.
         return tensor[None]
     if isinstance(node, Conv2D):
         patches = conv_patches(node, tensor)
-        return _spread(patches.reshape(-1, patches.shape[-1]))[None]
+        return _spread(patches.reshape(-1, *patches.shape[-2:])).transpose(1, 0, 2)
     return _depthwise_samples(node, tensor)
 
 

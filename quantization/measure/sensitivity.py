@@ -8,32 +8,36 @@ each photo estimates all of them at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.network.execute import backward, execute
-from edge_effnet.network.graph import Graph
-
-Array = npt.NDArray[Any]
-Sensitivity = Mapping[str, npt.NDArray[np.float64]]
+#: Tensor name → float64[C]: logit noise power for noise of variance 1 in every position of that channel, averaged over
+#: photos. The image isn't listed.
+Sensitivity: TypeAlias = Mapping[str, npt.NDArray[np.float64]]
 
 
-def channel_sensitivity(graph: Graph, inputs: Iterable[Array], *, seed: int) -> Sensitivity:
-    """Tensor name → float64[C]: logit noise power for noise of variance 1 in every position of that channel.
+class SensitivitySums:
+    """Sums over photos."""
 
-    Averaged over the images [1, H, W, 3]; the image itself isn't listed. Deterministic by `seed`.
-    """
-    generator = np.random.default_rng(seed)
-    totals: dict[str, Any] = {}
-    images = 0
-    for image in inputs:
-        tensors: dict[str, Array] = {}
-        logits = execute(graph, image, hook=lambda name, tensor, kept=tensors: kept.setdefault(name, tensor))  # type: ignore[misc]
-        signs = generator.choice(np.array([-1.0, 1.0], np.float32), size=logits.shape)
-        for name, gradient in backward(graph, tensors, signs):
+    def __init__(self) -> None:
+        self._totals: dict[str, Any] = {}
+        self._photos = 0
+
+    def add(self, gradients: Iterable[tuple[str, npt.NDArray[Any]]]) -> None:
+        """One photo's gradients of v·logits, by tensor."""
+        for name, gradient in gradients:
             flat = gradient.reshape(-1, gradient.shape[-1])
-            totals[name] = totals.get(name, 0.0) + np.einsum("nc,nc->c", flat, flat, dtype=np.float64)
-        images += 1
-    return {name: total / images for name, total in totals.items()}
+            self._totals[name] = self._totals.get(name, 0.0) + np.einsum("nc,nc->c", flat, flat, dtype=np.float64)
+        self._photos += 1
+
+    def merge(self, other: SensitivitySums) -> None:
+        """Adds the sums over other photos."""
+        for name, total in other._totals.items():
+            self._totals[name] = self._totals.get(name, 0.0) + total
+        self._photos += other._photos
+
+    def finished(self) -> Sensitivity:
+        """The means over the photos."""
+        return {name: total / self._photos for name, total in self._totals.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,8 @@ from edge_effnet.network.execute import execute
 from edge_effnet.network.graph import WEIGHTED, Graph, Node, is_activation, weighted, with_nodes
 from edge_effnet.network.operators import run_node
 from edge_effnet.numerics import QuantParams
-from edge_effnet.quantization.records import QuantizedGraph
+from edge_effnet.quantization.measure.passes import Images, strands
+from edge_effnet.quantization.records import QuantizedGraph, is_integer
 
 Array = npt.NDArray[Any]
 
@@ -39,7 +40,7 @@ def rounded_swish(values: Array) -> Array:
 
 def run_rounded(node: Node, inputs: list[Array], activations: Mapping[str, QuantParams]) -> Array:
     """One node's output, rounded to its int8 parameters if it has any."""
-    integer = all(name in activations for name in (node.name, *node.inputs))
+    integer = is_integer(node, activations)
     result = rounded_swish(inputs[0]) if integer and is_activation(node, "swish") else run_node(node, inputs)
     return fake_quantize(result, activations[node.name]) if node.name in activations else result
 
@@ -62,8 +63,25 @@ def simulate(quantized: QuantizedGraph, images: Array) -> Array:
     return execute(graph, start, run=lambda node, inputs: run_rounded(node, inputs, params))
 
 
+class _MeanErrors:
+    """Sums of each channel's mean error over photos."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, Any] = {}
+        self.photos = 0
+
+    def add(self, name: str, difference: Array) -> None:
+        mean = difference.reshape(-1, difference.shape[-1]).mean(axis=0, dtype=np.float64)
+        self.totals[name] = self.totals.get(name, 0.0) + mean
+
+    def merge(self, other: _MeanErrors) -> None:
+        for name, total in other.totals.items():
+            self.totals[name] = self.totals.get(name, 0.0) + total
+        self.photos += other.photos
+
+
 def local_mean_errors(
-    graph: Graph, activations: Mapping[str, QuantParams], inputs: Iterable[Array]
+    graph: Graph, activations: Mapping[str, QuantParams], images: Images, *, told: Callable[[], None] | None = None
 ) -> Mapping[str, npt.NDArray[np.float64]]:
     """Tensor name → float64[C]: by how much activation rounding since the last convolution moves each channel's mean.
 
@@ -71,16 +89,24 @@ def local_mean_errors(
     alone, in pairs, value by value: a hundred photos pin it down to a hundredth of a step. Estimated through all
     layers at once it would be lost in the noise of the photos drawn.
     """
-    totals: dict[str, Any] = {}
-    images = 0
-    for image in inputs:
+    last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
+
+    def look(sums: _MeanErrors, index: int) -> None:
+        image = images[index]
         exact: dict[str, Array] = {graph.input_name: image}
         rounded: dict[str, Array] = {graph.input_name: image}
-        for node in graph.nodes:
-            exact[node.name] = run_node(node, [exact[name] for name in node.inputs])
-            source = exact if isinstance(node, WEIGHTED) else rounded
-            rounded[node.name] = run_rounded(node, [source[name] for name in node.inputs], activations)
-            difference = (rounded[node.name] - exact[node.name]).reshape(-1, exact[node.name].shape[-1])
-            totals[node.name] = totals.get(node.name, 0.0) + difference.mean(axis=0, dtype=np.float64)
-        images += 1
-    return {name: total / images for name, total in totals.items()}
+        for number, node in enumerate(graph.nodes):
+            name, value = node.name, run_node(node, [exact[source] for source in node.inputs])
+            exact[name] = value
+            if isinstance(node, WEIGHTED):
+                rounded[name] = fake_quantize(value, activations[name]) if name in activations else value
+            else:
+                rounded[name] = run_rounded(node, [rounded[source] for source in node.inputs], activations)
+            if name in activations:
+                sums.add(name, rounded[name] - value)
+            for source in {source for source in node.inputs if last_use[source] == number}:
+                del exact[source], rounded[source]
+        sums.photos += 1
+
+    found = strands(_MeanErrors, look, len(images), told=told)
+    return {name: total / found.photos for name, total in found.totals.items()}

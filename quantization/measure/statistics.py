@@ -5,7 +5,6 @@ Minima and maxima are exact; histograms are taken from at most 65,536 values of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.errors import CalibrationError
-from edge_effnet.network.execute import execute
-from edge_effnet.network.graph import Graph
 
 #: Bins of a channel's histogram, over a symmetric range that doubles when a value falls outside.
 BINS = 256
@@ -53,6 +50,22 @@ class TensorStatistics:
     channel_high: npt.NDArray[np.float64]
     channel_mean: npt.NDArray[np.float64]
 
+    def rescaled(self, factors: npt.NDArray[Any]) -> TensorStatistics:
+        """The same with each channel divided by its factor (float64[C], above 0), exactly but for the means of photos'
+        extremes, which become the extremes themselves.
+        """
+        low, high = self.channel_low / factors, self.channel_high / factors
+        return TensorStatistics(
+            low=float(low.min()),
+            high=float(high.max()),
+            mean_low=float(low.min()),
+            mean_high=float(high.max()),
+            histogram=Histogram(self.histogram.counts, self.histogram.reach / factors),
+            channel_low=low,
+            channel_high=high,
+            channel_mean=self.channel_mean / factors,
+        )
+
     def of_channels(self, chosen: npt.NDArray[Any]) -> TensorStatistics:
         """The same for some channels (indices or a mask); per-photo means are scaled down with the extremes."""
         low, high = float(self.channel_low[chosen].min()), float(self.channel_high[chosen].max())
@@ -68,19 +81,27 @@ class TensorStatistics:
         )
 
 
-def collect_statistics(graph: Graph, inputs: Iterable[npt.NDArray[np.float32]]) -> Mapping[str, TensorStatistics]:
-    """Tensor name → statistics, from a float run of the graph on each input [1, H, W, 3]. Raises CalibrationError."""
-    gathered: dict[str, _Gathered] = {}
+class StatisticsSums:
+    """Sums over photos, by tensor."""
 
-    def gather(name: str, tensor: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        gathered.setdefault(name, _Gathered()).add(tensor)
-        return tensor
+    def __init__(self) -> None:
+        self._gathered: dict[str, _Gathered] = {}
 
-    for image in inputs:
-        execute(graph, image, hook=gather)
-    if not gathered:
-        raise CalibrationError("calibration without a photo; expected at least 1")
-    return {name: found.finished() for name, found in gathered.items()}
+    def add(self, name: str, tensor: npt.NDArray[np.float32]) -> None:
+        """One photo's tensor. Raises CalibrationError where a value isn't finite."""
+        self._gathered.setdefault(name, _Gathered()).add(tensor)
+
+    def merge(self, other: StatisticsSums) -> None:
+        """Adds the sums over other photos."""
+        for name, found in other._gathered.items():
+            if name in self._gathered:
+                self._gathered[name].merge(found)
+            else:
+                self._gathered[name] = found
+
+    def finished(self) -> dict[str, TensorStatistics]:
+        """Tensor name → statistics."""
+        return {name: found.finished() for name, found in self._gathered.items()}
 
 
 @dataclass
@@ -114,15 +135,31 @@ class _Gathered:
         channels = rows.shape[1]
         if self.counts is None:
             self.counts, self.reach = np.zeros((channels, BINS), np.float32), np.full(channels, _SMALLEST_REACH)
-        while (wider := self.reach < reach).any():
-            pairs = self.counts[wider].reshape(-1, BINS // 2, 2).sum(axis=2)
-            self.counts[wider] = np.pad(pairs, ((0, 0), (BINS // 4, BINS // 4)))
-            self.reach[wider] *= 2
+        self._widen(reach)
         scale = (BINS / (2 * self.reach)).astype(np.float32)
         bins = (rows * scale + np.float32(BINS / 2)).astype(np.int32)
         np.minimum(bins, BINS - 1, out=bins)
         bins += np.arange(channels, dtype=np.int32) * BINS
         self.counts += np.bincount(bins.reshape(-1), minlength=channels * BINS).reshape(channels, BINS)
+
+    def _widen(self, reach: npt.NDArray[Any]) -> None:
+        """Doubles the histograms' reach, bins joined in pairs, until it is at least `reach`."""
+        while (wider := self.reach < reach).any():
+            pairs = self.counts[wider].reshape(-1, BINS // 2, 2).sum(axis=2)
+            self.counts[wider] = np.pad(pairs, ((0, 0), (BINS // 4, BINS // 4)))
+            self.reach[wider] *= 2
+
+    def merge(self, other: _Gathered) -> None:
+        """Adds the sums over other photos; both histograms are brought to the wider reach first."""
+        self._widen(other.reach)
+        other._widen(self.reach)
+        self.counts += other.counts
+        self.channel_low = np.minimum(self.channel_low, other.channel_low)
+        self.channel_high = np.maximum(self.channel_high, other.channel_high)
+        self.channel_sum = self.channel_sum + other.channel_sum
+        self.values += other.values
+        self.lows += other.lows
+        self.highs += other.highs
 
     def finished(self) -> TensorStatistics:
         return TensorStatistics(

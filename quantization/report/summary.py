@@ -136,7 +136,10 @@ def make_report(
         for node in trace.graph.nodes
     )
     throughout = sum(trace.noise.values()) or 1.0
-    lanes = tuple(SplitBlock(choice.block, choice.widths, choice.gain / throughout) for choice in trace.lanes)
+    lanes = tuple(
+        SplitBlock(change.what, tuple(change.details["widths"]), change.gain / throughout)
+        for change in trace.changes("lanes")
+    )
     return QuantizationReport(subject, held_out, tensors, _equalised(trace), lanes)
 
 

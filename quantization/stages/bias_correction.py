@@ -13,10 +13,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.network.graph import DepthwiseConv2D, Graph, Node, Weighted, weighted, with_nodes
+from edge_effnet.network.graph import Conv2D, DepthwiseConv2D, Graph, Node, Weighted, weighted, with_nodes
+from edge_effnet.numerics import QuantParams
 from edge_effnet.quantization.measure.moments import InputMoments
+from edge_effnet.quantization.measure.simulate import local_mean_errors
 from edge_effnet.quantization.records import QuantizedWeight
 from edge_effnet.quantization.rounding import by_output
+from edge_effnet.quantization.state import Stage, State, Work, known
 
 Vector = npt.NDArray[np.float64]
 
@@ -55,5 +58,33 @@ def _passed_on(node: Weighted, error: Vector) -> Vector:
     """What a constant error of each input channel becomes in the output, away from the image's border."""
     if isinstance(node, DepthwiseConv2D):
         return np.asarray(node.weight.sum(axis=(0, 1), dtype=np.float64) * error, np.float64)
-    taps = by_output(node).astype(np.float64).reshape(len(node.bias), -1, len(error))
-    return np.asarray(taps.sum(axis=1) @ error, np.float64)
+    groups = node.groups if isinstance(node, Conv2D) else 1
+    parts = error.reshape(groups, -1)
+    taps = by_output(node).astype(np.float64).reshape(groups, len(node.bias) // groups, -1, parts.shape[1])
+    return np.asarray(np.einsum("gotc,gc->go", taps, parts).reshape(-1), np.float64)
+
+
+def corrected(state: State, activations: Mapping[str, QuantParams]) -> Graph:
+    """The state's graph with its biases corrected for the rounded weights, and for these int8 activations."""
+    if state.measured is None or not state.measured.moments or not state.corrects:
+        return state.graph
+    errors = {name: error for name, error in state.mean_errors.items() if name in activations}
+    return correct_biases(state.graph, known(state.weights), state.measured.moments, errors)
+
+
+def _run(state: State, work: Work) -> State:
+    count = min(work.recipe.moments_images, len(work.photos))
+    errors: Mapping[str, Vector] = {}
+    if work.recipe.bias_correction == "weights-and-activations":
+        images, told = work.images(state, count), work.told("bias correction", count)
+        errors = local_mean_errors(state.graph, known(state.activations), images, told=told)
+    return replace(state, mean_errors=errors, corrects=True)
+
+
+STAGE = Stage(
+    "bias correction",
+    lambda recipe: recipe.bias_correction != "none",
+    frozenset({"measured", "activations", "weights"}),
+    frozenset({"weights"}),
+    _run,
+)

@@ -15,7 +15,9 @@ import numpy.typing as npt
 from edge_effnet.network.graph import FloatArray, Graph
 from edge_effnet.network.rewrite import rescale_chain
 from edge_effnet.network.structure import Chain, find_chains
+from edge_effnet.quantization.measure.passes import Measurement
 from edge_effnet.quantization.measure.statistics import TensorStatistics
+from edge_effnet.quantization.state import Change, Stage, State, Work, known
 
 #: Channels narrower than this share of the widest are treated as if they were that wide: dead ones stay as they are.
 #: Well below what trained channels (2^-5) on top of a rescaling by 1/32 to 32 (2^-10) come to.
@@ -23,11 +25,17 @@ _NARROWEST = 2.0**-20
 _DEVIATIONS = 4.0
 
 
-def equalise(graph: Graph, statistics: Mapping[str, TensorStatistics]) -> Graph:
-    """The same function with the channels of each chain rescaled to one range."""
+def equalise(graph: Graph, found: Measurement) -> tuple[Graph, Measurement]:
+    """The same function with the channels of each chain rescaled to one range, and what was measured, rescaled."""
+    statistics, sensitivity = dict(found.statistics), dict(found.sensitivity)
     for chain in find_chains(graph):
-        graph = rescale_chain(graph, chain, _channel_ranges(chain, statistics))
-    return graph
+        factors = _channel_ranges(chain, statistics)
+        graph = rescale_chain(graph, chain, factors)
+        for name in chain.tensors:
+            statistics[name] = statistics[name].rescaled(factors.astype(np.float64))
+            if name in sensitivity:
+                sensitivity[name] = sensitivity[name] * np.square(factors, dtype=np.float64)
+    return graph, Measurement(statistics, sensitivity, {})
 
 
 def _channel_ranges(chain: Chain, statistics: Mapping[str, TensorStatistics]) -> FloatArray:
@@ -47,3 +55,11 @@ def _usual_reach(statistics: TensorStatistics) -> npt.NDArray[np.float64]:
     centers = statistics.histogram.centers
     variance = (share * np.square(centers - statistics.channel_mean[:, None])).sum(axis=1)
     return np.asarray(np.abs(statistics.channel_mean) + _DEVIATIONS * np.sqrt(variance), np.float64)
+
+
+def _run(state: State, _work: Work) -> State:
+    graph, preview = equalise(state.graph, known(state.preview))
+    return state.rewritten(graph, preview, Change("equalisation", "chains of bottlenecks"))
+
+
+STAGE = Stage("equalisation", lambda recipe: recipe.equalise, frozenset({"preview"}), frozenset({"preview"}), _run)

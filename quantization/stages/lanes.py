@@ -22,10 +22,12 @@ from edge_effnet.network.operators import tensor_shapes
 from edge_effnet.network.rewrite import lane_names, split_block
 from edge_effnet.network.structure import Block, find_blocks
 from edge_effnet.quantization.measure.noise import tensor_noise
+from edge_effnet.quantization.measure.passes import Measurement
 from edge_effnet.quantization.measure.prices import noise_per_tile, pixels, tiles
 from edge_effnet.quantization.measure.sensitivity import Sensitivity
 from edge_effnet.quantization.measure.statistics import TensorStatistics
 from edge_effnet.quantization.stages.ranges import IDENTITY, find_responses, least_error, weighted_points
+from edge_effnet.quantization.state import Change, Stage, State, Work, known
 
 Indices = npt.NDArray[np.int64]
 #: Channels of each lane, widest lane first.
@@ -196,18 +198,31 @@ def split_lanes(graph: Graph, choice: LaneChoice) -> Graph:
     return split_block(graph, _block(graph, choice), choice.lanes)
 
 
-def split_statistics(
-    graph: Graph, choice: LaneChoice, statistics: Mapping[str, TensorStatistics], sensitivity: Sensitivity
-) -> tuple[dict[str, TensorStatistics], dict[str, npt.NDArray[np.float64]]]:
-    """Both with the tensors added that `split_lanes` will give the graph, taken from those of the whole tensors."""
+def split_statistics(graph: Graph, choice: LaneChoice, before: Measurement) -> Measurement:
+    """What was measured, with the tensors added that `split_lanes` will give the graph, taken from the whole ones."""
+    statistics, sensitivity = before.statistics, before.sensitivity
     found, weights = dict(statistics), dict(sensitivity)
     for name, parts in lane_names(graph, _block(graph, choice), len(choice.lanes)).items():
         for own, lane in zip(parts, choice.lanes, strict=True):
             found[own] = statistics[name].of_channels(lane)
             if name in sensitivity:
                 weights[own] = sensitivity[name][lane]
-    return found, weights
+    return Measurement(found, weights, {})
 
 
 def _block(graph: Graph, choice: LaneChoice) -> Block:
     return {found.name: found for found in find_blocks(graph)}[choice.block]
+
+
+def _run(state: State, work: Work) -> State:
+    preview, graph = known(state.preview), state.graph
+    least = (work.recipe.lanes or 0.0) * sum(tensor_noise(graph, preview.statistics, preview.sensitivity).values())
+    log = []
+    for choice in choose_lanes(graph, preview.statistics, preview.sensitivity, least_gain=least):
+        preview = split_statistics(graph, choice, preview)
+        graph = split_lanes(graph, choice)
+        log.append(Change("lanes", choice.block, choice.gain, {"widths": list(choice.widths)}))
+    return state.rewritten(graph, preview, *log)
+
+
+STAGE = Stage("lanes", lambda recipe: recipe.lanes is not None, frozenset({"preview"}), frozenset({"preview"}), _run)

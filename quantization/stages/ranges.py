@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,9 @@ from edge_effnet.network.structure import responses
 from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams, params_for_range
 from edge_effnet.quantization.measure.sensitivity import Sensitivity
 from edge_effnet.quantization.measure.statistics import TensorStatistics
+from edge_effnet.quantization.recipe import RangeMethod
+from edge_effnet.quantization.state import Stage, State, Work, known
 
-RangeMethod: TypeAlias = Literal["mean-min-max", "percentile", "mse"]
 Array: TypeAlias = npt.NDArray[np.float64]
 
 #: Share of values that the percentile method leaves outside on each side.
@@ -205,3 +206,14 @@ def _clipped(sums: list[Array], value: Array) -> Array:
 
 def _candidates(extreme: float) -> Array:
     return np.asarray(extreme * _SHARES if extreme else np.zeros(1), np.float64)
+
+
+def _run(state: State, work: Work) -> State:
+    found, recipe = known(state.measured), work.recipe
+    weights = found.sensitivity if recipe.weigh_channels else None
+    image = known(state.image)
+    params = activation_params(state.graph, found.statistics, image, method=recipe.ranges, sensitivity=weights)
+    return replace(state, activations=params)
+
+
+STAGE = Stage("ranges", lambda _recipe: True, frozenset({"image", "measured"}), frozenset({"activations"}), _run)

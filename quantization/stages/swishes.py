@@ -8,20 +8,23 @@ the sigmoid no longer changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.network.activations import IDENTITY, RESPONSES
-from edge_effnet.network.graph import CONVOLUTIONS, Activation, DepthwiseConv2D, Graph, Mul, Node
+from edge_effnet.network.graph import CONVOLUTIONS, Activation, DepthwiseConv2D, GlobalMean, Graph, Mul, Node
 from edge_effnet.network.operators import tensor_shapes
 from edge_effnet.network.rewrite import fresh_name, replaced, scale_inputs, scale_outputs
 from edge_effnet.network.structure import linear_readers, pooled_tensors
+from edge_effnet.quantization.measure.noise import tensor_noise
+from edge_effnet.quantization.measure.passes import Measurement
 from edge_effnet.quantization.measure.prices import noise_per_tile, pixels, tiles
-from edge_effnet.quantization.measure.sensitivity import Sensitivity
 from edge_effnet.quantization.measure.statistics import TensorStatistics
 from edge_effnet.quantization.stages.ranges import channel_ranges, least_error_range
+from edge_effnet.quantization.state import Change, Stage, State, Work, known
 
 Factors = npt.NDArray[np.float64]
 
@@ -31,24 +34,26 @@ _TILES_PER_TILE = 0.65
 _NARROWEST = 1.0 / 64.0
 
 
-def equalise_swishes(
-    graph: Graph, statistics: Mapping[str, TensorStatistics], sensitivity: Sensitivity, *, noise: float
-) -> tuple[Graph, frozenset[str]]:
-    """The same function with those swishes equalised that save more of the network's logit noise power than they cost.
+@dataclass(frozen=True, eq=False)
+class SwishChoice:
+    """A swish worth rescaling: its factors, float64[C], and the logit noise power they save."""
 
-    Also the products of gates behind them, whose channels have one range by that.
-    """
-    products: set[str] = set()
+    swish: str
+    factors: Factors
+    gain: float
+
+
+def choose_swishes(graph: Graph, found: Measurement, *, noise: float) -> tuple[SwishChoice, ...]:
+    """The swishes that save more of the network's logit noise power (`noise`) than their time is worth."""
     shapes = tensor_shapes(graph)
     per_tile = noise_per_tile(graph, noise)
-    for swish in list(_candidates(graph)):
-        source, weights = swish.inputs[0], (sensitivity[swish.name], sensitivity[swish.name])
-        shape = shapes[swish.name]
-        factors, gain = swish_factors(statistics[source], statistics[swish.name], *weights)
+    choices = []
+    for node in _candidates(graph):
+        source, weights, shape = node.inputs[0], found.sensitivity[node.name], shapes[node.name]
+        factors, gain = swish_factors(found.statistics[source], found.statistics[node.name], weights, weights)
         if gain > _TILES_PER_TILE * pixels(shape) * tiles(shape[3]) * per_tile:
-            products |= {reader.name for reader in graph.consumers()[swish.name] if isinstance(reader, Mul)}
-            graph = rescale_swish(graph, swish.name, factors)
-    return graph, frozenset(products)
+            choices.append(SwishChoice(node.name, factors, gain))
+    return tuple(choices)
 
 
 def _candidates(graph: Graph) -> Iterator[Activation]:
@@ -108,3 +113,30 @@ def rescale_swish(graph: Graph, swish: str, factors: Factors) -> Graph:
     changed[source] = (scale_outputs(nodes[source], 1 / weight.astype(np.float64)),)
     changed[swish] = (spread, gate, Mul(swish, (source, gate.name)))
     return replaced(graph, changed)
+
+
+def _run(state: State, _work: Work) -> State:
+    preview, graph = known(state.preview), state.graph
+    expected = sum(tensor_noise(graph, preview.statistics, preview.sensitivity).values())
+    log = []
+    for choice in choose_swishes(graph, preview, noise=expected):
+        products = [node.name for node in graph.consumers()[choice.swish] if isinstance(node, Mul)]
+        preview = _rescaled(graph, choice, preview)
+        graph = rescale_swish(graph, choice.swish, choice.factors)
+        log.append(Change("swishes", choice.swish, choice.gain, {"products": products}))
+    return state.rewritten(graph, preview, *log)
+
+
+def _rescaled(graph: Graph, choice: SwishChoice, before: Measurement) -> Measurement:
+    """What was measured, for the swish's input and output, and for the gate's product behind it, divided by factors."""
+    statistics, sensitivity = dict(before.statistics), dict(before.sensitivity)
+    names = [graph.by_name()[choice.swish].inputs[0], choice.swish]
+    names += [node.name for node in graph.consumers()[choice.swish] if isinstance(node, Mul | GlobalMean)]
+    for name in names:
+        statistics[name] = statistics[name].rescaled(choice.factors)
+        if name in sensitivity:
+            sensitivity[name] = sensitivity[name] * np.square(choice.factors)
+    return Measurement(statistics, sensitivity, {})
+
+
+STAGE = Stage("swishes", lambda recipe: recipe.swishes, frozenset({"preview"}), frozenset({"preview"}), _run)

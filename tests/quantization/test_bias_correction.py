@@ -22,7 +22,7 @@ from edge_effnet.network.graph import (
 )
 from edge_effnet.network.operators import run_node
 from edge_effnet.numerics import QuantParams, params_for_range
-from edge_effnet.quantization.measure.moments import collect_moments
+from edge_effnet.quantization.measure.passes import Wanted, measure
 from edge_effnet.quantization.measure.simulate import fake_quantize, local_mean_errors
 from edge_effnet.quantization.records import QuantizedWeight
 from edge_effnet.quantization.rounding import round_to_nearest, weight_scales
@@ -82,7 +82,7 @@ def test_the_mean_output_is_the_float_mean_for_each_layers_float_input() -> None
     graph = two_layers()
     images = inputs_of(graph, 6)
     weights = coarse_weights(graph)
-    corrected = correct_biases(graph, weights, collect_moments(graph, images)).by_name()
+    corrected = correct_biases(graph, weights, measure(graph, list(images), Wanted(moments=10_000)).moments).by_name()
     tensors = tensors_of(graph, images)
     for node in weighted(graph.nodes):
         means = {}
@@ -98,7 +98,9 @@ def test_the_mean_output_is_the_float_mean_for_each_layers_float_input() -> None
 def test_weights_stay_and_other_layers_too() -> None:
     graph = two_layers()
     weights = coarse_weights(graph)
-    corrected = correct_biases(graph, {"conv": weights["conv"]}, collect_moments(graph, inputs_of(graph, 2))).by_name()
+    corrected = correct_biases(
+        graph, {"conv": weights["conv"]}, measure(graph, list(inputs_of(graph, 2)), Wanted(moments=10_000)).moments
+    ).by_name()
     nodes = graph.by_name()
     assert corrected["single"] is nodes["single"]
     assert corrected["dense"] is nodes["dense"]
@@ -123,7 +125,9 @@ def test_a_shift_of_the_input_is_taken_out_behind_the_weights(kind: str) -> None
     images = inputs_of(graph, 3) if kind != "dense" else [image[:, 0, 0] for image in inputs_of(graph, 3)]
     weights = {"n": round_to_nearest(node, weight_scales(node, 1.0))}
     error = random.standard_normal(4)
-    corrected = correct_biases(graph, weights, collect_moments(graph, images), {"image": error}).nodes[0]
+    corrected = correct_biases(
+        graph, weights, measure(graph, list(images), Wanted(moments=10_000)).moments, {"image": error}
+    ).nodes[0]
     rounded = replace(corrected, weight=weights["n"].dequantized())  # type: ignore[call-arg]
     exact = np.mean([run_node(node, [image.astype(np.float64)]) for image in images], axis=0)
     found = np.mean([run_node(rounded, [image.astype(np.float64) + error]) for image in images], axis=0)
@@ -170,7 +174,7 @@ def test_mean_errors_of_activations_against_rounding_each_stretch_by_hand() -> N
 def test_corrected_networks_have_better_mean_logits() -> None:
     graph = float_graph(narrow_state("b0"), "b0")
     images = inputs_of(graph, 6)
-    weights, moments = coarse_weights(graph, factor=4), collect_moments(graph, images)
+    weights, moments = coarse_weights(graph, factor=4), measure(graph, list(images), Wanted(moments=10_000)).moments
     exact = np.mean([execute(graph, image) for image in images], axis=0)
     deviations = []
     for found in (graph, correct_biases(graph, weights, moments)):

@@ -24,8 +24,8 @@ from edge_effnet.quantization.measure.calibration import (
     draw_calibration_set,
     draw_further,
 )
+from edge_effnet.quantization.measure.passes import Wanted, measure
 from edge_effnet.quantization.measure.squares import PreparedSquares
-from edge_effnet.quantization.measure.statistics import collect_statistics
 
 PREPROCESSING = Preprocessing(36, 32)
 
@@ -234,7 +234,7 @@ def test_ten_thousand_photos_take_no_more_memory_than_a_few(monkeypatch: pytest.
         try:
             found = draw_calibration_set(lazy, Preprocessing(32, 32), limit=count, seed=0)
             inputs = (pixels[None].astype(np.float32) for pixels in found.subset(slice(0, None, max(1, count // 250))))
-            statistics = collect_statistics(graph, inputs)
+            statistics = measure(graph, list(inputs), Wanted(statistics=10_000)).statistics
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:
             tracemalloc.stop()

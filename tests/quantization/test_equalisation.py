@@ -12,7 +12,7 @@ from edge_effnet.network.execute import execute
 from edge_effnet.network.graph import Activation, Add, Conv2D, DepthwiseConv2D, Graph, weighted
 from edge_effnet.network.rewrite import rescale_chain
 from edge_effnet.network.structure import find_chains
-from edge_effnet.quantization.measure.statistics import collect_statistics
+from edge_effnet.quantization.measure.passes import Wanted, measure
 from edge_effnet.quantization.stages.equalisation import equalise
 
 VARIANTS = ("b0", "lite0")
@@ -33,7 +33,7 @@ def shaken(graph: Graph, seed: int) -> Graph:
 
 
 def equalised(graph: Graph) -> Graph:
-    return equalise(graph, collect_statistics(graph, inputs_of(graph, 2)))
+    return equalise(graph, measure(graph, inputs_of(graph, 2), Wanted(statistics=10_000)))[0]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,9 @@ def test_equalising_forgets_the_scales_before_and_leaves_its_argument(graph: Gra
 
 def test_equalised_channels_reach_alike(graph: Graph, from_shaken: Graph) -> None:
     images = inputs_of(graph, 2)
-    statistics = [collect_statistics(found, images) for found in (shaken(graph, 3), from_shaken)]
+    statistics = [
+        measure(found, list(images), Wanted(statistics=10_000)).statistics for found in (shaken(graph, 3), from_shaken)
+    ]
     for chain in find_chains(graph):
         if len(chain.tensors) > 1:
             continue

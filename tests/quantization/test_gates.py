@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.networks import float_graph, inputs_of, narrow_state, relative_difference
+from support.networks import both, float_graph, inputs_of, narrow_state, relative_difference
 
 from edge_effnet.network.execute import execute
 from edge_effnet.network.graph import DepthwiseConv2D, Graph
 from edge_effnet.network.operators import tensor_shapes
 from edge_effnet.quantization.measure.noise import tensor_noise
-from edge_effnet.quantization.measure.sensitivity import channel_sensitivity
-from edge_effnet.quantization.measure.statistics import collect_statistics
-from edge_effnet.quantization.stages.gates import equalise_gates, gate_factors, rescale_gate
+from edge_effnet.quantization.measure.passes import Measurement, Wanted, measure
+from edge_effnet.quantization.stages.gates import choose_gates, gate_factors, rescale_gate
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +34,13 @@ def test_every_gate_is_rescaled_exactly(graph: Graph) -> None:
 
 def test_the_noise_falls_as_predicted(graph: Graph) -> None:
     images = inputs_of(graph, 3)
-    statistics, sensitivity = collect_statistics(graph, images), channel_sensitivity(graph, images, seed=0)
-    before = tensor_noise(graph, statistics, sensitivity)
-    changed = equalise_gates(graph, statistics, sensitivity, least_gain=0.0)
-    after = tensor_noise(changed, collect_statistics(changed, images), channel_sensitivity(changed, images, seed=0))
+    found = both(graph, images)
+    before = tensor_noise(graph, found.statistics, found.sensitivity)
+    changed = graph
+    for choice in choose_gates(graph, found, least_gain=0.0):
+        changed = rescale_gate(changed, choice.product, choice.factors)
+    measured = both(changed, images)
+    after = tensor_noise(changed, measured.statistics, measured.sensitivity)
     products = [name for name in before if name.endswith(".se.scale")]
     assert sum(after[name] for name in products) < 0.8 * sum(before[name] for name in products)
     assert sum(after.values()) < sum(before.values())
@@ -46,7 +48,7 @@ def test_the_noise_falls_as_predicted(graph: Graph) -> None:
 
 def test_one_far_reaching_channel_is_brought_down(graph: Graph) -> None:
     images = inputs_of(graph, 2)
-    found = collect_statistics(graph, images)["blocks.3.se.scale"]
+    found = measure(graph, list(images), Wanted(statistics=10_000)).statistics["blocks.3.se.scale"]
     weights = np.ones_like(found.channel_high)
     widest = int(np.argmax(found.channel_high - found.channel_low))
     factors, gain = gate_factors(found, weights, 1e-6 * weights)
@@ -58,12 +60,12 @@ def test_one_far_reaching_channel_is_brought_down(graph: Graph) -> None:
 
 def test_little_gain_and_products_that_are_done(graph: Graph) -> None:
     images = inputs_of(graph, 2)
-    statistics, sensitivity = collect_statistics(graph, images), channel_sensitivity(graph, images, seed=0)
-    assert equalise_gates(graph, statistics, sensitivity, least_gain=np.inf) is graph
-    everything = frozenset(name for name in statistics if name.endswith(".se.scale"))
-    assert equalise_gates(graph, statistics, sensitivity, least_gain=0.0, done=everything) is graph
+    found = both(graph, images)
+    assert choose_gates(graph, found, least_gain=np.inf) == ()
+    everything = frozenset(name for name in found.statistics if name.endswith(".se.scale"))
+    assert choose_gates(graph, found, least_gain=0.0, done=everything) == ()
 
 
 def test_a_network_without_gates() -> None:
     graph = float_graph(narrow_state("lite0"), "lite0", size=32)
-    assert equalise_gates(graph, {}, {}, least_gain=0.0) is graph
+    assert choose_gates(graph, Measurement({}, {}, {}), least_gain=0.0) == ()

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.networks import float_graph, inputs_of, narrow_state, relative_difference
+from support.networks import both, float_graph, inputs_of, narrow_state, relative_difference
 
 from edge_effnet.network.execute import execute
 from edge_effnet.network.graph import Add, Conv2D, DepthwiseConv2D, GlobalMean, Graph, with_nodes
 from edge_effnet.network.operators import tensor_shapes
 from edge_effnet.network.structure import find_blocks
 from edge_effnet.quantization.measure.noise import tensor_noise
-from edge_effnet.quantization.measure.sensitivity import channel_sensitivity
-from edge_effnet.quantization.measure.statistics import collect_statistics
+from edge_effnet.quantization.measure.passes import Wanted, measure
 from edge_effnet.quantization.stages.gates import rescale_gate
 from edge_effnet.quantization.stages.lanes import LaneChoice, _swapped, choose_lanes, split_lanes, split_statistics
 
@@ -125,7 +124,7 @@ def with_outliers(graph: Graph, block: str, outliers: Any) -> Graph:
     less.
     """
     found = next(item for item in find_blocks(graph) if item.name == block)
-    statistics = collect_statistics(graph, inputs_of(graph, 3))[found.depthwise.name]
+    statistics = measure(graph, list(inputs_of(graph, 3)), Wanted(statistics=10_000)).statistics[found.depthwise.name]
     reach = statistics.channel_high  # far below zero nothing passes a swish
     factors = (16 * np.median(reach) / np.maximum(reach[outliers], 0.1)).astype(np.float32)
     weight, bias = found.depthwise.weight.copy(), found.depthwise.bias.copy()
@@ -146,7 +145,8 @@ def test_the_choice_puts_outliers_together() -> None:
     outliers = np.array([1, 5, 11])
     graph = with_outliers(float_graph(narrow_state("b0"), "b0", size=32), "blocks.2", outliers)
     images = inputs_of(graph, 3)
-    statistics, sensitivity = collect_statistics(graph, images), channel_sensitivity(graph, images, seed=0)
+    measured = both(graph, images)
+    statistics, sensitivity = measured.statistics, measured.sensitivity
     choices = choose_lanes(graph, statistics, sensitivity, least_gain=0.0)
     assert [choice.gain for choice in choices] == sorted((choice.gain for choice in choices), reverse=True)
     found = next(choice for choice in choices if choice.block == "blocks.2")
@@ -156,7 +156,11 @@ def test_the_choice_puts_outliers_together() -> None:
     split = split_lanes(graph, found)
     before = sum(tensor_noise(graph, statistics, sensitivity).values())
     after = sum(
-        tensor_noise(split, collect_statistics(split, images), channel_sensitivity(split, images, seed=0)).values()
+        tensor_noise(
+            split,
+            measure(split, list(images), Wanted(statistics=10_000)).statistics,
+            measure(split, list(images), Wanted(sensitivity=10_000), seed=0).sensitivity,
+        ).values()
     )
     assert after < before - found.gain / 2
     assert_same(graph, split)
@@ -181,14 +185,16 @@ def test_channels_change_places_between_lanes() -> None:
 def test_statistics_of_lanes_are_those_of_their_channels() -> None:
     graph = float_graph(narrow_state("b0"), "b0", size=32)
     images = inputs_of(graph, 2)
-    statistics, sensitivity = collect_statistics(graph, images), channel_sensitivity(graph, images, seed=0)
+    measured = both(graph, images)
+    statistics = measured.statistics
     choice = choice_of(graph, "blocks.2", 4)
     split = split_lanes(graph, choice)
-    found, weights = split_statistics(graph, choice, statistics, sensitivity)
-    measured = collect_statistics(split, images)
+    parts = split_statistics(graph, choice, measured)
+    found, weights = parts.statistics, parts.sensitivity
+    again = measure(split, images, Wanted(statistics=10_000)).statistics
     for name in ("blocks.2.expand.lane0", "blocks.2.depthwise.swish.lane1", "blocks.2.se.gate.lane0"):
-        np.testing.assert_allclose(found[name].channel_high, measured[name].channel_high, rtol=1e-4, atol=1e-5)
-        assert len(weights[name]) == measured[name].channel_high.size
+        np.testing.assert_allclose(found[name].channel_high, again[name].channel_high, rtol=1e-4, atol=1e-5)
+        assert len(weights[name]) == again[name].channel_high.size
     assert found["blocks.1.expand"] is statistics["blocks.1.expand"]
 
 
@@ -197,7 +203,8 @@ def test_only_what_gains_enough_is_split() -> None:
     for block in ("blocks.1", "blocks.3"):
         graph = with_outliers(graph, block, np.array([1, 5, 11]))
     images = inputs_of(graph, 2)
-    statistics, sensitivity = collect_statistics(graph, images), channel_sensitivity(graph, images, seed=0)
+    measured = both(graph, images)
+    statistics, sensitivity = measured.statistics, measured.sensitivity
     everything = choose_lanes(graph, statistics, sensitivity, least_gain=0.0)
     assert len(everything) >= 2
     least = everything[1].gain * (1 + 1e-9)

@@ -11,15 +11,15 @@ from support.networks import float_graph, inputs_of, narrow_state
 
 from edge_effnet.network.graph import Graph
 from edge_effnet.numerics import QuantParams, params_for_range
+from edge_effnet.quantization.measure.passes import Wanted, measure
 from edge_effnet.quantization.measure.simulate import simulate
-from edge_effnet.quantization.measure.statistics import collect_statistics
 from edge_effnet.quantization.mixed import Island, Search, cost_us, find_islands, float_tensors, with_floats
 from edge_effnet.quantization.records import QuantizedGraph
 
 
 def quantized(variant: str) -> QuantizedGraph:
     graph = float_graph(narrow_state(variant), variant, size=32)
-    found = collect_statistics(graph, inputs_of(graph, 1))
+    found = measure(graph, list(inputs_of(graph, 1)), Wanted(statistics=10_000)).statistics
     activations = {
         name: params_for_range(values.low, values.high)
         for name, values in found.items()

@@ -10,7 +10,7 @@ from support.networks import graph_of, inputs_of, pointwise
 
 from edge_effnet.network.geometry import Padding
 from edge_effnet.network.graph import Conv2D, Dense, DepthwiseConv2D, GlobalMean
-from edge_effnet.quantization.measure.moments import collect_moments
+from edge_effnet.quantization.measure.passes import Wanted, measure
 from edge_effnet.quantization.rounding import by_output
 
 PADDING = Padding(1, 1, 1, 1)
@@ -52,7 +52,7 @@ def test_moments_of_every_kind(stride: int) -> None:
     dense = Dense("dense", ("mean",), random.standard_normal((2, 4)).astype(np.float32), np.zeros(2, np.float32))
     graph = graph_of([conv, single, mean, dense], channels=3, height=7, width=9)
     images = inputs_of(graph, 5)
-    found = collect_moments(graph, iter(images))
+    found = measure(graph, list(iter(images)), Wanted(moments=10_000)).moments
     patches = np.concatenate([slow_patches(image[0].astype(np.float64), 3, stride) for image in images])
     expected = {
         "conv": [patches.reshape(len(patches), -1)],
@@ -72,7 +72,7 @@ def test_moments_of_every_kind(stride: int) -> None:
 def test_large_images_are_sampled_evenly() -> None:
     graph = graph_of([pointwise("conv", "image", np.random.default_rng(0), 2, 3)], channels=2, height=90, width=110)
     images = inputs_of(graph, 3)
-    found = collect_moments(graph, images)["conv"]
+    found = measure(graph, list(images), Wanted(moments=10_000)).moments["conv"]
     values = np.concatenate([image.reshape(-1, 2) for image in images])
     deviation = values.std()
     np.testing.assert_allclose(found.mean[0], values.mean(axis=0), atol=0.1 * deviation)

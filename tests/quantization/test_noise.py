@@ -12,9 +12,8 @@ from edge_effnet.network.execute import execute
 from edge_effnet.network.graph import Activation, Dense, GlobalMean, Graph
 from edge_effnet.numerics import params_for_range
 from edge_effnet.quantization.measure.noise import tensor_noise
-from edge_effnet.quantization.measure.sensitivity import channel_sensitivity
+from edge_effnet.quantization.measure.passes import Wanted, measure
 from edge_effnet.quantization.measure.simulate import fake_quantize
-from edge_effnet.quantization.measure.statistics import collect_statistics
 from edge_effnet.quantization.stages.ranges import activation_params
 
 
@@ -36,7 +35,10 @@ def smooth_network() -> Graph:
 def test_within_one_and_a_half_decibels_of_a_simulation(name: str) -> None:
     graph = smooth_network()
     images = inputs_of(graph, 300)
-    statistics, sensitivity = collect_statistics(graph, images), channel_sensitivity(graph, images, seed=0)
+    statistics, sensitivity = (
+        measure(graph, list(images), Wanted(statistics=10_000)).statistics,
+        measure(graph, list(images), Wanted(sensitivity=10_000), seed=0).sensitivity,
+    )
     params = params_for_range(statistics[name].low, statistics[name].high)
     expected = tensor_noise(graph, statistics, sensitivity, {name: params})
     assert list(expected) == [name]
@@ -53,7 +55,10 @@ def test_within_one_and_a_half_decibels_of_a_simulation(name: str) -> None:
 def test_the_best_ranges_expect_least() -> None:
     graph = float_graph(narrow_state("b0"), "b0", size=32)
     images = inputs_of(graph, 4)
-    statistics, sensitivity = collect_statistics(graph, images), channel_sensitivity(graph, images, seed=0)
+    statistics, sensitivity = (
+        measure(graph, list(images), Wanted(statistics=10_000)).statistics,
+        measure(graph, list(images), Wanted(sensitivity=10_000), seed=0).sensitivity,
+    )
     best = tensor_noise(graph, statistics, sensitivity)
     image = params_for_range(-1, 1)
     chosen = tensor_noise(

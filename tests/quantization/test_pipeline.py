@@ -237,15 +237,14 @@ def test_progress_names_every_stage_and_counts_to_its_end() -> None:
     quantize(
         graph,
         calibration,
-        recipe=Recipe(lanes=None, equalise=False, statistics_images=2),
+        recipe=Recipe(lanes=None, equalise=False, swishes=False, gates=False, statistics_images=2),
         progress=lambda *found: seen.setdefault(found[0], []).append(found[1:]),
     )
-    assert list(seen) == ["ranges", "sensitivity", "moments", "bias correction"]
-    assert seen["ranges"] == [(1, 2), (2, 2)]
-    assert seen["moments"] == [(1, 3), (2, 3), (3, 3)]
+    assert list(seen) == ["measuring", "bias correction"]
+    assert seen["measuring"] == [(1, 3), (2, 3), (3, 3)]
     seen.clear()
     quantize(graph, calibration, progress=lambda *found: seen.setdefault(found[0], []).append(found[1:]))
-    assert list(seen) == ["equalisation", "lanes", "ranges", "sensitivity", "moments", "bias correction"]
+    assert list(seen) == ["preview", "measuring", "bias correction"]
 
 
 def test_weights_alone_need_no_photos() -> None:

@@ -13,8 +13,9 @@ from support.networks import float_graph, graph_of, inputs_of, narrow_state
 from edge_effnet.network.activations import IDENTITY, RESPONSES
 from edge_effnet.network.graph import Activation
 from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams, params_for_range
+from edge_effnet.quantization.measure.passes import Wanted, measure
 from edge_effnet.quantization.measure.simulate import fake_quantize
-from edge_effnet.quantization.measure.statistics import TensorStatistics, collect_statistics
+from edge_effnet.quantization.measure.statistics import TensorStatistics
 from edge_effnet.quantization.stages import ranges
 from edge_effnet.quantization.stages.ranges import (
     activation_params,
@@ -30,10 +31,9 @@ METHODS = ("mean-min-max", "percentile", "mse")
 def statistics_of(values: Any) -> TensorStatistics:
     """values: float[positions, channels]."""
     image = np.asarray(values, np.float32)[None, :, None]
-    return collect_statistics(
-        graph_of([Activation("s", ("image",), "swish")], channels=image.shape[3], height=image.shape[1], width=1),
-        [image],
-    )["image"]
+    nodes = [Activation("s", ("image",), "swish")]
+    graph = graph_of(nodes, channels=image.shape[3], height=image.shape[1], width=1)
+    return measure(graph, [image], Wanted(statistics=1)).statistics["image"]
 
 
 def draw_values(seed: int, *, positions: int = 300, channels: int = 3) -> Any:
@@ -200,13 +200,13 @@ def test_percentiles_leave_a_ten_thousandth_out() -> None:
 def test_mean_of_each_photos_extremes() -> None:
     graph = graph_of([Activation("s", ("image",), "swish")], channels=1, height=2, width=1)
     images = [np.array([-1, scale], np.float32).reshape(1, 2, 1, 1) for scale in (1, 2, 6)]
-    params = tensor_params(collect_statistics(graph, images)["image"], "mean-min-max")
+    params = tensor_params(measure(graph, list(images), Wanted(statistics=10_000)).statistics["image"], "mean-min-max")
     assert (params.low, params.high) == (pytest.approx(-1, abs=params.scale), pytest.approx(3, abs=params.scale))
 
 
 def test_which_tensors_of_a_network_get_parameters() -> None:
     graph = float_graph(narrow_state("b0"), "b0")
-    statistics = collect_statistics(graph, inputs_of(graph, 2))
+    statistics = measure(graph, list(inputs_of(graph, 2)), Wanted(statistics=10_000)).statistics
     image = QuantParams(0.02, 3)
     params = activation_params(graph, statistics, image)
     assert set(params) == set(statistics) - {"pooled", "logits"}

@@ -12,7 +12,7 @@ from edge_effnet.network.execute import execute
 from edge_effnet.network.geometry import Padding
 from edge_effnet.network.graph import Activation, Add, Border, Conv2D, Dense, DepthwiseConv2D, GlobalMean, Graph, Mul
 from edge_effnet.network.operators import tensor_shapes
-from edge_effnet.quantization.measure.sensitivity import channel_sensitivity
+from edge_effnet.quantization.measure.passes import Wanted, measure
 
 
 def tiny(stride: int) -> Graph:
@@ -48,7 +48,7 @@ def test_one_logit_is_the_squared_gradient(stride: int) -> None:
     """With one logit the random sign falls out of the square, so the estimate is exact."""
     graph = tiny(stride)
     image = inputs_of(graph, 1)[0].astype(np.float64)
-    found = channel_sensitivity(graph, [image], seed=0)
+    found = measure(graph, [image], Wanted(sensitivity=10_000), seed=0).sensitivity
     assert set(found) == {node.name for node in graph.nodes}
     shapes = tensor_shapes(graph)
     step = 1e-6
@@ -79,7 +79,7 @@ def test_random_signs_average_to_the_whole_jacobian() -> None:
     nodes = [pointwise("first", "image", random, 3, 4), GlobalMean("pooled", ("first",), keep_dims=False)]
     dense = Dense("logits", ("pooled",), random.standard_normal((7, 4)).astype(np.float32), np.zeros(7, np.float32))
     graph = graph_of([*nodes, dense], channels=3)
-    found = channel_sensitivity(graph, inputs_of(graph, 1) * 3000, seed=2)
+    found = measure(graph, list(inputs_of(graph, 1) * 3000), Wanted(sensitivity=10_000), seed=2).sensitivity
     exact = np.square(dense.weight.astype(np.float64)).sum(axis=0)
     np.testing.assert_allclose(found["pooled"], exact, rtol=0.05)
     np.testing.assert_allclose(found["first"], exact / 30, rtol=0.05)  # 6 · 5 positions of a 30th each
@@ -89,14 +89,20 @@ def test_random_signs_average_to_the_whole_jacobian() -> None:
 def test_averaged_over_photos_and_deterministic_by_seed() -> None:
     graph = float_graph(narrow_state("b0"), "b0")
     images = inputs_of(graph, 3)
-    first, again, other = (channel_sensitivity(graph, images, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (
+        measure(graph, list(images), Wanted(sensitivity=10_000), seed=seed).sensitivity for seed in (0, 0, 1)
+    )
     for name in first:
         np.testing.assert_array_equal(first[name], again[name])
         assert (first[name] >= 0).all()
         assert np.isfinite(first[name]).all()
     assert any(not np.array_equal(first[name], other[name]) for name in first)
     alone = tiny(1)
-    each = [channel_sensitivity(alone, [image], seed=0)["left"] for image in inputs_of(alone, 3)]
+    each = [
+        measure(alone, [image], Wanted(sensitivity=10_000), seed=0).sensitivity["left"] for image in inputs_of(alone, 3)
+    ]
     np.testing.assert_allclose(
-        channel_sensitivity(alone, inputs_of(alone, 3), seed=0)["left"], np.mean(each, axis=0), rtol=1e-5
+        measure(alone, list(inputs_of(alone, 3)), Wanted(sensitivity=10_000), seed=0).sensitivity["left"],
+        np.mean(each, axis=0),
+        rtol=1e-5,
     )

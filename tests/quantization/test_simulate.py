@@ -27,9 +27,9 @@ from edge_effnet.quantization.measure.simulate import (
     with_rounded_weights,
 )
 from edge_effnet.quantization.pipeline import quantize as quantize_graph
+from edge_effnet.quantization.pixels import network_input
 from edge_effnet.quantization.recipe import PLAIN
 from edge_effnet.quantization.records import QuantizedGraph
-from edge_effnet.quantization.stages.normalisation import network_input
 
 PREPROCESSING = Preprocessing(SIZE, SIZE, mean=HALF, std=HALF)
 

@@ -6,15 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.networks import float_graph, inputs_of, narrow_state, relative_difference
+from support.networks import both, float_graph, inputs_of, narrow_state, relative_difference
 
 from edge_effnet.network.execute import execute
 from edge_effnet.network.graph import DepthwiseConv2D, Graph, Mul, is_activation, with_nodes
 from edge_effnet.network.operators import tensor_shapes
 from edge_effnet.quantization.measure.noise import tensor_noise
-from edge_effnet.quantization.measure.sensitivity import channel_sensitivity
-from edge_effnet.quantization.measure.statistics import collect_statistics
-from edge_effnet.quantization.stages.swishes import equalise_swishes, rescale_swish
+from edge_effnet.quantization.measure.passes import Measurement
+from edge_effnet.quantization.stages.swishes import choose_swishes, rescale_swish
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +58,16 @@ def uneven(graph: Graph) -> Graph:
 def test_equalised_where_it_pays(graph: Graph) -> None:
     graph = uneven(graph)
     images = inputs_of(graph, 3)
-    statistics, sensitivity = collect_statistics(graph, images), channel_sensitivity(graph, images, seed=0)
-    noise = tensor_noise(graph, statistics, sensitivity)
-    changed, products = equalise_swishes(graph, statistics, sensitivity, noise=sum(noise.values()))
+    found = both(graph, images)
+    noise = tensor_noise(graph, found.statistics, found.sensitivity)
+    changed = graph
+    for choice in choose_swishes(graph, found, noise=sum(noise.values())):
+        changed = rescale_swish(changed, choice.swish, choice.factors)
+    measured = both(changed, images)
     assert "blocks.2.depthwise.swish.spread" in changed.by_name()
-    assert "blocks.2.se.scale" in products
     for image in images:
         assert relative_difference(execute(graph, image), execute(changed, image)) < 1e-5
-    after = tensor_noise(changed, collect_statistics(changed, images), channel_sensitivity(changed, images, seed=0))
+    after = tensor_noise(changed, measured.statistics, measured.sensitivity)
     names = (
         "blocks.2.depthwise",
         "blocks.2.depthwise.swish",
@@ -78,12 +79,10 @@ def test_equalised_where_it_pays(graph: Graph) -> None:
 
 def test_not_where_time_is_dear(graph: Graph) -> None:
     images = inputs_of(graph, 2)
-    statistics, sensitivity = collect_statistics(graph, images), channel_sensitivity(graph, images, seed=0)
-    changed, products = equalise_swishes(graph, statistics, sensitivity, noise=1e9)
-    assert changed is graph
-    assert products == frozenset()
+    found = both(graph, images)
+    assert choose_swishes(graph, found, noise=1e9) == ()
 
 
 def test_a_network_without_swishes() -> None:
     graph = float_graph(narrow_state("lite0"), "lite0", size=32)
-    assert equalise_swishes(graph, {}, {}, noise=1.0) == (graph, frozenset())
+    assert choose_swishes(graph, Measurement({}, {}, {}), noise=1.0) == ()

@@ -23,7 +23,8 @@ from edge_effnet.network.execute import execute
 from edge_effnet.network.graph import Conv2D, Graph, Node
 from edge_effnet.network.operators import run_node
 from edge_effnet.preprocessing import decode
-from edge_effnet.quantization.stages.normalisation import network_input
+from edge_effnet.quantization.measure.passes import Measurement, Wanted, measure
+from edge_effnet.quantization.pixels import network_input
 from edge_effnet.variants import Variant
 from support.golden import State, rebuild
 from support.photos import synthetic_photo
@@ -149,3 +150,8 @@ def sqnr_db(exact: Array, found: Array) -> float:
 
 def relative_difference(exact: Array, found: Array) -> float:
     return float(np.abs(np.asarray(found, np.float64) - exact).max() / np.abs(exact).max())
+
+
+def both(graph: Graph, images: Sequence[Array]) -> Measurement:
+    """Statistics and sensitivity from all images."""
+    return measure(graph, images, Wanted(statistics=len(images), sensitivity=len(images)))

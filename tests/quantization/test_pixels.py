@@ -11,9 +11,9 @@ from support.networks import graph_of
 from edge_effnet.errors import UsageError
 from edge_effnet.network.execute import execute
 from edge_effnet.network.geometry import Padding
-from edge_effnet.network.graph import Activation, Border, Conv2D, Graph
+from edge_effnet.network.graph import Activation, Add, Border, Conv2D, Graph
 from edge_effnet.preprocessing import HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from edge_effnet.quantization.stages.normalisation import fold_normalisation, network_input
+from edge_effnet.quantization.pixels import fold_normalisation, network_input
 
 SYMMETRIC, SAME, NONE = Padding(1, 1, 1, 1), Padding(0, 1, 0, 1), Padding(0, 0, 0, 0)
 STATISTICS = {
@@ -104,6 +104,35 @@ def test_bgr_exchanges_the_statistics() -> None:
     assert np.abs(found[0] - found[1]).max() > 0.1
 
 
-def test_a_graph_without_a_stem() -> None:
-    with pytest.raises(UsageError, match="the graph begins with Swish; expected the stem's convolution"):
-        fold_normalisation(graph_of([Activation("a", ("image",), "swish")], channels=3), Preprocessing(6, 6))
+@pytest.mark.parametrize("statistics", ["imagenet", "half"])
+def test_two_readers_of_the_image(statistics: str) -> None:
+    """Two convolutions, each with its own padding, and their sum: both get the normalised image."""
+    random = np.random.default_rng(0)
+
+    def conv(name: str, kernel: int, padding: Padding) -> Conv2D:
+        weight = random.standard_normal((4, kernel, kernel, 3)).astype(np.float32)
+        return Conv2D(name, ("image",), weight, random.standard_normal(4).astype(np.float32), 1, padding)
+
+    nodes = [conv("wide", 3, SYMMETRIC), conv("narrow", 1, NONE), Add("stem", ("wide", "narrow"))]
+    same_as_normalised(graph_of(nodes, channels=3, height=14, width=14), statistics)
+
+
+@pytest.mark.parametrize("statistics", ["imagenet", "half"])
+def test_an_image_that_more_than_convolutions_read(statistics: str) -> None:
+    """It is normalised by a convolution of one pixel first."""
+    same_as_normalised(graph_of([Activation("stem", ("image",), "swish")], channels=3, height=14, width=14), statistics)
+
+
+def same_as_normalised(graph: Graph, statistics: str) -> None:
+    mean, std = STATISTICS[statistics]
+    preprocessing = Preprocessing(14, 14, mean=mean, std=std)
+    folded, params = fold_normalisation(graph, preprocessing)
+    pixels = np.random.default_rng(1).integers(0, 256, (14, 14, 3), dtype=np.uint8)
+    exact, found = outputs(graph, preprocessing.normalise(pixels)[None]), outputs(folded, network_input(pixels, params))
+    np.testing.assert_allclose(found[1:-1, 1:-1], exact[1:-1, 1:-1], atol=1e-4)
+
+
+def test_statistics_for_other_channels() -> None:
+    graph = graph_of([Activation("a", ("image",), "swish")], channels=1)
+    with pytest.raises(UsageError, match="don't fit an image of 1 channels; expected one a channel"):
+        fold_normalisation(graph, Preprocessing(6, 6))
