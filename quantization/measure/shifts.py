@@ -1,9 +1,10 @@
 """How a tensor's values move the logits together: what independent noise doesn't see.
 
 Rounding errors of neighbouring values are unlike each other; what clipping takes off, and where a crowd of like values
-falls between two steps, is alike at every position of a photo, and adds up. So for each photo the gradient of v·logits,
-with v a vector of random signs, is summed over all positions and channels whose value falls in the same bin: the error
-e(x) that a range makes of the value x then moves v·logits by Σ gradient · e(center), for any range, without another run.
+falls between two steps, is alike at every position of a photo, and adds up. So for each photo the gradient of
+v·logits, with v a vector of random signs, is summed over all positions and channels whose value falls in the same bin:
+the error e(x) that a range makes of the value x then moves v·logits by Σ gradient · e(center), for any range, without
+another run.
 """
 
 from __future__ import annotations
