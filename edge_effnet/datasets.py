@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from edge_effnet.errors import UsageError
 from edge_effnet.images import find_images
 from edge_effnet.labels import find_label_indices
 
 INDEX_FILE = "labels.csv"
+_MOST_INDEX_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,25 @@ def read_dataset(folder: str | Path, *, num_classes: int, labels: Sequence[str] 
     return sorted(found, key=lambda item: item.path)
 
 
+def draw_alike(items: Sequence[LabelledImage], limit: int | None, *, seed: int) -> list[LabelledImage]:
+    """At most `limit` of the photos, from all classes alike, drawn without replacement by `seed`; sorted by path.
+
+    A class after the other gives one, in an order drawn anew each round, until there are enough. None takes all.
+    """
+    if limit is None or limit >= len(items):
+        return list(items)
+    random = np.random.default_rng(seed)
+    waiting: dict[frozenset[int], list[LabelledImage]] = {}
+    for index in random.permutation(len(items)):
+        waiting.setdefault(items[index].classes, []).append(items[index])
+    drawn: list[LabelledImage] = []
+    while len(drawn) < limit:
+        classes = sorted((classes for classes, left in waiting.items() if left), key=sorted)
+        order = random.permutation(len(classes))[: limit - len(drawn)]
+        drawn += [waiting[classes[index]].pop() for index in order]
+    return sorted(drawn, key=lambda item: item.path)
+
+
 def unlabelled_images(folder: str | Path) -> list[Path]:
     """All photos below a folder; raises UsageError when there are none."""
     found = find_images(Path(folder)) if Path(folder).is_dir() else []
@@ -62,6 +85,8 @@ def _from_index(index: Path, num_classes: int, labels: Sequence[str] | None) -> 
 
 def _read_index(index: Path) -> tuple[Sequence[str], list[tuple[int, dict[str, str]]]]:
     """Column names, and the rows with their line numbers."""
+    if index.stat().st_size > _MOST_INDEX_BYTES:
+        raise UsageError(f"{index} has {index.stat().st_size:,} bytes; at most {_MOST_INDEX_BYTES:,} are read")
     try:
         with open(index, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -75,7 +100,7 @@ def _read_index(index: Path) -> tuple[Sequence[str], list[tuple[int, dict[str, s
 def _classes(row: dict[str, str], num_classes: int, labels: Sequence[str] | None, where: str) -> frozenset[int]:
     text, label = ((row.get(column) or "").strip() for column in ("index", "label"))
     if text:
-        if not text.isdecimal() or int(text) >= num_classes:
+        if not re.fullmatch("[0-9]{1,9}", text) or int(text) >= num_classes:
             raise UsageError(f"{where}: index {text!r}; expected 0 to {num_classes - 1}")
         return frozenset({int(text)})
     if not label:

@@ -49,7 +49,7 @@ class _Tally:
 
 @dataclass(frozen=True)
 class _Measured:
-    """One photo. outcome: the logits, or why it can't be read."""
+    """One photo. outcome: the logits (with groups, the scores), or why it can't be read."""
 
     outcome: npt.NDArray[np.float32] | ImageError
     classes: frozenset[int]
@@ -59,7 +59,10 @@ class _Measured:
 def _measure(classifiers: Classifiers, item: LabelledImage) -> _Measured:
     (classifier,) = classifiers
     try:
-        return _Measured(classifier.logits(item.path), item.classes, classifier.timing_ms)
+        if classifier.grouping is None:
+            return _Measured(classifier.logits(item.path), item.classes, classifier.timing_ms)
+        classes = frozenset(int(classifier.grouping.stands_for[index]) for index in item.classes)
+        return _Measured(classifier.scores(item.path), classes, classifier.timing_ms)
     except ImageError as error:
         return _Measured(error, item.classes, {})
 

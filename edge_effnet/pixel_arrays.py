@@ -48,7 +48,7 @@ def rgb_array(array: npt.NDArray[Any], channels: ChannelOrder, *, width: int | N
     """uint8[H, W, 3], RGB, of a frame; a view where that will do. Raises as `image_from_array` does."""
     check_array(array, channels)
     if channels in ("rgb", "rgba"):
-        return array[:, :, :3]
+        return array if channels == "rgb" else array[:, :, :3]
     if channels in ("bgr", "bgra"):
         return array[:, :, 2::-1]
     return np.asarray(image_from_array(array, channels, width=width))

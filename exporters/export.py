@@ -8,24 +8,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from edge_effnet.agreement import check_seed, check_sides
 from edge_effnet.clashes import check_outputs
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import UsageError
 from edge_effnet.exporters.calibrated import Photos, calibrate
-from edge_effnet.exporters.families.build import build_graph
-from edge_effnet.exporters.families.identify import Identified, identify
-from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+from edge_effnet.exporters.inputs.open import open_network
+from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.max_drop import HELD_OUT_PHOTOS, check_held_out, keep_within
 from edge_effnet.exporters.order import order_channels
 from edge_effnet.exporters.outputs.emit import emit
 from edge_effnet.exporters.report import check_report, report_on, write_report
-from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
+from edge_effnet.exporters.settings import PreprocessingOptions
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import read_model_file
-from edge_effnet.labels import check_label_count, read_labels
+from edge_effnet.framing import ResizeMode
+from edge_effnet.heads import HeadKind, Output
+from edge_effnet.images import look_through
+from edge_effnet.labels import check_label_count, read_labels, remarks_on_labels
 from edge_effnet.metadata import ModelDocument
-from edge_effnet.network.graph import Graph
-from edge_effnet.preprocessing import Interpolation, Preprocessing, Triple
+from edge_effnet.network.records import Network
+from edge_effnet.preprocessing import Channels, Interpolation, Preprocessing, Resizer, Values
 from edge_effnet.quantization.headroom import check_headroom
 from edge_effnet.quantization.measure.calibration import CalibrationSet, CalibrationSource, draw_calibration_set
 from edge_effnet.quantization.pipeline import quantize_weights_only
@@ -54,14 +57,22 @@ def export(
     source: str | None = None,
     variant: str | None = None,
     weights: str | None = None,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
     padding_size: int | None = None,
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
-    mean: Triple | None = None,
-    std: Triple | None = None,
+    head: HeadKind | None = None,
+    head_activation: str | None = None,
+    output_kind: Output = "logits",
+    thresholds: tuple[float, ...] | None = None,
+    mean: Values | None = None,
+    std: Values | None = None,
     crop_pct: float | None = None,
     resize: int | None = None,
     interpolation: Interpolation | None = None,
+    resize_mode: ResizeMode | None = None,
+    resizer: Resizer | None = None,
+    fill: tuple[int, int, int] | None = None,
+    channels: Channels | None = None,
     calibration: CalibrationSource | None = None,
     calibration_images: int = 256,
     image_rules: ImageRules = DEFAULT_RULES,
@@ -74,9 +85,11 @@ def export(
     """Writes `output` (`.tflite` or `.onnx`, atomically) from trained weights.
 
     checkpoint: a `.safetensors`, `.pth`, `.pt`, `.ckpt`, `.bin` or `.pkl` path, an nn.Module or a state dict. weights:
-    the key of the network to take where a file holds several. source: "timm", "timm-tf",
-    "torchvision", "lukemelas" or a published model name; needed only where the tensors don't tell. image_size: the
-    network's input, the variant's by default. padding_size: the size an efficientnet-pytorch model was built for.
+    the key of the network to take where a file holds several. source: "timm", "timm-tf", "torchvision", "lukemelas" or
+    a published model name; needed only where the tensors don't tell. image_size: the network's input, a side or
+    (height, width), the variant's by default. padding_size: the size an efficientnet-pytorch model was built for.
+    head: "softmax", "sigmoid" or "features", where what is found isn't meant; head_activation: between linear layers,
+    which a state dict doesn't say. output_kind: "probabilities" for a file that ends in softmax or sigmoid itself.
     labels: names or the path of a file with one a line. calibration: photos for int8, a folder or a sequence.
     image_rules: which of them are decoded; the others are left out, with a remark. workers: how many are decoded at a
     time, by default as many as there are cores.
@@ -90,14 +103,26 @@ def export(
     check_outputs({"output": path, "report": report}, _inputs(checkpoint, labels, calibration))
     require_writable_folder(path)
     _check_int8_options(precision, max_drop, report)
-    options = PreprocessingOptions(mean, std, crop_pct, resize, interpolation)
-    names = read_labels(labels) if isinstance(labels, (str, os.PathLike)) else labels
-    loaded = load_checkpoint(checkpoint, weights=weights)
-    model = identify(loaded, source=source, variant=variant)
-    size = image_size or model.dialect.native_image_size(model.variant)
-    preprocessing = resolve_preprocessing(model, image_size=size, options=options)
-    document = _document(model, preprocessing, labels=names, precision=precision, sha256=loaded.sha256)
-    graph, remarks = _float_graph(model, size, padding_size)
+    check_seed(seed)
+    options = InputOptions(
+        source=source,
+        variant=variant,
+        weights=weights,
+        image_size=(image_size, image_size) if isinstance(image_size, int) else image_size,
+        padding_size=padding_size,
+        head=head,
+        head_activation=head_activation,
+        output=output_kind,
+        thresholds=thresholds,
+        labels=read_labels(labels) if isinstance(labels, (str, os.PathLike)) else labels,
+        preprocessing=PreprocessingOptions(
+            mean, std, crop_pct, resize, interpolation, resize_mode, resizer, fill, channels
+        ),
+    )
+    network = open_network(checkpoint, options)
+    check_sides(network.preprocessing)
+    document = _document(network, precision)
+    graph, remarks = order_channels(network.graph), network.remarks
     found = None
     if precision == "int8":
         drawn = _drawn(
@@ -121,6 +146,7 @@ def export(
         if report is not None:
             found = report_on(made, skip=0 if max_drop is None else HELD_OUT_PHOTOS, progress=progress)
         remarks = (*remarks, *(f"left out a calibration photo: {reason}" for reason in photos.drawn.broken))
+        remarks = (*remarks, *_left_out(calibration))
     else:
         quantized = quantize_weights_only(graph) if precision == "weight-int8" else QuantizedGraph(graph)
         data = emit(quantized, replace(document, quantization=quantized.summary), path.suffix)
@@ -128,7 +154,7 @@ def export(
     write_atomically(path, data)
     if report is not None and found is not None:
         write_report(Path(report), found)
-    return ExportReport(path, len(data), written, (*loaded.remarks, *remarks))
+    return ExportReport(path, len(data), written, (*remarks, *remarks_on_labels(network.labels)))
 
 
 def _inputs(checkpoint: Any, labels: Any, calibration: Any) -> dict[str, Any]:
@@ -140,6 +166,13 @@ def _inputs(checkpoint: Any, labels: Any, calibration: Any) -> dict[str, Any]:
         "the file of labels": labels,
         "a calibration photo": calibration,
     }
+
+
+def _left_out(calibration: Any) -> tuple[str, ...]:
+    """What of a calibration folder isn't read, and what would read it."""
+    folder = Path(calibration) if isinstance(calibration, (str, os.PathLike)) else None
+    found = look_through(folder).remark if folder is not None else None
+    return () if found is None else (f"{folder}: {found}",)
 
 
 def _check_output(path: Path, precision: str) -> None:
@@ -157,17 +190,6 @@ def _check_int8_options(precision: str, max_drop: float | None, report: str | os
         check_report(Path(report), precision)
 
 
-def _float_graph(model: Identified, size: int, padding_size: int | None) -> tuple[Graph, tuple[str, ...]]:
-    native = padding_size or model.built_for or model.dialect.native_image_size(model.variant)
-    graph = order_channels(build_graph(model, image_size=size, built_for=native))
-    if model.dialect.padding == "same-baked" and size != native:
-        return graph, (
-            f"padding as built for {native} px, as efficientnet-pytorch does at another size; --padding-size if it "
-            "was built for another",
-        )
-    return graph, ()
-
-
 def _drawn(calibration: CalibrationSource | None, preprocessing: Preprocessing, **how: Any) -> CalibrationSet:
     """how: `draw_calibration_set`'s options."""
     if calibration is None:
@@ -178,21 +200,16 @@ def _drawn(calibration: CalibrationSource | None, preprocessing: Preprocessing, 
     return draw_calibration_set(calibration, preprocessing, **how)
 
 
-def _document(
-    model: Identified, preprocessing: Preprocessing, *, labels: Sequence[str] | None, precision: Precision, sha256: str
-) -> ModelDocument:
+def _document(network: Network, precision: str) -> ModelDocument:
+    labels, outputs = network.labels, network.output_size
     return ModelDocument(
-        variant=model.variant.name,
-        image_size=preprocessing.crop,
-        num_classes=model.num_classes,
-        labels=None if labels is None else check_label_count(labels, model.num_classes, source="labels"),
-        preprocessing=preprocessing,
+        variant=network.architecture or "network",
+        image_size=network.preprocessing.crop,
+        num_classes=outputs,
+        labels=None if labels is None else check_label_count(labels, outputs, source="labels"),
+        preprocessing=network.preprocessing,
         precision=precision,
-        source={
-            "dialect": model.dialect.name,
-            "sha256": sha256,
-            "padding": model.dialect.padding,
-            "bn_eps": model.bn_eps,
-        },
+        source=network.origin.to_dict(),
         created_by=f"edge-effnet {__version__}",
+        head=network.head,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.quantization.report.charts import require_matplotlib
 from edge_effnet.quantization.report.held_out import Contestants, HeldOut, Logits, measure_held_out
 from edge_effnet.quantization.report.summary import QuantizationReport, Subject, make_report
+from edge_effnet.text import json_text
 
 #: Photos that are measured on, and those of them on which every tensor is looked at.
 _HELD_OUT, _LAYER_PHOTOS = 64, 8
@@ -44,7 +44,7 @@ def write_report(path: Path, report: QuantizationReport) -> None:
 
         text = render_page(report)
     else:
-        text = json.dumps(report.to_dict(), ensure_ascii=False) + "\n"
+        text = json_text(report.to_dict()) + "\n"
     write_atomically(path, text.encode())
 
 
@@ -90,7 +90,7 @@ def _subject(made: Calibrated, remarks: tuple[str, ...]) -> Subject:
     document, summary = made.document, made.quantized.summary or {}
     return Subject(
         variant=document.variant,
-        image_size=document.image_size,
+        image_size=document.size_text,
         num_classes=document.num_classes,
         calibration_images=len(made.photos.drawn),
         seed=made.photos.seed,

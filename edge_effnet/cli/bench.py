@@ -14,6 +14,7 @@ from edge_effnet.clashes import check_outputs
 from edge_effnet.classifier import BUNDLED_MODEL, default_threads
 from edge_effnet.cli.console import remark, say, write
 from edge_effnet.cli.options import add_preprocessing_options, positive, preprocessing_from, wants_json
+from edge_effnet.cli.parsing import goes_with
 from edge_effnet.cli.progress import StageBars
 from edge_effnet.engines import ENGINES
 from edge_effnet.errors import UsageError
@@ -36,11 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warmup", type=_count, default=_WARMUP, metavar="N", help=f"runs of each before them (default {_WARMUP})"
     )
-    parser.add_argument(
+    threads = parser.add_argument(
         "--threads",
         type=_counts,
         metavar="N,…",
         help="thread counts to try (default: 1, and the cores there are, at most 4)",
+    )
+    goes_with("with --engine numpy alone", threads, holds=lambda arguments: arguments.engine != ["numpy"])
+    parser.add_argument(
+        "--workers",
+        type=_counts,
+        default=[1],
+        metavar="N,…",
+        help="photos at a time to try, with one engine thread each where there are several (default 1)",
     )
     parser.add_argument(
         "--engine",
@@ -59,12 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints one row per model, engine and thread count."""
+    """Prints one row per model, engine, thread count and number of workers."""
     if arguments.plot is not None:
         check_outputs({"--plot": arguments.plot}, {"a model": arguments.models, "the photo": arguments.image})
         _check_plot(arguments.plot)
     threads = arguments.threads or sorted({1, default_threads()})
-    cases = list_cases(arguments.models or [str(BUNDLED_MODEL)], arguments.engine, threads)
+    cases = list_cases(arguments.models or [str(BUNDLED_MODEL)], arguments.engine, threads, workers=arguments.workers)
     with tempfile.TemporaryDirectory() as folder, StageBars() as bars:
         image, name = _image(arguments.image, Path(folder))
         done, total = [0], arguments.runs * len(cases)
@@ -121,7 +130,7 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         f"{machine['governor'] or 'unknown'}; {first['image']}"
     )
     say(f"{first['runs']} runs by turns; ms, medians (inference and total: median / 90th percentile)")
-    columns = ("model", "engine", "threads", *STAGES, "load ms", "peak MB")
+    columns = ("model", "engine", "threads", "workers", *STAGES, "photos/s", "load ms", "peak MB")
     table = [columns, *(_cells(row) for row in rows)]
     widths = [max(len(line[place]) for line in table) for place in range(len(columns))]
     for line in table:
@@ -143,7 +152,9 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         Path(row["model"]).name,
         row["engine"],
         str(row["threads"]),
+        str(row["workers"]),
         *shown,
+        f"{row['photos_per_s']:.1f}",
         f"{row['load_ms']:.1f}",
         f"{row['peak_rss_mb']:.0f}",
     )

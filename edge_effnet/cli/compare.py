@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from itertools import islice
 from typing import Any
 
 from edge_effnet.cli.console import remark, say, write
 from edge_effnet.cli.options import (
     add_engine_options,
     add_image_options,
+    add_limit_options,
     add_preprocessing_options,
     add_workers_option,
+    drawn,
     open_classifier,
-    positive,
     wants_json,
 )
 from edge_effnet.cli.progress import Bar
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         help="photos: class folders, a folder with labels.csv, or any folder (agreement alone then)",
     )
-    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N photos")
+    add_limit_options(parser)
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, instead of the models'")
     parser.add_argument(
         "--format", choices=("text", "json"), help="of the output (default: text on a terminal, JSON otherwise)"
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         photos, reason = comparison_photos(arguments.data, num_classes=a.num_classes, labels=a.labels or b.labels)
         if reason is not None:
             remark(f"agreement alone, for the photos have no known classes: {reason}")
-        chosen = list(islice(photos, arguments.limit))
+        chosen = drawn(photos, arguments)
         with Bar("photos", total=len(chosen)) as bar:
             result = compare(a, b, chosen, workers=min(workers, max(1, len(chosen))), after_photo=bar.step)
     if wants_json(arguments):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +17,31 @@ from edge_effnet.cli.console import remark, say, write
 from edge_effnet.cli.options import (
     add_decoding_option,
     add_engine_options,
+    add_group_option,
     add_image_options,
+    add_limit_options,
     add_preprocessing_options,
     add_trust_options,
     add_workers_option,
+    drawn,
     open_classifier,
-    positive,
     wants_json,
 )
 from edge_effnet.cli.progress import Bar
-from edge_effnet.datasets import read_dataset
-from edge_effnet.errors import OutputError
+from edge_effnet.datasets import LabelledImage, read_dataset
+from edge_effnet.errors import OutputError, UsageError
 from edge_effnet.evaluation import evaluate
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import with_document
+from edge_effnet.labels import label_of
 from edge_effnet.many import split_cores
-from edge_effnet.text import json_text, printable
+from edge_effnet.text import csv_cell, json_text, printable
 
 _WORST_PAIRS = 5
+#: Of fewer photos a share says nothing.
+_FEWEST_TO_JUDGE = 5
+#: Classes up to which the confusion matrix is printed in full.
+_MOST_DENSE = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,10 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data", metavar="DATA", help="class folders, or a folder with labels.csv (file,index or file,label)"
     )
-    parser.add_argument(
-        "--limit", type=positive, metavar="N", help="only the first N photos; the result isn't recorded then"
-    )
+    add_limit_options(parser, then="; the result isn't recorded then")
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, instead of the model's")
+    add_group_option(parser)
+    parser.add_argument(
+        "--confusion", metavar="FILE.csv", help="write how often each class was taken for each: a row a true class"
+    )
     parser.add_argument("--no-record", action="store_true", help="don't write the accuracy into the model file")
     parser.add_argument(
         "--format", choices=("text", "json"), help="of the output (default: text on a terminal, JSON otherwise)"
@@ -59,20 +71,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints the accuracy and records it in the file."""
     inputs = {"the file of labels": arguments.labels, "a file of the data": arguments.data}
-    check_outputs({"the model": arguments.model}, inputs)
+    check_outputs({"the model": arguments.model, "--confusion": arguments.confusion}, inputs)
+    if arguments.confusion:
+        require_writable_folder(arguments.confusion)
     workers, threads = split_cores(arguments.workers, arguments.threads)
     with open_classifier(arguments, arguments.model, threads=threads) as classifier:
-        dataset = read_dataset(arguments.data, num_classes=classifier.num_classes, labels=classifier.labels)
-        chosen = list(islice(dataset, arguments.limit))
+        chosen = drawn(_dataset(arguments.data, classifier), arguments)
         with Bar("photos", total=len(chosen)) as bar:
             result = evaluate(classifier, chosen, workers=min(workers, max(1, len(chosen))), after_photo=bar.step)
-    if arguments.limit is None and not arguments.no_record:
+    if arguments.confusion:
+        write_atomically(arguments.confusion, _confusion_csv(result["confusion"], classifier.labels).encode())
+    if arguments.limit is None and not arguments.group and not arguments.no_record:
         _record(classifier, result, Path(arguments.data).resolve().name)
     if wants_json(arguments):
-        write(json_text(result) + "\n")
+        write(json_text({**result, "confusion": _shown_confusion(result["confusion"])}) + "\n")
     else:
         _print_text(result)
     return 0
+
+
+def _dataset(folder: str, classifier: Classifier) -> list[LabelledImage]:
+    """With groups, the folders may be called like the groups, or like the labels in them."""
+    count = classifier.num_classes
+    try:
+        return read_dataset(folder, num_classes=count, labels=classifier.labels)
+    except UsageError:
+        document = classifier.metadata
+        if classifier.grouping is None or document is None or document.labels is None:
+            raise
+        return read_dataset(folder, num_classes=count, labels=document.labels)
+
+
+def _shown_confusion(matrix: list[list[int]]) -> Any:
+    """The matrix, or of many classes {"pairs": [[true, predicted, count], …]}: those that occur."""
+    if len(matrix) <= _MOST_DENSE:
+        return matrix
+    pairs = ([true, found, n] for true, row in enumerate(matrix) for found, n in enumerate(row) if n)
+    return {"pairs": list(pairs)}
+
+
+def _confusion_csv(matrix: list[list[int]], labels: Sequence[str] | None) -> str:
+    """A row a true class, a column a predicted one."""
+    text = io.StringIO()
+    names = [csv_cell(label_of(index, labels)) for index in range(len(matrix))]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["true \\ predicted", *names])
+    writer.writerows([name, *row] for name, row in zip(names, matrix, strict=True))
+    return text.getvalue()
 
 
 def _record(classifier: Classifier, result: dict[str, Any], data: str) -> None:
@@ -85,8 +130,13 @@ def _record(classifier: Classifier, result: dict[str, Any], data: str) -> None:
     path = classifier.model_path.resolve()  # a link stays a link
     try:
         require_writable_folder(path)
-        write_atomically(path, with_document(path.read_bytes(), replace(classifier.metadata, accuracy=accuracy)))
+        before = path.read_bytes()
+        after = with_document(before, replace(classifier.metadata, accuracy=accuracy))
+        write_atomically(path, after)
+        was, now = (hashlib.sha256(data).hexdigest() for data in (before, after))
         remark(f"recorded the accuracy in {path} (--no-record leaves the file alone)")
+        if was != now:
+            remark(f"its SHA-256, which --sha256 asks for, was {was} and is now {now}")
     except OutputError as error:
         remark(f"the accuracy is not recorded: {error}")
 
@@ -94,11 +144,10 @@ def _record(classifier: Classifier, result: dict[str, Any], data: str) -> None:
 def _print_text(result: dict[str, Any]) -> None:
     say(f"{printable(result['model'])}  ({result['engine']}, {result['images']} photos)")
     say(f"  top-1 {100 * result['top1']:.2f} %   top-5 {100 * result['top5']:.2f} %")
-    worst = sorted(result["per_class"], key=lambda row: row["top1"])[:_WORST_PAIRS]
-    say(
-        "  hardest classes: "
-        + ", ".join(f"{printable(row['label'])} {100 * row['top1']:.0f} % of {row['images']}" for row in worst)
-    )
+    told = [row for row in result["per_class"] if row["images"] >= _FEWEST_TO_JUDGE]
+    worst = sorted(told, key=lambda row: row["top1"])[:_WORST_PAIRS]
+    named = (f"{printable(row['label'])} {100 * row['top1']:.0f} % of {row['images']}" for row in worst)
+    say(f"  hardest classes: {', '.join(named) or f'none has {_FEWEST_TO_JUDGE} photos'}")
     times = ", ".join(f"{stage} {values['p50']:.1f}" for stage, values in result["latency_ms"].items())
     say(f"  median ms: {times}")
     for text in result.get("unreadable", []):

@@ -7,6 +7,7 @@ import time
 
 from edge_effnet.cli.console import remark, say
 from edge_effnet.cli.options import IMAGE_OPTIONS, add_image_options, image_rules_from, positive, three
+from edge_effnet.cli.parsing import goes_with
 from edge_effnet.cli.progress import StageBars
 from edge_effnet.variants import VARIANTS
 
@@ -46,27 +47,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     resize.add_argument("--crop-pct", type=float, metavar="X", help="share of the resized photo that the crop keeps")
     resize.add_argument("--resize", type=positive, metavar="N", help="shorter side before the crop")
     group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize")
+    _add_int8_options(parser)
+
+
+def _add_int8_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("int8")
-    group.add_argument("--calibration", metavar="DIR", help="photos like those the model will see; no labels needed")
-    group.add_argument(
+    calibration = group.add_argument(
+        "--calibration", metavar="DIR", help="photos like those the model will see; no labels needed"
+    )
+    images = group.add_argument(
         "--calibration-images", type=positive, default=256, metavar="N", help="how many to use (default 256)"
     )
-    group.add_argument(
+    workers = group.add_argument(
         "--workers", type=positive, metavar="N", help="photos decoded at a time (default: the cores there are)"
     )
-    group.add_argument("--seed", type=int, default=0, help="for drawing the photos (default 0)")
-    group.add_argument(
+    seed = group.add_argument("--seed", type=int, default=0, help="for drawing the photos (default 0)")
+    drop = group.add_argument(
         "--max-drop",
         type=float,
         metavar="X",
         help="points of accuracy int8 may lose; parts of blocks go back to float32 until that holds",
     )
-    group.add_argument(
+    report = group.add_argument(
         "--report",
         metavar="FILE",
         help="a page (.html), or the same as data (.json), on what int8 did; measured on photos not calibrated on",
     )
-    add_image_options(parser, others="calibration photos beyond it are left out")
+    goes_with("without --precision int8", calibration, images, workers, seed, drop, report)
+    add_image_options(parser, others="calibration photos beyond it are left out", needed="without --precision int8")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -74,18 +82,20 @@ def run(arguments: argparse.Namespace) -> int:
     from edge_effnet.exporters import export
 
     start = time.perf_counter()
-    options = {key: value for key, value in vars(arguments).items() if key not in _OTHERS}
-    with StageBars() as bars:
+    options = {key: value for key, value in vars(arguments).items() if key not in _OTHERS and key[0] != "_"}
+    with StageBars(elsewhere="lines") as bars:
         report = export(
             arguments.checkpoint, arguments.output, image_rules=image_rules_from(arguments), progress=bars, **options
         )
     for text in report.remarks:
         remark(text)
     document = report.document
+    if document.labels is None:
+        remark("classes without names; --labels FILE puts them into the file")
     say(
         f"{report.path}: EfficientNet-{document.variant.capitalize()}, {document.precision}, {document.num_classes} "
         "classes, "
-        f"{document.image_size}×{document.image_size}, {report.size_bytes / 1e6:.2f} MB, "
+        f"{document.size_text}, {report.size_bytes / 1e6:.2f} MB, "
         f"{time.perf_counter() - start:.1f} s"
     )
     if arguments.report is not None:

@@ -6,17 +6,21 @@ import argparse
 import importlib
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from edge_effnet.cli.console import complain, flush, leave_standard_output, remark, settle_standard_streams, write
-from edge_effnet.errors import EdgeEffnetError, OutputError
+from edge_effnet.cli.parsing import EXIT_USER, Parser
+from edge_effnet.errors import EdgeEffnetError, MissingDependencyError, OutputError
+from edge_effnet.text import printable
 from edge_effnet.version import __version__
 
 #: Verb → one line of help; its module is edge_effnet.cli.<verb>, with add_arguments(parser) and run(arguments).
 VERBS = {
     "predict": "classify photos",
     "info": "show what a model file is",
+    "edit": "change a model file's labels and metadata, without its checkpoint",
     "export": "turn a checkpoint into a .tflite or .onnx file",
     "eval": "measure a model's accuracy on labelled photos",
     "compare": "show how far two model files agree on the same photos",
@@ -26,22 +30,8 @@ VERBS = {
 }
 _MODULES = {"eval": "evaluate"}
 
-_EXIT_UNEXPECTED, _EXIT_USER, _EXIT_INTERRUPTED = 1, 2, 130
-
-
-class _Parser(argparse.ArgumentParser):
-    """Reports a wrong option like any other error: one line, status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        complain(f"{message} (see {self.prog} --help)")
-        raise SystemExit(_EXIT_USER)
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        """Unlike argparse's own, help that can't be written is an error."""
-        if message and file is sys.stdout:
-            write(message)
-        else:
-            super()._print_message(message, file)
+_EXIT_UNEXPECTED, _EXIT_INTERRUPTED = 1, 130
+_SHELLS = ("bash", "zsh", "tcsh")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     try:
-        status: int = _module(arguments.verb).run(arguments)
+        with warnings.catch_warnings():
+            if not (sys.warnoptions or arguments.debug):  # Pillow's and torch's, about what our own lines say better
+                warnings.simplefilter("ignore")
+            status: int = _module(arguments.verb).run(arguments)
         return status
     except KeyboardInterrupt:
         remark("interrupted")
@@ -83,27 +76,72 @@ def _report(error: Exception, *, debug: bool) -> int:
         return _EXIT_UNEXPECTED
     if debug:
         traceback.print_exc()
-    known = isinstance(error, EdgeEffnetError)
-    text = " ".join(str(error).split()) or type(error).__name__
+    known = isinstance(error, EdgeEffnetError) or _is_the_systems(error)
+    text = _text(error)
     hint = "" if known else f"unexpected {type(error).__name__}: "
     again = "" if known or debug else "; run again with --debug for the details"
     complain(f"{hint}{text}{again}")
-    return _EXIT_USER if known else _EXIT_UNEXPECTED
+    return EXIT_USER if known else _EXIT_UNEXPECTED
+
+
+def _is_the_systems(error: Exception) -> bool:
+    """Whether the system says what is wrong with a file, a disk or the memory, which nobody but its user can mend."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; close other programs, or take less at once"
+    if isinstance(error, OSError) and not isinstance(error, EdgeEffnetError) and error.filename is not None:
+        return f"{printable(error.filename, most=300)}: {error.strerror or error}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser; a verb's options are only built when the verb is on the command line."""
-    parser = _Parser(prog="edge-effnet", description="EfficientNet on small devices: classify, export, measure.")
+    parser = Parser(prog="edge-effnet", description="EfficientNet on small devices: classify, export, measure.")
     parser.add_argument("--version", action="version", version=f"edge-effnet {__version__}")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
+    parser.add_argument(
+        "--print-completion",
+        action=_Completion,
+        choices=_SHELLS,
+        dest=argparse.SUPPRESS,
+        help="print what makes this shell complete words",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
     for verb, help_text in VERBS.items():
         child = verbs.add_parser(verb, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
         if verb in words:
-            child.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
-            child.add_argument("--version", action="version", version=f"edge-effnet {__version__}")
-            _module(verb).add_arguments(child)
+            _add_options(child, verb)
     return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, verb: str) -> None:
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
+    parser.add_argument("--version", action="version", version=f"edge-effnet {__version__}")
+    _module(verb).add_arguments(parser)
+
+
+def parser_of(verb: str) -> argparse.ArgumentParser:
+    """A verb's parser with all its options."""
+    parser = Parser(prog=f"edge-effnet {verb}")
+    _add_options(parser, verb)
+    return parser
+
+
+class _Completion(argparse.Action):
+    """Prints the shell's script, made by shtab from the parser of all verbs, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _namespace: Any, values: Any, _option: Any = None) -> None:
+        """Raises SystemExit."""
+        try:
+            import shtab
+        except ImportError as error:
+            missing = MissingDependencyError("completion needs shtab: pip install 'edge-effnet[completion]'")
+            raise SystemExit(_report(missing, debug=False)) from error
+        write(shtab.complete(_parser([*VERBS]), shell=values))
+        parser.exit()
 
 
 def _module(verb: str):  # type: ignore[no-untyped-def]

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING
 
 from edge_effnet.classifier import PROBES, Classifier
 from edge_effnet.cli.console import remark
+from edge_effnet.cli.parsing import goes_with
 from edge_effnet.decoding import DEFAULT_RULES, MAX_BYTES, MAX_PIXELS, TIFF, ImageRules
 from edge_effnet.engines import ENGINES
-from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning, UsageError
-from edge_effnet.labels import read_labels
+from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning
+from edge_effnet.labels import read_labels, remarks_on_labels
 from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_crop_pct, triple
+
+if TYPE_CHECKING:
+    from edge_effnet.datasets import LabelledImage
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -28,12 +30,13 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="what runs the model (default: what fits the file and is installed)",
     )
-    parser.add_argument(
+    threads = parser.add_argument(
         "--threads",
         type=positive,
         metavar="N",
         help="engine threads (default: the cores there are, at most 4); numpy takes OPENBLAS_NUM_THREADS instead",
     )
+    goes_with("with --engine numpy", threads, holds=lambda arguments: arguments.engine != "numpy")
 
 
 def add_workers_option(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +48,25 @@ def add_workers_option(parser: argparse.ArgumentParser) -> None:
         help="photos worked on at a time (default: the cores there are, with one engine thread each); with 1, "
         "--threads gives a single photo all cores",
     )
+
+
+def add_limit_options(parser: argparse.ArgumentParser, *, then: str = "") -> None:
+    """--limit and --seed. then: what else a limit means."""
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help=f"only N photos, drawn from all classes alike{then}"
+    )
+    seed = parser.add_argument("--seed", type=int, default=0, help="for drawing them (default 0)")
+    goes_with("without --limit N", seed)
+
+
+def drawn(items: Sequence[LabelledImage], arguments: argparse.Namespace) -> list[LabelledImage]:
+    """The photos that --limit leaves; says how they were drawn."""
+    from edge_effnet.datasets import draw_alike
+
+    chosen = draw_alike(items, arguments.limit, seed=arguments.seed)
+    if len(chosen) < len(items):
+        remark(f"{len(chosen):,} of {len(items):,} photos, drawn from all classes alike by seed {arguments.seed}")
+    return chosen
 
 
 def add_group_option(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +87,7 @@ def add_trust_options(parser: argparse.ArgumentParser) -> None:
         "--probe",
         choices=PROBES,
         default="auto",
-        help="try the model in a process of its own first (default auto: where it carries no SHA-256 of its weights)",
+        help="try the model in a process of its own first (default auto: once for each file)",
     )
 
 
@@ -75,12 +97,15 @@ def add_preprocessing_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--image-size", type=positive, metavar="N", help="side of the network's input; asks for the next two, too"
     )
-    group.add_argument("--mean", type=three, metavar="R,G,B", help="of pixels in 0..1 (default 0.5,0.5,0.5)")
-    group.add_argument("--std", type=three, metavar="R,G,B", help="of pixels in 0..1 (default 0.5,0.5,0.5)")
-    group.add_argument(
-        "--crop-pct", type=float, metavar="X", help="share of the resized photo that the crop keeps (default 1)"
+    goes_with(
+        "without --image-size N",
+        group.add_argument("--mean", type=three, metavar="R,G,B", help="of pixels in 0..1 (default 0.5,0.5,0.5)"),
+        group.add_argument("--std", type=three, metavar="R,G,B", help="of pixels in 0..1 (default 0.5,0.5,0.5)"),
+        group.add_argument(
+            "--crop-pct", type=float, metavar="X", help="share of the resized photo that the crop keeps (default 1)"
+        ),
+        group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize (default bicubic)"),
     )
-    group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize (default bicubic)")
 
 
 def add_decoding_option(parser: argparse.ArgumentParser) -> None:
@@ -99,21 +124,31 @@ def add_decoding_option(parser: argparse.ArgumentParser) -> None:
 IMAGE_OPTIONS = ("max_pixels", "max_bytes", "allow_truncated", "allow_tiff")
 
 
-def add_image_options(parser: argparse.ArgumentParser, *, others: str = "everything else is an error") -> None:
-    """IMAGE_OPTIONS. others: what becomes of photos that they refuse."""
+def add_image_options(
+    parser: argparse.ArgumentParser, *, others: str = "everything else is an error", needed: str | None = None
+) -> None:
+    """IMAGE_OPTIONS. others: what becomes of photos that they refuse. needed: for `goes_with`."""
     group = parser.add_argument_group("photos", f"what is decoded; {others}")
-    group.add_argument(
-        "--max-pixels",
-        type=positive,
-        default=MAX_PIXELS,
-        metavar="N",
-        help=f"largest photo, width · height (default {MAX_PIXELS:,})",
+    actions = (
+        group.add_argument(
+            "--max-pixels",
+            type=positive,
+            default=MAX_PIXELS,
+            metavar="N",
+            help=f"largest photo, width · height (default {MAX_PIXELS:,})",
+        ),
+        group.add_argument(
+            "--max-bytes",
+            type=positive,
+            default=MAX_BYTES,
+            metavar="N",
+            help=f"largest image file (default {MAX_BYTES:,})",
+        ),
+        group.add_argument("--allow-truncated", action="store_true", help="take what is there of files cut off early"),
+        group.add_argument("--allow-tiff", action="store_true", help="read TIFF files, too"),
     )
-    group.add_argument(
-        "--max-bytes", type=positive, default=MAX_BYTES, metavar="N", help=f"largest image file (default {MAX_BYTES:,})"
-    )
-    group.add_argument("--allow-truncated", action="store_true", help="take what is there of files cut off early")
-    group.add_argument("--allow-tiff", action="store_true", help="read TIFF files, too")
+    if needed is not None:
+        goes_with(needed, *actions)
 
 
 def image_rules_from(arguments: argparse.Namespace) -> ImageRules:
@@ -129,12 +164,9 @@ def image_rules_from(arguments: argparse.Namespace) -> ImageRules:
 
 
 def preprocessing_from(arguments: argparse.Namespace) -> Preprocessing | None:
-    """What the options say, or None where they say nothing. Raises UsageError when the size is missing."""
-    said = (arguments.mean, arguments.std, arguments.crop_pct, arguments.interpolation)
+    """What the options say, or None where they say nothing."""
     size = arguments.image_size
     if size is None:
-        if any(value is not None for value in said):
-            raise UsageError("--mean, --std, --crop-pct and --interpolation go with --image-size")
         return None
     return Preprocessing(
         resize=size if arguments.crop_pct is None else resize_for_crop_pct(size, arguments.crop_pct),
@@ -150,7 +182,7 @@ def open_classifier(
 ) -> Classifier:
     """A Classifier as the shared options want it. threads: what --threads becomes beside --workers."""
     labels = read_labels(arguments.labels) if getattr(arguments, "labels", None) else None
-    with warnings.catch_warnings(record=True) as caught, without_engine_banner():
+    with warnings.catch_warnings(record=True) as caught:
         for category in (SlowEngineWarning, UnverifiedModelWarning):
             warnings.simplefilter("always", category)
         classifier = Classifier(
@@ -167,6 +199,8 @@ def open_classifier(
         )
     for warning in caught:
         remark(str(warning.message))
+    for text in remarks_on_labels(labels):
+        remark(text)
     return classifier
 
 
@@ -178,48 +212,16 @@ def _groups(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]] | None:
     return parse_groups(arguments.group)
 
 
-@contextlib.contextmanager
-def without_engine_banner() -> Iterator[None]:
-    """Keeps the engine's "INFO: Created … delegate" off standard error, which its C++ code writes past Python.
-
-    Everything else it writes is passed on afterwards. For the command line alone: the whole process is affected.
-    """
-    with contextlib.suppress(OSError):
-        sys.stderr.flush()
-    kept = os.dup(2)
-    with _unnamed_file() as caught:
-        os.dup2(caught.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            caught.seek(0)
-            with contextlib.suppress(OSError):  # a full disk there is no reason to stop
-                os.write(2, b"".join(line for line in caught if not _is_chatter(line)))
-
-
-def _is_chatter(line: bytes) -> bool:
-    """LiteRT's banner, and what 2.0 logs while it starts ("I0000 00:00:17… port.cc:153] …")."""
-    return line.startswith((b"INFO:", b"WARNING: All log messages before absl")) or (
-        line[:1] == b"I" and line[1:5].isdigit() and b".cc:" in line
-    )
-
-
-def _unnamed_file() -> BinaryIO:
-    """In memory where the system has such files: importing tempfile would cost more than all that is written here."""
-    if hasattr(os, "memfd_create"):
-        return open(os.memfd_create("stderr"), "w+b")
-    import tempfile
-
-    return cast("BinaryIO", tempfile.TemporaryFile())
+_MOST_DIGITS = 10
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    value = int(text) if text.isdecimal() else 0
+    """A whole number of at least 1, and at most a billion, for argparse."""
+    value = int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+        raise argparse.ArgumentTypeError(
+            f"{text!r:.40} is not a whole number of at least 1 (at most {_MOST_DIGITS} digits)"
+        )
     return value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -28,6 +29,7 @@ from edge_effnet.cli.options import (
     positive,
 )
 from edge_effnet.cli.output import FORMATS, Result, Write, make_printer
+from edge_effnet.cli.parsing import goes_with
 from edge_effnet.cli.progress import with_progress
 from edge_effnet.errors import ImageError, OutputError, UsageError
 from edge_effnet.files import require_writable_folder, writing_atomically
@@ -63,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the output (default text)")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the output there instead, whole or not at all")
-    parser.add_argument(
+    raw = parser.add_argument(
         "--raw-csv",
         dest="cell",
         action="store_const",
@@ -71,13 +73,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=csv_cell,
         help="leave out the ' before cells of CSV that a spreadsheet would take for formulas",
     )
+    goes_with("without --format csv", raw)
     parser.add_argument("--save", metavar="DIR", help="write annotated copies of the photos there")
-    parser.add_argument(
+    recursive = parser.add_argument(
         "--recursive",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="search the folders below a folder, too (default)",
     )
+    goes_with("without a folder or pattern", recursive, holds=_searches)
     parser.add_argument(
         "--skip-errors", action="store_true", help="end with status 0 though photos couldn't be read; they are reported"
     )
@@ -87,6 +91,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_decoding_option(parser)
     add_image_options(parser)
     add_preprocessing_options(parser)
+
+
+def _searches(arguments: argparse.Namespace) -> bool:
+    """Whether a source may have folders below it."""
+    return any(Path(source).is_dir() or glob.has_magic(source) for source in arguments.sources)
 
 
 def run(arguments: argparse.Namespace) -> int:

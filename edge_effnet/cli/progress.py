@@ -7,7 +7,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import TypeVar
+from typing import Literal, TypeVar
+
+from edge_effnet.cli.console import remark
 
 T = TypeVar("T")
 #: Seconds: shorter work shows nothing, and a line stands at least so long.
@@ -80,9 +82,14 @@ def with_progress(items: Iterable[T], *, total: int | None, what: str) -> Iterat
 
 
 class StageBars:
-    """A callable `(stage, done, total)` that shows one line for each stage in turn; use it in a `with`."""
+    """A callable `(stage, done, total)` that shows one line for each stage in turn; use it in a `with`.
 
-    def __init__(self) -> None:
+    elsewhere: where standard error is no terminal, "lines" says what each stage that took a second took.
+    """
+
+    def __init__(self, *, elsewhere: Literal["nothing", "lines"] = "nothing") -> None:
+        self._lines = elsewhere == "lines" and not sys.stderr.isatty()
+        self._started = time.monotonic()
         self._stage = ""
         self._bar: Bar | None = None
         self._done = 0
@@ -98,10 +105,14 @@ class StageBars:
         if stage != self._stage or self._bar is None:
             self._finish()
             self._stage, self._bar, self._done = stage, Bar(stage, total=total), 0
+            self._started = time.monotonic()
         self._bar.step(done - self._done)
         self._done = done
 
     def _finish(self) -> None:
         if self._bar is not None:
             self._bar.hide()
+            seconds = time.monotonic() - self._started
+            if self._lines and seconds >= _DELAY_S:
+                remark(f"{self._stage}: {seconds:.0f} s")
         self._bar = None

@@ -4,9 +4,9 @@
 """
 
 from edge_effnet.live.classifier import LiveClassifier, Reading
-from edge_effnet.live.decisions import DecisionRule
+from edge_effnet.live.decisions import DecisionRule, default_rule
 from edge_effnet.live.events import Event, EventSink
-from edge_effnet.live.frames import Delivery, Frame, FrameSource, Region
+from edge_effnet.live.frames import Delivery, Frame, FrameSource, Region, Turn
 from edge_effnet.live.sources import IterableSource, Replay, SourceOpener, source_opener
 
 __all__ = [
@@ -22,5 +22,7 @@ __all__ = [
     "Region",
     "Replay",
     "SourceOpener",
+    "Turn",
+    "default_rule",
     "source_opener",
 ]

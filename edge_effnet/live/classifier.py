@@ -17,15 +17,25 @@ import numpy.typing as npt
 from edge_effnet.classifier import Classifier
 from edge_effnet.errors import UsageError, first_line
 from edge_effnet.labels import label_of
-from edge_effnet.live.decisions import DecisionRule, Evidence, forget_frames, weigh
+from edge_effnet.live.decisions import (
+    DecisionRule,
+    Evidence,
+    Waiting,
+    default_rule,
+    forget_frames,
+    weigh,
+    weigh_still,
+    why_waiting,
+)
 from edge_effnet.live.delivery import SinkRunner, SinkState, Undelivered, close_runners, say_undelivered
 from edge_effnet.live.events import Event, EventSink
-from edge_effnet.live.frames import Frame, FrameSource, Region
+from edge_effnet.live.frames import UNTURNED, Frame, FrameSource, Region, Turn
 from edge_effnet.live.journal import Journal
 from edge_effnet.live.newest import FrameReader
 from edge_effnet.live.pacing import BackOff
 from edge_effnet.live.rates import RateMeter, averaged
-from edge_effnet.live.sources import IterableSource, SourceOpener, source_opener
+from edge_effnet.live.sources import IterableSource, SourceOpener, source_opener, turned
+from edge_effnet.pixel_arrays import ChannelOrder
 from edge_effnet.prediction import Prediction, top_predictions
 
 #: A name of `source_opener`, what it gives, a source or a function that opens one, or an iterable of uint8[H, W, 3] RGB
@@ -46,7 +56,8 @@ class Reading:
     """What one classified frame gave.
 
     number: of the classified frame, from 1. scores: float32[C], the frame's own; smoothed: float32[C], the average that
-    decides. Both are 0 for classes that the allow and deny lists leave out. announced: the label that holds, or None.
+    decides; both for all classes, whatever the allow and deny lists say. announced: the label that holds, or None.
+    waiting: what keeps the best label that may be announced from being it.
     """
 
     number: int
@@ -56,6 +67,7 @@ class Reading:
     labels: Sequence[str] | None
     announced_index: int | None
     timing_ms: Mapping[str, float]
+    waiting: Waiting | None = None
 
     @property
     def announced(self) -> str | None:
@@ -63,7 +75,7 @@ class Reading:
         return None if self.announced_index is None else label_of(self.announced_index, self.labels)
 
     def top(self, top_k: int = 5) -> list[Prediction]:
-        """The best classes by smoothed score, best first."""
+        """The best classes by smoothed score, best first; those that may not be announced, too."""
         return top_predictions(self.smoothed, self.labels, top_k=top_k)
 
 
@@ -80,8 +92,9 @@ class LiveClassifier:
 
     classifier: an open Classifier; it belongs to the background thread until `stop`, and isn't closed by it. source: a
     name ("picamera2", "0", a file, a folder), a FrameSource or a function that opens one (it alone can be opened
-    again), or an iterable of uint8[H, W, 3] RGB arrays.
-    rule: when labels are announced. region: the part of the picture that counts. every: classify each n-th frame.
+    again), or an iterable of arrays, which channels and width describe (`edge_effnet.pixel_arrays`).
+    rule: when labels are announced; by default what suits the number of classes. turn: how the camera is mounted;
+    picture and region are those after it. region: the part of the picture that counts. every: classify each n-th frame.
     allow, deny: labels that may, or may not, be announced. sinks: where events go. back_off: how a lost camera is
     retried. All methods may be called from any thread.
     """
@@ -98,11 +111,16 @@ class LiveClassifier:
         deny: Iterable[str] | None = None,
         sinks: Sequence[EventSink] = (),
         back_off: BackOff | None = None,
+        turn: Turn = UNTURNED,
+        channels: ChannelOrder = "rgb",
+        width: int | None = None,
     ) -> None:
-        self.classifier, self.rule, self.region, self.every = classifier, rule or DecisionRule(), region, every
-        self.reader = FrameReader(_opener(source), every=every, back_off=back_off)
+        self.classifier, self.region, self.every = classifier, region, every
+        self.rule = rule or default_rule(classifier.num_classes)
+        opener = _opener(source, turn=turn, channels=channels, width=width)
+        self.reader = FrameReader(opener, every=every, back_off=back_off)
         self.journal = Journal()
-        self._allowed = _mask(classifier, allow, deny)
+        self.allowed = _mask(classifier, allow, deny)
         self._sinks = list(sinks)
         self._runners: list[SinkRunner] = []
         #: Of each sink, what it hadn't taken when `stop` left it behind.
@@ -131,7 +149,11 @@ class LiveClassifier:
         """Opens the source and begins. Raises SourceError when it can't be opened, UsageError when started before."""
         if self._thread is not None:
             raise UsageError("this LiveClassifier was started before; make a new one")
-        self.reader.start()
+        try:
+            self.reader.start()
+        except BaseException:  # an interrupt, too
+            self.reader.stop()
+            raise
         self._runners = [SinkRunner(sink) for sink in self._sinks]
         self.started_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="edge-effnet classifier", daemon=True)
@@ -225,9 +247,10 @@ class LiveClassifier:
         image = frame.image if self.region is None else self.region.crop(frame.image)
         scores = self.classifier.scores(image)
         began = time.perf_counter()
-        if self._allowed is not None:
-            scores = scores * self._allowed
-        weighed = weigh(self.rule, evidence, scores)
+        if frame.still:
+            weighed = weigh_still(self.rule, scores, allowed=self.allowed)
+        else:
+            weighed = weigh(self.rule, evidence, scores, allowed=self.allowed)
         decide_ms = 1000 * (time.perf_counter() - began)
         timing = {"wait": waited_ms, **self.classifier.timing_ms, "decide": decide_ms}
         self._publish(frame, scores, weighed, timing)
@@ -245,7 +268,14 @@ class LiveClassifier:
             self._rate.add(time.monotonic())
             smoothed = scores if weighed.smoothed is None else weighed.smoothed
             self._latest = Reading(
-                self._classified, frame, scores, smoothed, self.classifier.labels, weighed.announced, timing
+                self._classified,
+                frame,
+                scores,
+                smoothed,
+                self.classifier.labels,
+                weighed.announced,
+                timing,
+                why_waiting(self.rule, weighed, allowed=self.allowed),
             )
 
     def _announce(self, weighed: Evidence, before: int | None, frame: Frame) -> None:
@@ -301,17 +331,18 @@ def _mask(
     return mask
 
 
-def _opener(source: LiveSource) -> SourceOpener:
-    if isinstance(source, SourceOpener):
-        return source
+def _opener(source: LiveSource, *, turn: Turn, channels: ChannelOrder, width: int | None) -> SourceOpener:
     if isinstance(source, (str, Path)):
-        return source_opener(str(source))
+        return source_opener(str(source), turn=turn)
+    if isinstance(source, SourceOpener):
+        return turned(source, turn)
     if callable(source):
-        return SourceOpener("camera", source)
+        return turned(SourceOpener("camera", source), turn)
     if not isinstance(source, Iterable):
         raise UsageError(
             f"source is a {type(source).__name__}; expected a name, a function that opens a source, or an iterable of "
             "arrays"
         )
-    opened = cast("FrameSource", source) if hasattr(source, "delivery") else IterableSource(source)
-    return SourceOpener("frames of the program", lambda: opened)
+    is_source = hasattr(source, "delivery")
+    opened = cast("FrameSource", source) if is_source else IterableSource(source, channels=channels, width=width)
+    return turned(SourceOpener("frames of the program", lambda: opened), turn)

@@ -8,6 +8,7 @@ margin.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,24 @@ class DecisionRule:
             raise UsageError(f"margin is {self.margin}; expected 0 to 1")
 
 
+#: Most classes of a model → what is much for one of them, and what is little: (enter, leave).
+_MUCH_AND_LITTLE = ((3, (0.8, 0.6)), (20, (0.7, 0.4)), (100, (0.5, 0.25)))
+_OF_INDEPENDENT_SCORES = (0.5, 0.3)
+Head: TypeAlias = Literal["softmax", "sigmoid"]
+
+
+def default_rule(num_classes: int, *, head: Head = "softmax") -> DecisionRule:
+    """The rule for a model: of 1,000 classes 25 % is much, of ten it is next to nothing.
+
+    head: what gives the scores; those of a sigmoid don't share one sum.
+    """
+    usual = DecisionRule()
+    enter, leave = next((pair for most, pair in _MUCH_AND_LITTLE if num_classes <= most), (usual.enter, usual.leave))
+    if head == "sigmoid":
+        enter, leave = _OF_INDEPENDENT_SCORES
+    return replace(usual, enter=enter, leave=leave)
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What the last frames said. smoothed: float32[C] or None before the first frame.
@@ -65,10 +84,12 @@ def forget_frames(evidence: Evidence) -> Evidence:
     return Evidence(announced=evidence.announced)
 
 
-def weigh(rule: DecisionRule, evidence: Evidence, scores: Scores) -> Evidence:
-    """The evidence after one more frame. scores: float32[C], 0..1; classes that may not be announced have 0."""
+def weigh(rule: DecisionRule, evidence: Evidence, scores: Scores, *, allowed: Scores | None = None) -> Evidence:
+    """The evidence after one more frame. scores: float32[C], 0..1. allowed: float32[C], 0 for classes that may not be
+    announced.
+    """
     smoothed = _average(rule.smoothing, evidence.smoothed, scores)
-    candidate = _candidate(rule, smoothed, evidence.announced)
+    candidate = _candidate(rule, _only(smoothed, allowed), evidence.announced)
     weak = evidence.announced is not None and bool(smoothed[evidence.announced] < rule.leave)
     seen = Evidence(
         smoothed,
@@ -81,6 +102,43 @@ def weigh(rule: DecisionRule, evidence: Evidence, scores: Scores) -> Evidence:
     if seen.weak.count(True) >= rule.agree and weak:
         return replace(seen, announced=None, weak=())
     return seen
+
+
+def weigh_still(rule: DecisionRule, scores: Scores, *, allowed: Scores | None = None) -> Evidence:
+    """The evidence of one picture alone, as of a photo in a folder: no average, no other frames to agree with."""
+    return weigh(replace(rule, smoothing=1.0, agree=1, window=1), Evidence(), scores, allowed=allowed)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Why the best class isn't announced. reason: "enter" (its score is too low), "agree" (too few frames say so) or
+    "margin" (it doesn't lead the announced one by enough). value: its score, number of frames, or lead.
+    """
+
+    reason: Literal["enter", "agree", "margin"]
+    index: int
+    score: float
+    value: float
+
+
+def why_waiting(rule: DecisionRule, evidence: Evidence, *, allowed: Scores | None = None) -> Waiting | None:
+    """What keeps the best class from being announced; None where it is, or where no frame was seen."""
+    if evidence.smoothed is None:
+        return None
+    scores = _only(evidence.smoothed, allowed)
+    best = int(np.argmax(scores))
+    score = float(scores[best])
+    if best == evidence.announced:
+        return None
+    if score < rule.enter or score <= 0:
+        return Waiting("enter", best, score, score)
+    if evidence.announced is not None and _candidate(rule, scores, evidence.announced) != best:
+        return Waiting("margin", best, score, score - float(scores[evidence.announced]))
+    return Waiting("agree", best, score, evidence.candidates.count(best))
+
+
+def _only(scores: Scores, allowed: Scores | None) -> Scores:
+    return scores if allowed is None else scores * allowed
 
 
 def _average(weight: float, before: Scores | None, scores: Scores) -> Scores:

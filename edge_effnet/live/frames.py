@@ -6,12 +6,25 @@ import enum
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.errors import ImageError, UsageError
+from edge_effnet.decoding import MAX_PIXELS
+from edge_effnet.errors import ImageError, SourceError, UsageError
+from edge_effnet.pixel_arrays import check_array
+
+#: Largest frame of a stream or video, width · height: twice 4K. A decoder holds a dozen of them.
+MAX_FRAME_PIXELS = 1 << 24
+
+
+def check_frame_size(width: float, height: float, name: str) -> None:
+    """Raises SourceError for frames that no decoder shall begin with, once a stream has said how large they are."""
+    if width * height > MAX_FRAME_PIXELS:
+        raise SourceError(
+            f"{name} has frames of {width:.0f}×{height:.0f} pixels; at most {MAX_FRAME_PIXELS:,} are decoded"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,19 +33,61 @@ class Frame:
 
     image: uint8[H, W, 3], RGB. timestamp: seconds since 1970 by the wall clock, which may jump. monotonic: seconds of
     `time.monotonic`, which never does: durations are measured with it. name: the file, where the picture has one.
+    still: a picture of its own, as each photo of a folder is: what frames before it said doesn't count.
     """
 
     image: npt.NDArray[np.uint8]
     timestamp: float
     monotonic: float
     name: str = ""
+    still: bool = False
 
 
 def taken_now(image: npt.NDArray[Any], *, name: str = "") -> Frame:
-    """A frame of this moment. Raises ImageError unless image is uint8[H, W, 3] and not empty."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ImageError(f"frame is {image.dtype}{list(image.shape)}; expected uint8[height, width, 3]")
+    """A frame of this moment. Raises ImageError unless image is uint8[H, W, 3], not empty and of at most 50 Mpx."""
+    check_array(image, "rgb")
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:
+        raise ImageError(f"frame has {image.shape[1]}×{image.shape[0]} pixels; at most {MAX_PIXELS:,} are taken")
     return Frame(image, time.time(), time.monotonic(), name)
+
+
+Flip: TypeAlias = Literal["horizontal", "vertical"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How a camera is mounted: its picture is turned clockwise by `rotate` degrees (0, 90, 180, 270), then mirrored.
+
+    flip: "horizontal" exchanges left and right, "vertical" top and bottom. Raises UsageError for anything else.
+    """
+
+    rotate: int = 0
+    flip: Flip | None = None
+
+    def __post_init__(self) -> None:
+        if self.rotate not in (0, 90, 180, 270) or self.flip not in (None, "horizontal", "vertical"):
+            raise UsageError(
+                f"rotate is {self.rotate}, flip {self.flip}; expected 0, 90, 180 or 270, and horizontal or vertical"
+            )
+
+    def apply(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """uint8[H, W, 3] or, a quarter turned, uint8[W, H, 3]; a view."""
+        turned = np.rot90(image, -(self.rotate // 90)) if self.rotate else image
+        if self.flip is None:
+            return turned
+        return turned[:, ::-1] if self.flip == "horizontal" else turned[::-1]
+
+    @property
+    def mirrors(self) -> tuple[bool, bool] | None:
+        """(left-right, up-down) that do the same, as sensors can; None for quarter turns."""
+        if self.rotate in (90, 270):
+            return None
+        half = self.rotate == 180
+        return half != (self.flip == "horizontal"), half != (self.flip == "vertical")
+
+
+#: As the camera gives it.
+UNTURNED = Turn()
 
 
 class Delivery(enum.Enum):

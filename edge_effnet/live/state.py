@@ -12,18 +12,23 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from edge_effnet.classifier import Classifier
 from edge_effnet.labels import label_of
 from edge_effnet.live.classifier import LiveClassifier, Progress
+from edge_effnet.live.decisions import DecisionRule, Waiting
 from edge_effnet.live.delivery import SinkState
 from edge_effnet.live.events import iso_time
 from edge_effnet.live.frames import Frame, Region
 from edge_effnet.live.newest import ReaderState
+from edge_effnet.prediction import top_predictions
 from edge_effnet.version import __version__
 
 #: Without a frame for this many seconds, the state says "no frames since".
 STALE_S = 10.0
 _RECENT_EVENTS = 20
+_ALLOWED_SHOWN = 2
 
 
 def live_state(live: LiveClassifier, *, top_k: int = 5, stale_s: float = STALE_S) -> dict[str, Any]:
@@ -45,7 +50,9 @@ def live_state(live: LiveClassifier, *, top_k: int = 5, stale_s: float = STALE_S
         "timing_ms": {stage: round(value, 2) for stage, value in progress.timing_ms.items()},
         "problem": progress.problem,
         "announced": _announced(progress, live.classifier, now=now, wall=wall),
-        "top": _top(progress, top_k),
+        "waiting": _waiting(live, progress),
+        "top": _top(live, progress, top_k),
+        "allowed": _allowed_labels(live),
         "events": [event.to_dict() for event in live.journal.after(0)[-_RECENT_EVENTS:]],
         "sinks": [_sink(sink) for sink in progress.sinks],
         "rule": {
@@ -127,13 +134,55 @@ def _announced(progress: Progress, classifier: Classifier, *, now: float, wall: 
     }
 
 
-def _top(progress: Progress, top_k: int) -> list[dict[str, Any]]:
-    if progress.latest is None:
+def _top(live: LiveClassifier, progress: Progress, top_k: int) -> list[dict[str, Any]]:
+    """The best classes of all; where lists name some, the best two of those as well."""
+    latest, allowed = progress.latest, live.allowed
+    if latest is None:
         return []
+    found = latest.top(top_k)
+    if allowed is not None:
+        among = frozenset(np.flatnonzero(allowed).tolist())
+        shown = {one.index for one in found}
+        best = top_predictions(latest.smoothed, latest.labels, top_k=_ALLOWED_SHOWN, among=among)
+        found = [*found, *(one for one in best if one.index not in shown)]
     return [
-        {"index": found.index, "label": found.label, "score": round(found.score, 4)}
-        for found in progress.latest.top(top_k)
+        {
+            "index": one.index,
+            "label": one.label,
+            "score": round(one.score, 4),
+            "allowed": allowed is None or bool(allowed[one.index]),
+        }
+        for one in found
     ]
+
+
+def _waiting(live: LiveClassifier, progress: Progress) -> dict[str, Any] | None:
+    """Why the best label that may be announced isn't."""
+    latest = progress.latest
+    if latest is None or latest.waiting is None:
+        return None
+    found, label = latest.waiting, label_of(latest.waiting.index, latest.labels)
+    return {
+        "reason": found.reason,
+        "label": label,
+        "score": round(found.score, 4),
+        "text": waiting_text(found, label, live.rule),
+    }
+
+
+def waiting_text(found: Waiting, label: str, rule: DecisionRule) -> str:
+    """One line for a person."""
+    if found.reason == "enter":
+        return f"{label} has {100 * found.score:.0f} %, less than --enter {rule.enter:g}"
+    if found.reason == "agree":
+        frames = f"{found.value:.0f} of the last {rule.window} frames"
+        return f"{label} in {frames}, less than --agree {rule.agree}/{rule.window}"
+    return f"{label} leads by {100 * found.value:.0f} %, less than --margin {rule.margin:g}"
+
+
+def _allowed_labels(live: LiveClassifier) -> int | None:
+    """How many classes may be announced; None where all may."""
+    return None if live.allowed is None else int(np.count_nonzero(live.allowed))
 
 
 def _region(region: Region | None) -> list[float] | None:

@@ -17,7 +17,7 @@ from edge_effnet.comparison import Agreement, best_classes
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.labels import label_of
 from edge_effnet.numerics import softmax
-from edge_effnet.preprocessing import Preprocessing, decode, resize_and_crop
+from edge_effnet.preprocessing import Preprocessing, decode
 
 #: Gives float32[C] for an upright RGB PIL image.
 Logits: TypeAlias = Callable[[Any], npt.NDArray[np.float32]]
@@ -149,9 +149,7 @@ def _thumbnail(source: Any, models: Contestants) -> str:
     from PIL import Image
 
     preprocessing, photo = models.preprocessing, decode(source, rules=models.rules)
-    crop = resize_and_crop(
-        photo, resize=preprocessing.resize, crop=preprocessing.crop, interpolation=preprocessing.interpolation
-    )
+    crop = preprocessing.view(photo)
     file = io.BytesIO()
     crop.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BICUBIC).save(file, "JPEG", quality=82)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

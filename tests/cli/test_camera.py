@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -98,10 +100,10 @@ def test_the_options_reach_the_decisions(run: Run, album: Path) -> None:
     assert labels("--agree", "12/12", "--smoothing", "1") == ["espresso", "missile"]
     assert labels("--agree", "13/13", "--smoothing", "1") == []
     assert labels("--every", "12", "--agree", "1/1", "--smoothing", "1", "--enter", "0.2") == ["espresso", "missile"]
-    assert labels("--every", "12") == []
-    assert labels("--deny", "espresso,missile") == ["projectile"]
+    assert labels("--every", "12", "--margin", "0.15") == []
+    assert labels("--deny", "espresso,missile", "--leave", "0.1") == ["projectile"]
     assert labels("--allow", "missile", "--agree", "1/1") == ["missile"]
-    assert labels("--roi", "0,0,0.1,0.1") == []
+    assert labels("--roi", "0,0,0.1,0.1", "--agree", "3/5") == []
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_the_options_reach_the_decisions(run: Run, album: Path) -> None:
         (["--web", "8080"], "web address '8080'; expected HOST:PORT"),
         (["--web", "0.0.0.0:0"], "can be reached from other machines: say who may watch with --token"),
         (["--web", "127.0.0.1:0", "--token", "short"], "the token is too short"),
-        (["--token", "long-enough"], "--token and --web-open go with --web"),
+        (["--token", "long-enough"], "--token has no effect without --web HOST:PORT"),
         (["--source", ".", "--allow", "esspresso"], "label 'esspresso' is not among"),
         (["--source", ".", "--events", "gone/events"], "the folder gone does not exist"),
         (["--source", ".", "--command", "no-such-program-here"], "there is no program"),
@@ -270,3 +272,29 @@ def test_a_pipe_that_nobody_reads_ends_with_a_word(
     assert outcome.status == 1
     assert f"kept in {tmp_path}/fifo.undelivered" in outcome.err
     os.close(os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK))
+
+
+def test_a_silent_server_at_the_start(start: Start) -> None:
+    """The page comes up, and SIGTERM ends the command, inside of FFmpeg, too."""
+    pytest.importorskip("cv2")
+    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x"
+        process = start("--source", address, "--web", f"127.0.0.1:{port}")
+        assert process.stderr is not None
+        assert "doesn't open yet" in process.stderr.readline()
+        assert "page: " in process.stderr.readline()
+        assert get(port, "/api/state").json()["status"] == "starting"
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert time.monotonic() - began < 10
+
+
+def test_a_video_of_huge_frames(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    film = tmp_path / "huge.mjpeg"
+    picture = io.BytesIO()
+    Image.new("L", (16000, 16000)).save(picture, "JPEG", quality=1)
+    film.write_bytes(picture.getvalue())
+    assert is_one_error(run("camera", "--source", film), "has frames of 16000×16000 pixels; at most 16,777,216")

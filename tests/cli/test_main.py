@@ -54,7 +54,7 @@ def test_help_of_each_verb(run: Run, verb: str) -> None:
         (["predict", "a.jpg", "--mean", "1,2"], "argument --mean: '1,2' is not three numbers like 0.485,0.456,0.406"),
         (["predict", "a.jpg", "--threshold", "1.5"], "argument --threshold: '1.5' is not between 0 and 1"),
         (["predict", "a.jpg", "--threshold", "nan"], "argument --threshold: 'nan' is not between 0 and 1"),
-        (["predict", "a.jpg", "--mean", "0.5"], "--mean, --std, --crop-pct and --interpolation go with --image-size"),
+        (["predict", "a.jpg", "--mean", "0.5"], "--mean has no effect without --image-size N"),
         (["predict", "a.jpg", "--model", "none.tflite"], "none.tflite: no such file"),
         (["predict", "a.jpg", "--labels", "none.txt"], "can't read labels from none.txt"),
         (["predict", "-", "-"], "standard input (-) stands twice among the sources"),
@@ -192,7 +192,7 @@ def test_no_verb_writes_over_what_it_reads(run: Run, tmp_path: Path) -> None:
     cases = (
         ("export", model, "-o", model),
         ("export", "c.pth", "-o", model, "--labels", model),
-        ("export", "c.pth", "-o", "m.onnx", "--report", "./m.onnx"),
+        ("export", "c.pth", "-o", "m.onnx", "--report", "./m.onnx", "--precision", "int8"),
         ("predict", tmp_path, "--save", tmp_path),
         ("eval", model, tmp_path, "--labels", model),
         ("bench", text, "--plot", text),
@@ -203,3 +203,28 @@ def test_no_verb_writes_over_what_it_reads(run: Run, tmp_path: Path) -> None:
         assert outcome.status == 2, words
         assert "overwrite" in outcome.err or "same file" in outcome.err or "another folder" in outcome.err, words
     assert {path.read_bytes() for path in (photo, model, text)} == {b"a user's"}
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(36, "File name too long", "x" * 5000), "x…: File name too long"),
+        (PermissionError(13, "Permission denied", "a\x1bb"), "a\\x1bb: Permission denied"),
+        (MemoryError(), "there is not enough memory"),
+    ],
+    ids=["name", "permission", "memory"],
+)
+def test_what_the_system_says_is_the_users(run: Run, failing: Any, error: Exception, message: str) -> None:
+    failing(error)
+    outcome = run("predict", "x")
+    assert outcome.status == 2
+    assert "unexpected" not in outcome.err
+    assert message.lstrip("x…") in outcome.err
+    assert len(outcome.err) < 600
+
+
+def test_names_that_are_too_long(run: Run) -> None:
+    for words in (("predict", "x" * 5000), ("info", "x" * 5000), ("eval", "x" * 5000, "y" * 5000)):
+        outcome = run(*words)
+        assert outcome.status == 2
+        assert "File name too long" in outcome.err

@@ -116,7 +116,12 @@ def test_allow_and_deny(bundled: Classifier) -> None:
         assert labels(live) == []
         reading = live.latest()
         assert reading is not None
-        assert reading.top(2)[0].label == "tabby"
+        best = reading.top(1)[0].label  # true scores of all
+        assert best not in ("tabby", "espresso")
+        assert reading.waiting is not None
+        assert (reading.waiting.reason, bundled.labels[reading.waiting.index]) == ("enter", "tabby")  # type: ignore[index]
+        shown = {found["label"]: found["allowed"] for found in live_state(live, top_k=1)["top"]}
+        assert shown == {best: False, "tabby": True, "espresso": True}
     with pytest.raises(UsageError, match="label 'esspresso' is not among"):
         LiveClassifier(bundled, [], allow=["esspresso"])
     with pytest.raises(UsageError, match="leave no label"):

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edge_effnet.errors import OutputError
-from edge_effnet.files import lock, require_writable_folder, sync_folder
+from edge_effnet.files import lock, require_appendable, sync_folder
 from edge_effnet.live.delivery import Undelivered
 from edge_effnet.live.events import Event
+from edge_effnet.system import sync
 from edge_effnet.text import json_text
 
 _LOG = logging.getLogger("edge_effnet.live")
@@ -40,7 +41,7 @@ class FileSink:
         self._path = Path(path)
         self.name = f"event file {path}"
         self._abandoned = False
-        require_writable_folder(self._path)
+        require_appendable(self._path)
 
     def send(self, event: Event) -> None:
         """Appends the line and hands it to the disk."""
@@ -63,6 +64,8 @@ class FileSink:
 
     def keep(self, undelivered: Sequence[Undelivered]) -> str:
         """Appends undelivered events, with the sink's name, to a file beside this one; what became of them."""
+        if self._path.is_char_device():
+            return f"nor kept, since {self._path} is a device"
         path = self._path.with_name(f"{self._path.name}.undelivered")
         lines = [{**event.to_dict(), "sink": left.sink} for left in undelivered for event in left.events]
         try:
@@ -184,7 +187,7 @@ def _write(file: int, data: bytes) -> None:
 def _sync(file: int) -> None:
     """To the disk now, so that pulling the plug loses no event; nothing where the file system has no such thing."""
     try:
-        os.fdatasync(file) if hasattr(os, "fdatasync") else os.fsync(file)
+        sync(file)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator
+from dataclasses import replace
 
-from edge_effnet.live.frames import Delivery, Frame
+from edge_effnet.live.frames import Delivery, Frame, FrameSource, Turn
 
 
 class Source(Iterator[Frame]):
@@ -24,3 +25,19 @@ class Source(Iterator[Frame]):
 def delivery_at(rate: float | None) -> Delivery:
     """Of files: with a rate they are played like a camera, without one no frame is missed."""
     return Delivery.EVERY if rate is None else Delivery.NEWEST
+
+
+class TurnedSource(Source):
+    """Another source whose pictures are turned, for a camera that isn't mounted upright."""
+
+    def __init__(self, source: FrameSource, turn: Turn) -> None:
+        self._source, self._turn = source, turn
+        self.delivery, self.rate = source.delivery, source.rate
+
+    def __next__(self) -> Frame:
+        frame = self._source.__next__()
+        return replace(frame, image=self._turn.apply(frame.image))
+
+    def close(self) -> None:
+        """Closes the other one."""
+        self._source.close()

@@ -9,22 +9,32 @@ import numpy.typing as npt
 
 from edge_effnet.live.frames import Delivery, Frame, taken_now
 from edge_effnet.live.sources.base import Source
+from edge_effnet.pixel_arrays import ChannelOrder, rgb_array
 
 
 class IterableSource(Source):
-    """Frames from any iterable of uint8[H, W, 3] RGB arrays.
+    """Frames from any iterable of arrays. channels, width: what they hold (`edge_effnet.pixel_arrays`).
 
     delivery: EVERY waits until each array is classified; NEWEST is for a generator that itself waits for a camera.
     A generator's `close` is called when the source is closed. `__next__` raises ImageError for an array of another
     shape.
     """
 
-    def __init__(self, images: Iterable[npt.NDArray[Any]], *, delivery: Delivery = Delivery.EVERY) -> None:
+    def __init__(
+        self,
+        images: Iterable[npt.NDArray[Any]],
+        *,
+        delivery: Delivery = Delivery.EVERY,
+        channels: ChannelOrder = "rgb",
+        width: int | None = None,
+    ) -> None:
         self._images = iter(images)
+        self._channels: ChannelOrder = channels
+        self._width = width
         self.delivery = delivery
 
     def __next__(self) -> Frame:
-        return taken_now(next(self._images))
+        return taken_now(rgb_array(next(self._images), self._channels, width=self._width))
 
     def close(self) -> None:
         """Closes a generator."""

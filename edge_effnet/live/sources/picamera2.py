@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_effnet.errors import MissingDependencyError, SourceError, first_line
-from edge_effnet.live.frames import Frame, taken_now
+from edge_effnet.live.frames import UNTURNED, Frame, Turn, taken_now
 from edge_effnet.live.sources.base import Source
 
 _FORMAT = "BGR888"
@@ -22,12 +22,13 @@ _BUFFERS = 3
 
 
 class Picamera2Source(Source):
-    """Frames of the low-resolution stream. size: width and height, even numbers.
+    """Frames of the low-resolution stream. size: width and height, even numbers. turn: how the camera is mounted.
 
+    Half turns and mirrors are the camera's own transform, which costs nothing; quarter turns are made of each frame.
     Raises SourceError when there is no camera, MissingDependencyError without picamera2.
     """
 
-    def __init__(self, *, size: tuple[int, int] = (640, 480)) -> None:
+    def __init__(self, *, size: tuple[int, int] = (640, 480), turn: Turn = UNTURNED) -> None:
         module = _picamera2()
         try:
             self._camera = module.Picamera2()
@@ -40,11 +41,12 @@ class Picamera2Source(Source):
                 f"picamera2 finds no camera ({first_line(error)}); is its cable in, and does rpicam-hello show it?"
             ) from error
         try:
-            self._stream = _configure(self._camera, size)
+            self._stream = _configure(self._camera, size, turn)
             self._camera.start()
         except (RuntimeError, OSError) as error:
             self._camera.close()
             raise SourceError(f"picamera2 can't start the camera: {first_line(error)}") from error
+        self._turn = turn if turn.mirrors is None else UNTURNED
         self._closed = False
 
     def __next__(self) -> Frame:
@@ -52,7 +54,7 @@ class Picamera2Source(Source):
             image = self._camera.capture_array(self._stream, wait=_TIMEOUT_S)
         except (TimeoutError, concurrent.futures.TimeoutError) as error:  # two classes up to Python 3.10
             raise SourceError(f"the camera gave no frame for {_TIMEOUT_S:.0f} s") from error
-        return taken_now(image)
+        return taken_now(self._turn.apply(image))
 
     def close(self) -> None:
         """Stops the camera and lets go of it."""
@@ -62,10 +64,11 @@ class Picamera2Source(Source):
             self._camera.close()
 
 
-def _configure(camera: Any, size: tuple[int, int]) -> str:
+def _configure(camera: Any, size: tuple[int, int], turn: Turn) -> str:
     """Name of the stream that gives RGB at the low resolution."""
     small, large = {"size": size, "format": _FORMAT}, {"size": (2 * size[0], 2 * size[1]), "format": "YUV420"}
     common = {"buffer_count": _BUFFERS, "queue": False, **_whole_view(camera.sensor_modes, large["size"])}
+    common |= _transform(turn)
     try:
         camera.configure(camera.create_video_configuration(main=large, lores=small, **common))
         return "lores"
@@ -74,6 +77,15 @@ def _configure(camera: Any, size: tuple[int, int]) -> str:
             raise
     camera.configure(camera.create_video_configuration(main=small, **common))
     return "main"
+
+
+def _transform(turn: Turn) -> dict[str, Any]:
+    """What libcamera, which picamera2 itself needs, calls the turn; nothing for none and for quarter turns."""
+    if turn.mirrors is None or not any(turn.mirrors):
+        return {}
+    import libcamera
+
+    return {"transform": libcamera.Transform(hflip=turn.mirrors[0], vflip=turn.mirrors[1])}
 
 
 def _whole_view(modes: Sequence[dict[str, Any]], size: Any) -> dict[str, Any]:
