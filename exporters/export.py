@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from edge_effnet.agreement import check_seed, check_sides
+from edge_effnet.arguments import path_of
 from edge_effnet.clashes import check_outputs
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import UsageError
@@ -18,12 +19,13 @@ from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.max_drop import HELD_OUT_PHOTOS, check_held_out, keep_within
 from edge_effnet.exporters.order import order_channels
 from edge_effnet.exporters.outputs.emit import emit
+from edge_effnet.exporters.outputs.ending import with_probabilities
 from edge_effnet.exporters.report import check_report, report_on, write_report
 from edge_effnet.exporters.settings import PreprocessingOptions
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import read_model_file
 from edge_effnet.framing import ResizeMode
-from edge_effnet.heads import HeadKind, Output
+from edge_effnet.heads import HeadKind, Output, decisions_of
 from edge_effnet.images import look_through
 from edge_effnet.labels import check_label_count, read_labels, remarks_on_labels
 from edge_effnet.metadata import ModelDocument
@@ -98,12 +100,14 @@ def export(
     int8 did; measured on photos not calibrated on, before either file is written.
     The same arguments give the same bytes. Raises EdgeEffnetError's leaves; nothing is written then.
     """
-    path = Path(output)
+    path = path_of(output, "output")
     _check_output(path, precision)
     check_outputs({"output": path, "report": report}, _inputs(checkpoint, labels, calibration))
     require_writable_folder(path)
     _check_int8_options(precision, max_drop, report)
     check_seed(seed)
+    if output_kind == "probabilities" and precision == "int8":
+        raise UsageError("int8 files give logits; probabilities go with fp32, fp16 and weight-int8")
     options = InputOptions(
         source=source,
         variant=variant,
@@ -148,6 +152,7 @@ def export(
         remarks = (*remarks, *(f"left out a calibration photo: {reason}" for reason in photos.drawn.broken))
         remarks = (*remarks, *_left_out(calibration))
     else:
+        graph = with_probabilities(graph, network.head)
         quantized = quantize_weights_only(graph) if precision == "weight-int8" else QuantizedGraph(graph)
         data = emit(quantized, replace(document, quantization=quantized.summary), path.suffix)
     written = read_model_file(data, name=str(path)).document or document
@@ -206,7 +211,9 @@ def _document(network: Network, precision: str) -> ModelDocument:
         variant=network.architecture or "network",
         image_size=network.preprocessing.crop,
         num_classes=outputs,
-        labels=None if labels is None else check_label_count(labels, outputs, source="labels"),
+        labels=None
+        if labels is None
+        else check_label_count(labels, decisions_of(network.head, outputs, labels), source="labels"),
         preprocessing=network.preprocessing,
         precision=precision,
         source=network.origin.to_dict(),
