@@ -11,14 +11,15 @@ from typing import Any, Literal, TypeAlias, get_args
 from edge_effnet.clashes import check_outputs
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import UsageError
-from edge_effnet.exporters.calibrated import Photos, calibrate
+from edge_effnet.exporters.candidate import Squares
 from edge_effnet.exporters.families.build import build_graph
 from edge_effnet.exporters.families.identify import Identified, identify
 from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
-from edge_effnet.exporters.max_drop import HELD_OUT_PHOTOS, check_held_out, keep_within
+from edge_effnet.exporters.int8 import Int8Options, make_int8
+from edge_effnet.exporters.judging import made_up_squares, verify
 from edge_effnet.exporters.order import order_channels
 from edge_effnet.exporters.outputs.emit import emit
-from edge_effnet.exporters.report import check_report, report_on, write_report
+from edge_effnet.exporters.report import check_report, write_report
 from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import read_model_file
@@ -27,12 +28,13 @@ from edge_effnet.labels import check_label_count, read_labels
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.network.graph import Graph
 from edge_effnet.preprocessing import Interpolation, Preprocessing, Triple
-from edge_effnet.quantization.headroom import check_headroom
-from edge_effnet.quantization.measure.calibration import CalibrationSet, CalibrationSource, draw_calibration_set
+from edge_effnet.quantization.measure.calibration import CalibrationSource
 from edge_effnet.quantization.pipeline import quantize_weights_only
 from edge_effnet.quantization.records import Progress, QuantizedGraph
+from edge_effnet.quantization.refine import DEFAULT_MINUTES
 from edge_effnet.version import __version__
 
+Verification: TypeAlias = Literal["on a few photos", "none"]
 Precision: TypeAlias = Literal["fp32", "fp16", "int8", "weight-int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -66,10 +68,13 @@ def export(
     calibration: CalibrationSource | None = None,
     calibration_images: int = 256,
     image_rules: ImageRules = DEFAULT_RULES,
+    evaluation: str | os.PathLike[str] | None = None,
     seed: int = 0,
     workers: int | None = None,
+    refine: float | None = DEFAULT_MINUTES,
     max_drop: float | None = None,
     report: str | os.PathLike[str] | None = None,
+    verification: Verification = "on a few photos",
     progress: Progress | None = None,
 ) -> ExportReport:
     """Writes `output` (`.tflite` or `.onnx`, atomically) from trained weights.
@@ -81,6 +86,9 @@ def export(
     labels: names or the path of a file with one a line. calibration: photos for int8, a folder or a sequence.
     image_rules: which of them are decoded; the others are left out, with a remark. workers: how many are decoded at a
     time, by default as many as there are cores.
+    evaluation: a folder that int8 is judged by; without one, photos that weren't calibrated on.
+    refine: minutes of learned refinement on two idle cores, None for none.
+    verification: the file is run on a few photos before it is kept, and refused where it isn't near the float network.
     max_drop: points of accuracy that int8 may lose (of agreement with float, where the photos' folders are no labels);
     parts of blocks go back to float32 until it holds. report: a `.html` or `.json` file to write beside it, on what
     int8 did; measured on photos not calibrated on, before either file is written.
@@ -90,7 +98,12 @@ def export(
     _check_output(path, precision)
     check_outputs({"output": path, "report": report}, _inputs(checkpoint, labels, calibration))
     require_writable_folder(path)
-    _check_int8_options(precision, calibration, max_drop, report)
+    _check_int8_options(precision, calibration=calibration, evaluation=evaluation, max_drop=max_drop, report=report)
+    given = None
+    if precision == "int8":
+        given = Int8Options(
+            calibration, calibration_images, evaluation, seed, refine, max_drop, rules=image_rules, workers=workers
+        )
     options = PreprocessingOptions(mean, std, crop_pct, resize, interpolation)
     names = read_labels(labels) if isinstance(labels, (str, os.PathLike)) else labels
     loaded = load_checkpoint(checkpoint, weights=weights)
@@ -99,38 +112,39 @@ def export(
     preprocessing = resolve_preprocessing(model, image_size=size, options=options)
     document = _document(model, preprocessing, labels=names, precision=precision, sha256=loaded.sha256)
     graph, remarks = _float_graph(model, size, padding_size)
-    found = None
-    if precision == "int8":
-        drawn = _drawn(
-            calibration,
-            document.preprocessing,
-            limit=calibration_images,
-            seed=seed,
-            rules=image_rules,
-            workers=workers,
-            progress=progress,
-        )
-        photos = Photos(drawn, seed)
-        if max_drop is not None:
-            check_held_out(photos)
-        made = calibrate(graph, document, path.suffix, photos=photos, progress=progress)
-        if max_drop is not None:
-            made, reached = keep_within(made, max_drop, progress=progress)
-            remarks = (*remarks, reached)
-        check_headroom(made.quantized)
-        data = made.emit(made.quantized)
-        if report is not None:
-            found = report_on(made, skip=0 if max_drop is None else HELD_OUT_PHOTOS, progress=progress)
-        remarks = (*remarks, *(f"left out a calibration photo: {reason}" for reason in photos.drawn.broken))
-        remarks = (*remarks, *_left_out(calibration))
+    int8 = None
+    if given is not None:
+        wanted = report is not None
+        int8 = make_int8(graph, document, path.suffix, options=given, with_report=wanted, progress=progress)
+        quantized, document = int8.made.quantized, int8.made.document
+        remarks = (*remarks, *int8.remarks, *_left_out(calibration))
     else:
         quantized = quantize_weights_only(graph) if precision == "weight-int8" else QuantizedGraph(graph)
-        data = emit(quantized, replace(document, quantization=quantized.summary), path.suffix)
+        document = replace(document, quantization=quantized.summary)
+    if verification == "on a few photos":
+        squares = int8.made.photos.judged if int8 else made_up_squares(document.preprocessing)
+        document = _verified(graph, quantized, document, path.suffix, squares)
+    data = emit(quantized, document, path.suffix)
     written = read_model_file(data, name=str(path)).document or document
     write_atomically(path, data)
-    if report is not None and found is not None:
-        write_report(Path(report), found)
+    if report is not None and int8 is not None and int8.report is not None:
+        write_report(Path(report), int8.report)
     return ExportReport(path, len(data), written, (*loaded.remarks, *remarks))
+
+
+def _verified(
+    graph: Graph, quantized: QuantizedGraph, document: ModelDocument, ending: str, squares: Squares
+) -> ModelDocument:
+    """The document with how near the file comes to the float graph; raises EngineError where that isn't near enough."""
+    found = verify(
+        emit(quantized, document, ending),
+        graph,
+        squares,
+        ending=ending,
+        preprocessing=document.preprocessing,
+        exact=document.precision == "fp32",
+    )
+    return document if found is None else replace(document, extra={**document.extra, "verified": found})
 
 
 def _inputs(checkpoint: Any, labels: Any, calibration: Any) -> dict[str, Any]:
@@ -158,14 +172,11 @@ def _check_output(path: Path, precision: str) -> None:
         raise UsageError(f"precision {precision!r} is unknown; expected one of {', '.join(PRECISIONS)}")
 
 
-def _check_int8_options(
-    precision: str, calibration: Any, max_drop: float | None, report: str | os.PathLike[str] | None
-) -> None:
+def _check_int8_options(precision: str, *, report: str | os.PathLike[str] | None, **others: Any) -> None:
     """Raises, before minutes of work, what is wrong with the options that go with int8."""
-    if calibration is not None and precision != "int8":
-        raise UsageError(f"calibration photos have no effect on {precision}: leave them out, or say --precision int8")
-    if max_drop is not None and (precision != "int8" or not 0 <= max_drop <= 100):
-        raise UsageError(f"--max-drop {max_drop} goes with --precision int8 and is a number of points, 0 to 100")
+    for name, value in others.items():
+        if value is not None and precision != "int8":
+            raise UsageError(f"--{name.replace('_', '-')} goes with --precision int8; it has no effect on {precision}")
     if report is not None:
         check_report(Path(report), precision)
 
@@ -184,16 +195,6 @@ def _float_graph(model: Identified, size: int, padding_size: int | None) -> tupl
             "was built for another",
         )
     return graph, ()
-
-
-def _drawn(calibration: CalibrationSource | None, preprocessing: Preprocessing, **how: Any) -> CalibrationSet:
-    """how: `draw_calibration_set`'s options."""
-    if calibration is None:
-        raise UsageError(
-            "int8 needs photos to calibrate on: --calibration DIR, a few hundred like those the model will see, no "
-            "labels needed"
-        )
-    return draw_calibration_set(calibration, preprocessing, **how)
 
 
 def _document(

@@ -68,6 +68,7 @@ def main() -> None:
             weights,
             TARGET,
             precision="int8",
+            refine=None,
             source="lukemelas",
             labels=ROOT / "scripts" / "imagenet-labels.txt",
             calibration=images,

@@ -17,6 +17,7 @@ from edge_effnet.network.graph import Graph
 from edge_effnet.network.structure import find_parts
 from edge_effnet.parallel import map_in_order
 from edge_effnet.quantization.measure.calibration import CalibrationSet
+from edge_effnet.quantization.pixels import network_input
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.quantization.refine.elementwise import dense
 from edge_effnet.quantization.refine.executor import FloatNetwork, Int8Network
@@ -24,7 +25,6 @@ from edge_effnet.quantization.refine.parameters import Learned, learnable
 from edge_effnet.quantization.refine.plan import BATCH, TOGETHER, Plan
 from edge_effnet.quantization.refine.record import Refinement, decibels
 from edge_effnet.quantization.refine.views import draw_view
-from edge_effnet.quantization.stages.normalisation import network_input
 from edge_effnet.system import available_cores
 
 Photo: TypeAlias = npt.NDArray[np.uint8]

@@ -32,6 +32,7 @@ def int8_files(tmp_path_factory: pytest.TempPathFactory, photo_folder: Path) -> 
             state,
             path,
             precision="int8",
+            refine=None,
             source=source,
             image_size=64,
             labels=("a", "b", "c"),

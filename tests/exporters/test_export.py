@@ -47,6 +47,7 @@ def test_the_document(tmp_path: Path, lite0_state: State, photo_folder: Path) ->
             lite0_state,
             path,
             precision="int8",
+            refine=None,
             labels=("a", "b", "c"),
             calibration=photo_folder,
             calibration_images=4,
@@ -90,6 +91,7 @@ def test_the_seed_draws_other_photos(tmp_path: Path, lite0_state: State, photo_f
                 lite0_state,
                 tmp_path / "m.tflite",
                 precision="int8",
+                refine=None,
                 calibration=photo_folder,
                 calibration_images=2,
                 seed=seed,
@@ -110,6 +112,7 @@ def test_calibration_takes_a_sequence_and_reports_broken_photos(tmp_path: Path, 
         lite0_state,
         tmp_path / "m.tflite",
         precision="int8",
+        refine=None,
         calibration=[synthetic_photo(seed) for seed in range(3)],
         **SMALL,
     )
@@ -119,7 +122,7 @@ def test_calibration_takes_a_sequence_and_reports_broken_photos(tmp_path: Path, 
         synthetic_photo(seed, 40, 40).save(folder / "deep" / f"{seed}.png")
     (folder / "broken.jpg").write_bytes(b"broken")
     (folder / "notes.txt").write_text("no photo")
-    report = export(lite0_state, tmp_path / "m.tflite", precision="int8", calibration=folder, **SMALL)
+    report = export(lite0_state, tmp_path / "m.tflite", precision="int8", refine=None, calibration=folder, **SMALL)
     assert any("left out a calibration photo: " in text and "broken.jpg" in text for text in report.remarks)
 
 
@@ -242,6 +245,7 @@ def test_progress_is_told(tmp_path: Path, lite0_state: State) -> None:
         lite0_state,
         tmp_path / "m.tflite",
         precision="int8",
+        refine=None,
         calibration=photos,
         progress=lambda *values: told.append(values),
         **SMALL,
