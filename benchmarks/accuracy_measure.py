@@ -17,9 +17,9 @@ from edge_effnet.datasets import LabelledImage
 from edge_effnet.engines import Session, open_session
 from edge_effnet.errors import UsageError
 from edge_effnet.exporters.calibrated import Photos, calibrate
-from edge_effnet.exporters.families.build import build_graph
-from edge_effnet.exporters.families.identify import identify
 from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.exporters.inputs.state_dict import network_of
 from edge_effnet.exporters.max_drop import check_held_out, keep_within
 from edge_effnet.exporters.order import order_channels
 from edge_effnet.exporters.outputs.tflite import emit_tflite
@@ -104,20 +104,17 @@ class Figures:
 
 def load_network(name: str, checkpoint: str, source: str | None, labels: Sequence[str] | None) -> Network:
     """The float graph of a checkpoint at its variant's image size."""
-    loaded = load_checkpoint(checkpoint)
-    model = identify(loaded, source=source, variant=None)
-    size = model.dialect.native_image_size(model.variant)
-    graph = order_channels(build_graph(model, image_size=size, built_for=model.built_for or size))
+    found = network_of(load_checkpoint(checkpoint), InputOptions(source=source))
     document = ModelDocument(
-        variant=model.variant.name,
-        image_size=size,
-        num_classes=model.num_classes,
+        variant=found.architecture or name,
+        image_size=found.image_size,
+        num_classes=found.output_size,
         labels=None if labels is None else tuple(labels),
-        preprocessing=model.dialect.preprocessing(model.variant, size),
+        preprocessing=found.preprocessing,
         precision="fp32",
-        source={"dialect": model.dialect.name, "sha256": loaded.sha256},
+        source={"dialect": found.origin.dialect, "sha256": found.origin.sha256},
     )
-    return Network(name, graph, document)
+    return Network(name, order_channels(found.graph), document)
 
 
 def split_halves(items: Sequence[T], *, seed: int) -> tuple[tuple[T, ...], tuple[T, ...]]:

@@ -63,11 +63,11 @@ def make_files(task: Task, say: Callable[[str], None]) -> dict[str, str]:
             export(
                 task.checkpoint,
                 task.folder / name,
-                precision=precision,
+                precision=precision,  # type: ignore[arg-type]
                 source=task.source,
                 calibration=photos,
                 calibration_images=task.images,
-            )  # type: ignore[arg-type]
+            )
     if not (task.folder / "arrays.npz").exists():
         write_atomically(task.folder / "arrays.npz", _arrays(task))
     failed = {}

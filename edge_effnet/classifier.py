@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.agreement import check_classes, check_document, check_sides, check_threads
+from edge_effnet.arguments import one_of, path_of, texts, whole_number
 from edge_effnet.decoding import DEFAULT_RULES, ChannelOrder, Decoding, ImageRules, ImageSource, Photo, read_photo
 from edge_effnet.engines import ENGINES, Session, TensorInfo, open_session
 from edge_effnet.errors import EngineError, ModelFileError, UnverifiedModelWarning, UsageError
-from edge_effnet.formats import ModelFile, read_model_file, weights_are_verified
+from edge_effnet.formats import ModelFile, read_model_bytes, read_model_file, weights_are_verified
+from edge_effnet.formats.integrity import digest
 from edge_effnet.labels import check_label_count, find_label_indices, label_of
 from edge_effnet.many import predict_each
 from edge_effnet.metadata import ModelDocument
@@ -40,7 +43,7 @@ _MOST_THREADS = 4
 _SPARE = 2
 
 
-#: When a file is first opened in a process of its own: where nothing vouches for its weights, each time, or not at all.
+#: When a file is first run in a process of its own: once, each time, or not at all.
 Probe: TypeAlias = Literal["auto", "always", "never"]
 PROBES: tuple[Probe, ...] = get_args(Probe)
 
@@ -63,8 +66,8 @@ class Classifier:
     average (at most 4 in the photos measured), with "quick" others at most 1; without it they are the same as in
     training to the bit. image_rules: which formats and sizes of photos are decoded. sha256: what `sha256sum` prints for
     the model file; another file is refused. probe: whether the file is first run in a process of its own, which a file
-    that crashes the engine takes along instead of this one (0.2 s): "auto" does so for files whose weights no SHA-256
-    vouches for, and for those with parts that no rule checks.
+    that crashes the engine takes along instead of this one (0.3 s): "auto" does so once for each file but the bundled
+    one, since the SHA-256 that a file carries says nothing about its maker.
 
     A file's own SHA-256 of its weights is checked each time. One that carries none gives an UnverifiedModelWarning.
 
@@ -98,10 +101,15 @@ class Classifier:
         }
         self._arguments |= {"image_rules": image_rules}
         self._arguments |= {"sha256": sha256, "probe": probe, "groups": groups}
-        self.model_path = Path(BUNDLED_MODEL if model is None else model)
-        self.threads = default_threads() if threads is None else threads
-        if self.threads < 1:
-            raise UsageError(f"threads is {threads}; expected at least 1")
+        self.model_path = BUNDLED_MODEL if model is None else path_of(model, "model")
+        self.threads = (
+            default_threads() if threads is None else check_threads(whole_number(threads, "threads", least=1))
+        )
+        engine = one_of(engine, str, "engine")
+        labels = None if labels is None else texts(labels, "labels")
+        image_rules = one_of(image_rules, ImageRules, "image_rules")
+        preprocessing = None if preprocessing is None else one_of(preprocessing, Preprocessing, "preprocessing")
+        sha256 = None if sha256 is None else one_of(sha256, str, "sha256")
         if decoding not in get_args(Decoding):
             raise UsageError(f"decoding is {decoding!r}; expected one of {', '.join(get_args(Decoding))}")
         self.decoding: Decoding = decoding
@@ -111,18 +119,17 @@ class Classifier:
         if probe not in PROBES:
             raise UsageError(f"probe {probe!r} is unknown; expected {', '.join(PROBES)}")
         self._identity = file_identity(self.model_path)
-        contents = read_model_file(self.model_path)
-        vouched = _is_vouched_for(contents, self.model_path, sha256)
+        content = read_model_bytes(self.model_path)
+        contents = read_model_file(content, name=str(self.model_path))
+        _check_digests(contents, content, self.model_path, sha256)
         self.metadata: ModelDocument | None = contents.document
         self.preprocessing = _preprocessing(contents.document, preprocessing, self.model_path)
-        if probe == "always" or (probe == "auto" and not (vouched and contents.understood)):
-            from edge_effnet.trial import try_in_child
-
-            try_in_child(self.model_path, file_format=contents.format, engine=engine, threads=self.threads)
+        _try_once(contents, content, self.model_path, probe=probe, engine=engine, threads=self.threads)
         self._session: Session | None = open_session(
-            self.model_path, file_format=contents.format, engine=engine, threads=self.threads
+            self.model_path, file_format=contents.format, engine=engine, threads=self.threads, content=content
         )
         self.num_classes = _check_shapes(self._session, self.preprocessing, self.model_path)
+        check_classes(self.metadata, self.num_classes, str(self.model_path))
         self._input = InputTensor(self.preprocessing, self._session, known=self.metadata is not None)
         chosen = labels if labels is not None else contents.labels
         source = "labels" if labels is not None else str(self.model_path)
@@ -289,6 +296,8 @@ class Classifier:
         self, *, allow: Iterable[str] | None = None, deny: Iterable[str] | None = None
     ) -> frozenset[int] | None:
         """The classes that allow and deny lists of labels leave; None when there are no lists. Raises UsageError."""
+        allow = None if allow is None else texts(allow, "allow")
+        deny = None if deny is None else texts(deny, "deny")
         every = None if self.grouping is None else self.grouping.among
         if allow is None and deny is None:
             return every
@@ -301,7 +310,7 @@ class Classifier:
 
     @property
     def _shortest(self) -> int | None:
-        return None if self.decoding == "full" else _SPARE * self.preprocessing.resize
+        return None if self.decoding == "full" else _SPARE * min(self.preprocessing.resized)
 
     def _pixels(self, photo: Photo) -> npt.NDArray[np.uint8]:
         quick = self.decoding == "quick" or photo.image.size != photo.size
@@ -334,26 +343,40 @@ def _since(start: float) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def _is_vouched_for(contents: ModelFile, path: Path, sha256: str | None) -> bool:
-    """Whether a SHA-256 vouches for the file; warns where none does, raises ModelFileError where one doesn't fit."""
-    if sha256 is not None:
-        from edge_effnet.files import sha256_of
+def _try_once(contents: ModelFile, content: bytes, path: Path, *, probe: Probe, engine: str, threads: int) -> None:
+    """The trial run, unless the file is our own or has passed one. Raises EngineError."""
+    if probe == "never" or (probe == "auto" and path == BUNDLED_MODEL and contents.understood):
+        return
+    from edge_effnet import trial
 
-        if (found := sha256_of(path)) != sha256.strip().lower():
-            raise ModelFileError(f"{path}: has the SHA-256 {found}; expected {sha256}")
+    document = contents.document
+    known = document.weights_sha256 if document is not None else None  # has been seen to fit
+    found = known or digest(contents.covered)
+    if probe == "auto" and trial.has_passed(found, engine=engine):
+        return
+    if trial.try_in_child(path, content=content, file_format=contents.format, engine=engine, threads=threads):
+        trial.remember(found, engine=engine)
+
+
+def _check_digests(contents: ModelFile, content: bytes, path: Path, sha256: str | None) -> None:
+    """Warns where no SHA-256 vouches for the file, raises ModelFileError where one doesn't fit."""
+    if sha256 is not None and (found := digest([content])) != sha256.strip().lower():
+        raise ModelFileError(f"{path}: has the SHA-256 {found}; expected {sha256}")
     if weights_are_verified(contents.document, contents.covered, name=str(path)) or sha256 is not None:
-        return True
+        return
     warnings.warn(
         f"{path} carries no SHA-256 of its weights, so damage to them would go unnoticed; give the file's own with "
         "--sha256 or Classifier(…, sha256=…)",
         UnverifiedModelWarning,
         stacklevel=3,
     )
-    return False
 
 
 def _preprocessing(document: ModelDocument | None, given: Preprocessing | None, path: Path) -> Preprocessing:
+    if document is not None:
+        check_document(document, str(path))
     if given is not None:
+        check_sides(given)
         return given
     if document is None:
         raise ModelFileError(
@@ -367,14 +390,15 @@ def _check_shapes(session: Session, preprocessing: Preprocessing, path: Path) ->
     """Number of classes; raises ModelFileError unless the file takes one square RGB image and gives one score a
     class.
     """
-    shape, size = session.input.shape, preprocessing.crop
-    expected = (1, size, size, 3) if session.layout == "nhwc" else (1, 3, size, size)
+    shape, depth, (height, width) = session.input.shape, preprocessing.depth, preprocessing.size
+    expected = (1, height, width, depth) if session.layout == "nhwc" else (1, depth, height, width)
     if shape != expected:
         raise ModelFileError(
-            f"{path}: its input is {list(shape)}; expected {list(expected)}, from the preprocessing's crop of {size}"
+            f"{path}: its input is {list(shape)}; expected {list(expected)}, from the "
+            f"preprocessing's {width}×{height} {preprocessing.channels}"
         )
     classes = math.prod(session.output.shape)
-    if session.output.shape[-1] != classes or classes < 2:
+    if session.output.shape[-1:] != (classes,) or classes < 2:
         raise ModelFileError(
             f"{path}: its output is {list(session.output.shape)}; expected one score for each of at least 2 classes"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from edge_effnet.images import find_images
 from edge_effnet.labels import find_label_indices
 
 INDEX_FILE = "labels.csv"
+_MOST_INDEX_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def _from_index(index: Path, num_classes: int, labels: Sequence[str] | None) -> 
 
 def _read_index(index: Path) -> tuple[Sequence[str], list[tuple[int, dict[str, str]]]]:
     """Column names, and the rows with their line numbers."""
+    if index.stat().st_size > _MOST_INDEX_BYTES:
+        raise UsageError(f"{index} has {index.stat().st_size:,} bytes; at most {_MOST_INDEX_BYTES:,} are read")
     try:
         with open(index, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -96,7 +100,7 @@ def _read_index(index: Path) -> tuple[Sequence[str], list[tuple[int, dict[str, s
 def _classes(row: dict[str, str], num_classes: int, labels: Sequence[str] | None, where: str) -> frozenset[int]:
     text, label = ((row.get(column) or "").strip() for column in ("index", "label"))
     if text:
-        if not text.isdecimal() or int(text) >= num_classes:
+        if not re.fullmatch("[0-9]{1,9}", text) or int(text) >= num_classes:
             raise UsageError(f"{where}: index {text!r}; expected 0 to {num_classes - 1}")
         return frozenset({int(text)})
     if not label:

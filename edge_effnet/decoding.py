@@ -20,7 +20,9 @@ import numpy.typing as npt
 from edge_effnet.addresses import refuse_address
 from edge_effnet.contents import HEAD_BYTES
 from edge_effnet.errors import ImageError, UsageError, first_line
+from edge_effnet.photo_colours import to_rgb
 from edge_effnet.photo_formats import EXTRA_FORMATS, IMAGE_FORMATS, TIFF, formats_to_try, why_unidentified
+from edge_effnet.photo_limits import BYTES_A_PIXEL, Budget, TimedFile, check_cost
 from edge_effnet.pixel_arrays import CHANNEL_ORDERS, ChannelOrder, image_from_array
 
 __all__ = [
@@ -50,6 +52,8 @@ MAX_PIXELS = 50_000_000
 MOST_PIXELS = 178_956_970
 #: Largest file that is read; the largest honest photo of 50 Mpx, an uncompressed BMP, has 150 MB.
 MAX_BYTES = 200_000_000
+#: What all threads together take for decoding; one photo alone may take what its rules allow.
+_BUDGET = Budget(BYTES_A_PIXEL * MAX_PIXELS)
 #: PIL's switch for truncated files is one for the whole process.
 _TRUNCATED_LOCK = threading.Lock()
 #: EXIF orientation → (what PIL calls the turn that undoes it, whether it swaps the axes, and then mirrors x, y).
@@ -78,6 +82,11 @@ _BROKEN = (
     struct.error,
     zlib.error,
     MemoryError,
+    BufferError,
+    AttributeError,
+    AssertionError,
+    NotImplementedError,
+    RecursionError,
 )
 
 
@@ -156,10 +165,10 @@ def read_photo(
     if isinstance(source, np.ndarray):
         return _whole(image_from_array(source, channels, width=width))
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _open(_File(io.BytesIO(source), "image bytes", memoryview(source).nbytes), shortest, rules)
+        return _from_bytes(source, shortest, rules)
     if isinstance(source, (str, os.PathLike)):
         refuse_address(source)
-        return _from_path(Path(source), shortest, rules)
+        return _from_path(_path(source), shortest, rules)
     if hasattr(source, "getexif"):
         return _from_pil(source)
     if hasattr(source, "read"):
@@ -175,7 +184,29 @@ def _whole(image: Image.Image) -> Photo:
     return Photo(image, image.size, (0.0, 0.0, float(image.width), float(image.height)))
 
 
+def _from_bytes(source: Any, shortest: int | None, rules: ImageRules) -> Photo:
+    """A view with gaps is copied; one that is too large isn't."""
+    try:
+        size = memoryview(source).nbytes
+        data = source if size > rules.max_bytes or not isinstance(source, memoryview) else source.tobytes()
+        file = io.BytesIO(b"" if size > rules.max_bytes else data)
+    except (BufferError, ValueError) as error:  # ValueError: a view that was released
+        raise ImageError(f"the bytes can't be read ({first_line(error)})") from error
+    return _open(_File(file, "image bytes", size), shortest, rules)
+
+
+def _path(source: Any) -> Path:
+    try:
+        return Path(source)
+    except TypeError as error:
+        raise ImageError(f"can't read an image from {type(source).__name__}; expected a path of text") from error
+
+
 def _from_pil(image: Image.Image) -> Photo:
+    from PIL import Image
+
+    if not isinstance(image, Image.Image):
+        raise ImageError(f"can't read an image from {type(image).__name__}; expected one of PIL's")
     if 0 in image.size:
         raise ImageError(f"image is {image.width}×{image.height}; expected at least one pixel")
     try:
@@ -232,15 +263,17 @@ def _open(source: _File, shortest: int | None, rules: ImageRules) -> Photo:
     try:
         with (
             _truncated_as_told(rules),
-            Image.open(source.file, formats=formats_to_try(_head(source), rules.formats)) as image,
+            Image.open(TimedFile(source.file, name), formats=formats_to_try(_head(source), rules.formats)) as image,
         ):
             size = image.size
             if size[0] * size[1] > rules.max_pixels:
                 raise ImageError(f"{name}: {size[0]}×{size[1]} pixels; at most {rules.max_pixels:,} are decoded")
             if 0 in size:
                 raise ImageError(f"{name}: {size[0]}×{size[1]} pixels; expected at least one")
-            reduced = image.draft(None, (shortest, shortest)) if shortest else None  # None for what isn't a JPEG
-            return _upright_rgb(image, reduced[1] if reduced else _whole(image).extent, size)
+            cost = check_cost(image, source.file, name, max_pixels=rules.max_pixels)
+            with _BUDGET.of(cost):
+                reduced = image.draft(None, (shortest, shortest)) if shortest else None  # None for what isn't a JPEG
+                return _upright_rgb(image, reduced[1] if reduced else _whole(image).extent, size)
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: {why_unidentified(_head(source), rules.formats)}") from error
     except (*_BROKEN, Image.DecompressionBombError) as error:
@@ -285,7 +318,7 @@ def _upright_rgb(
     image.load()
     turn = _TURNS.get(_orientation(image))
     if turn is None:
-        return Photo(_rgb(image), (width, height), extent)
+        return Photo(to_rgb(image), (width, height), extent)
     method, swaps, mirrors_x, mirrors_y = turn
     image = image.transpose(Image.Transpose[method])
     left, top, right, bottom = (extent[1], extent[0], extent[3], extent[2]) if swaps else extent
@@ -293,37 +326,11 @@ def _upright_rgb(
         left, right = image.width - right, image.width - left
     if mirrors_y:
         top, bottom = image.height - bottom, image.height - top
-    return Photo(_rgb(image), (height, width) if swaps else (width, height), (left, top, right, bottom))
+    return Photo(to_rgb(image), (height, width) if swaps else (width, height), (left, top, right, bottom))
 
 
 def _orientation(image: Image.Image) -> int:
-    with contextlib.suppress(
-        SyntaxError, ValueError, KeyError, TypeError, OSError
-    ):  # broken EXIF: the picture is whole
+    with contextlib.suppress(*_BROKEN):  # broken EXIF: the picture is whole
         found = image.getexif().get(_ORIENTATION)
         return found if isinstance(found, int) else 1
     return 1
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    from PIL import Image
-
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        return _from_deep(np.asarray(image, np.float64)).convert("RGB")
-    if image.has_transparency_data:
-        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
-
-
-def _from_deep(values: npt.NDArray[np.float64]) -> Image.Image:
-    """8-bit grey from 16-bit (or deeper) grey: 65535 becomes 255; values that fit 8 bits stay as they are."""
-    from PIL import Image
-
-    if not np.isfinite(values).all():
-        raise ImageError("image holds NaN or infinite pixels")
-    top = float(values.max(initial=0.0))
-    scale = 1.0 if top <= 255 else 257.0 if top <= 65535 else top / 255.0
-    return Image.fromarray(np.clip(np.rint(values / scale), 0, 255).astype(np.uint8))

@@ -8,13 +8,16 @@ a file that says so as well; and the lock that ends with the process is free. Ev
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from edge_effnet.errors import EdgeEffnetError, OutputError
+from edge_effnet.system import let_go, open_folder, open_to_lock, own_user, rename_open, reopened, try_lock
 
 _PREFIX, _SUFFIX = ".edge-effnet-", ".part"
 #: What `_proven_name` makes: the inode in hexadecimal, then eight random characters.
@@ -45,7 +48,7 @@ def writing_atomically(path: str | Path) -> Iterator[int]:
             yield file
             os.fsync(file)
             os.chmod(temporary, _mode(path))
-            os.replace(temporary, path)
+            rename_open(file, temporary, path)
             sync_folder(path.parent)
     except OSError as error:
         if isinstance(error, EdgeEffnetError):
@@ -53,12 +56,48 @@ def writing_atomically(path: str | Path) -> Iterator[int]:
         raise OutputError(f"can't write {path}: {error.strerror or error}; nothing was changed") from error
 
 
+def write_new(paths: Iterable[Path], data: bytes) -> Path:
+    """Writes `data` whole to the first of `paths` that doesn't exist, and overwrites nothing: two programs that do so
+    at once get two files.
+
+    paths: of one folder. Raises OutputError as `write_atomically` does.
+    """
+    candidates = iter(paths)
+    path = next(candidates)
+    try:
+        with _temporary_beside(path) as (file, temporary):
+            _write_all(file, data)
+            os.fsync(file)
+            os.chmod(temporary, _mode(path))
+            let_go(file)
+            while not _named(temporary, path):
+                path = next(candidates)
+            sync_folder(path.parent)
+            return path
+    except OSError as error:
+        raise OutputError(f"can't write {path}: {error.strerror or error}; nothing was changed") from error
+
+
+def _named(temporary: str, path: Path) -> bool:
+    """Gives a written file a name that nobody has; false when somebody has it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links: the name is taken first, empty
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        os.replace(temporary, path)
+    return True
+
+
 @contextlib.contextmanager
 def _temporary_beside(path: Path) -> Iterator[tuple[int, str]]:
     """(descriptor, name) of a locked file that is removed in the end, if it's still there."""
-    import tempfile  # here and below: `predict` never comes here, and must start quickly
 
-    file, name = _locked(lambda: _renamed(*tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=path.parent)))
+    file, name = _locked(lambda: _new_file(path.parent))
     try:
         yield file, name
     finally:
@@ -67,12 +106,21 @@ def _temporary_beside(path: Path) -> Iterator[tuple[int, str]]:
             os.unlink(name)
 
 
-def _renamed(handle: int, name: str) -> tuple[int, str]:
+def _new_file(folder: Path) -> tuple[int, str]:
+    import tempfile
+
+    handle, made = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=folder)
+    let_go(handle)
+    name = _renamed(made)
+    return reopened(handle, name), name
+
+
+def _renamed(name: str) -> str:
     """Gives an own file or folder a name that holds its inode number, so that it can be told from others'."""
     path = Path(name)
-    proven = path.with_name(f"{_PREFIX}{os.fstat(handle).st_ino:x}-{path.name[len(_PREFIX) : -len(_SUFFIX)]}{_SUFFIX}")
+    proven = path.with_name(f"{_PREFIX}{path.stat().st_ino:x}-{path.name[len(_PREFIX) : -len(_SUFFIX)]}{_SUFFIX}")
     os.rename(path, proven)
-    return handle, str(proven)
+    return str(proven)
 
 
 def _is_ours(entry: os.DirEntry[str]) -> bool:
@@ -81,7 +129,7 @@ def _is_ours(entry: os.DirEntry[str]) -> bool:
     if not name or entry.is_symlink():
         return False
     found = entry.stat(follow_symlinks=False)
-    ours = found.st_uid == os.getuid() and found.st_ino == int(name[1], 16)
+    ours = found.st_uid == own_user() and found.st_ino == int(name[1], 16)
     return ours and (entry.is_file() or _MARKER in os.listdir(entry.path) or not os.listdir(entry.path))
 
 
@@ -124,7 +172,6 @@ def temporary_folder() -> Iterator[Path]:
     try:
         remove_stale(parent)
         handle, folder = _locked(_new_folder)
-        (Path(folder) / _MARKER).write_text(f"temporary folder of edge-effnet, process {os.getpid()}\n", "ascii")
     except OSError as error:
         raise OutputError(
             f"can't make a temporary folder in {parent}: {error.strerror or error}; set TMPDIR to another place"
@@ -139,8 +186,11 @@ def temporary_folder() -> Iterator[Path]:
 def _new_folder() -> tuple[int, str]:
     import tempfile
 
-    folder = tempfile.mkdtemp(prefix=_PREFIX, suffix=_SUFFIX)
-    return _renamed(os.open(folder, os.O_RDONLY), folder)
+    made = tempfile.mkdtemp(prefix=_PREFIX, suffix=_SUFFIX)
+    (Path(made) / _MARKER).write_text(f"temporary folder of edge-effnet, process {os.getpid()}\n", "ascii")
+    handle = open_folder(made)
+    folder = _renamed(made)
+    return open_to_lock(folder, marker=_MARKER) if handle is None else handle, folder
 
 
 def remove_stale(folder: str | Path) -> None:
@@ -168,12 +218,12 @@ def _remove(entry: os.DirEntry[str]) -> None:
 def _held(path: str) -> Iterator[bool]:
     """Whether the lock of a file or folder was free, and is this process's as long as the context lasts."""
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        handle = open_to_lock(path, marker=_MARKER)
     except OSError:
         yield False
         return
     try:
-        yield _try_lock(handle)
+        yield try_lock(handle) == "mine"  # where there are no locks, nothing is removed
     finally:
         os.close(handle)
 
@@ -183,33 +233,11 @@ def lock(handle: int, *, wait_s: float = 60.0) -> None:
 
     Raises BlockingIOError when another process holds it for `wait_s` seconds.
     """
-    try:
-        import fcntl
-    except ImportError:
-        return
     deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() >= deadline:
-                raise BlockingIOError(error.errno, "another process keeps it locked") from error
-            time.sleep(_LOCK_STEP_S)
-        except OSError:
-            return  # no such thing here
-        else:
-            return
-
-
-def _try_lock(handle: int) -> bool:
-    """Whether nobody else held the lock; False where there are no such locks, so that nothing is removed there."""
-    try:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):
-        return False
-    return True
+    while try_lock(handle) == "held":
+        if time.monotonic() >= deadline:
+            raise BlockingIOError(errno.EAGAIN, "another process keeps it locked")
+        time.sleep(_LOCK_STEP_S)
 
 
 def _mode(path: Path) -> int:
@@ -222,9 +250,26 @@ def _mode(path: Path) -> int:
 
 
 def require_writable_folder(path: str | Path) -> None:
-    """Raises OutputError early, before minutes of work, when `path` can't be created; removes what killed runs left
-    beside it.
+    """Raises OutputError early, before minutes of work, when `path` can't be created or replaced; removes what killed
+    runs left beside it.
     """
+    require_appendable(path)
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise OutputError(f"can't write {path}: it is no regular file, and would be replaced by one")
+
+
+def require_appendable(path: str | Path) -> None:
+    """Raises OutputError early when nothing can be appended to `path`: a file, a pipe, or a name that is free."""
+    try:
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            raise OutputError(f"can't write {path}: it is a folder; expected a file's name")
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:  # a loop of links, a name that is too long; ValueError: NUL in it
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"can't write {path}: {getattr(error, 'strerror', None) or error}") from error
     folder = Path(path).parent
     if not folder.is_dir():
         raise OutputError(f"can't write {path}: the folder {folder} does not exist; create it first")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.arguments import one_of, texts
 from edge_effnet.errors import UsageError
 from edge_effnet.labels import find_label_indices
 
@@ -41,7 +42,8 @@ def make_grouping(groups: Mapping[str, Sequence[str]], labels: Sequence[str]) ->
     """
     stands_for, named = np.arange(len(labels)), list(labels)
     taken: dict[int, str] = {}
-    for name, members in groups.items():
+    for name, members in one_of(groups, Mapping, "groups").items():  # type: ignore[type-abstract]
+        members = texts(members, f"the group {one_of(name, str, 'the name of a group')!r}")
         found = sorted(find_label_indices(members, labels))
         if not found:
             raise UsageError(f"group {name!r} has no labels; expected NAME=LABEL,LABEL")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -47,7 +49,7 @@ def look_through(folder: Path, *, depth: Depth = "recursive") -> FolderContents:
     """The image files of a folder, by ending, and how many others there are of which kind."""
     images: list[Path] = []
     left_out: Counter[str] = Counter()
-    for path in folder.rglob("*") if depth == "recursive" else folder.iterdir():
+    for path in _below(folder) if depth == "recursive" else folder.iterdir():
         kind = _why_left_out(path)
         if kind is None:
             images.append(path)
@@ -63,8 +65,11 @@ def find_images(folder: Path) -> list[Path]:
 
 def _why_left_out(path: Path) -> str | None:
     """None for an image, "" for a folder (its files count by themselves), otherwise the kind of file."""
-    if path.is_dir():
-        return "links to folders" if path.is_symlink() else ""
+    try:
+        if path.is_dir():
+            return "links to folders" if path.is_symlink() else ""
+    except OSError:
+        return "unreadable"
     suffix = path.suffix.lower()
     if path.name.startswith("."):
         return "hidden"
@@ -94,9 +99,72 @@ def look_up(name: str, *, depth: Depth = "recursive") -> FolderContents:
     if path.is_dir():
         return _required(look_through(path, depth=depth), f"folder {name}")
     if not path.exists() and glob.has_magic(name):
-        found = sorted(Path(match) for match in glob.glob(name, recursive=depth == "recursive"))
+        found = sorted(_matches(name, depth))
         return _required(FolderContents(tuple(found)), f"pattern {name}")
     return FolderContents((path,))
+
+
+def _matches(pattern: str, depth: Depth) -> Iterator[Path]:
+    """What a pattern stands for; ** goes through folders and not through links to folders, which may lead back up.
+
+    Hidden names need a pattern that says their dot, as in a shell.
+    """
+    parts = Path(pattern).parts
+    first = next(place for place, part in enumerate(parts) if glob.has_magic(part))
+    found = [Path(*parts[:first])]
+    for part in parts[first:]:
+        if part == "**" and depth == "recursive":
+            found = [below for path in found for below in _folders_from(path)]
+        else:
+            found = [match for path in found for match in _matches_in(path, part)]
+        found = list(dict.fromkeys(found))
+    return iter(found)
+
+
+def _matches_in(folder: Path, part: str) -> Iterator[Path]:
+    if not glob.has_magic(part):
+        yield from (path for path in (folder / part,) if path.exists())
+        return
+    fits = re.compile(fnmatch.translate(part)).fullmatch
+    for path in _entries(folder):
+        if fits(path.name) and (part.startswith(".") or not path.name.startswith(".")):
+            yield path
+
+
+def _folders_from(top: Path) -> Iterator[Path]:
+    """The folder and those below it that aren't hidden, without recursion: a tree may be deeper than Python's stack."""
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        yield folder
+        below = filter(_is_real_folder, _entries(folder))
+        waiting += sorted((path for path in below if not path.name.startswith(".")), reverse=True)
+
+
+def _below(top: Path) -> Iterator[Path]:
+    """Everything below a folder, but not below links to folders; what may not be read, or has too long a path, is
+    passed over.
+    """
+    waiting = [top]
+    while waiting:
+        for path in _entries(waiting.pop()):
+            yield path
+            if _is_real_folder(path):
+                waiting.append(path)
+
+
+def _is_real_folder(path: Path) -> bool:
+    try:
+        return path.is_dir() and not path.is_symlink()
+    except OSError:
+        return False
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _required(found: FolderContents, what: str) -> FolderContents:

@@ -4,29 +4,62 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from edge_effnet.errors import UsageError
-from edge_effnet.text import MOST_CHARACTERS
+from edge_effnet.reading import read_file
+from edge_effnet.text import MOST_CHARACTERS, printable
 
+_MOST_BYTES = 16 << 20
+#: An index of at most six digits, and what parts it from its label.
+_INDEXED = re.compile(r"([0-9]{1,6})(?:\s*[:,;]\s*|\s+)(\S.*)")
+
+#: A class index; longer numbers are none.
+_INDEX = re.compile("[0-9]{1,9}")
 _UNFIT = re.compile("[\\x00\n\r]")
 
 
 def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """One label a line, UTF-8, the line's number (from 0) being the class index; blank lines at the end don't count.
 
-    Raises UsageError when the file is missing, empty or has a blank line in the middle.
+    Where each line begins with a number, from 0 or 1 on, in any order, that is the class index and no part of the
+    label ("3 cat", "1: dog", "2,fish"). Raises UsageError when the file is missing, larger than 16 MB, no regular
+    file, empty, has a blank line in the middle or an index twice.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_file(path, most_bytes=_MOST_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"can't read labels from {path}: {error}") from error
     lines = [line.strip() for line in text.rstrip().splitlines()]
     if not lines or not all(lines):
         where = f"line {lines.index('') + 1} is blank" if lines else "it is empty"
         raise UsageError(f"labels in {path}: {where}; expected one label a line")
-    return tuple(lines)
+    return tuple(_by_index(lines, str(path)))
+
+
+def _by_index(lines: list[str], path: str) -> list[str]:
+    """The labels in the order of the indices before them, or the lines as they are where these are no indices."""
+    matches = [_INDEXED.fullmatch(line) for line in lines]
+    found = [(int(match[1]), match[2]) for match in matches if match is not None]
+    indices = [index for index, _ in found]
+    if len(found) < len(lines) or len(lines) < 2 or max(indices) > len(lines):
+        return lines
+    first = min(indices)
+    if sorted(indices) != list(range(first, first + len(lines))):
+        twice = next((index for index, count in Counter(indices).items() if count > 1), None)
+        what = f"the index {twice} stands twice" if twice is not None else f"the first index is {first}"
+        raise UsageError(f"labels in {path}: {what}; expected each index from 0 or 1 on once before its label")
+    return [label for _, label in sorted(found)]
+
+
+def remarks_on_labels(labels: Sequence[str] | None) -> tuple[str, ...]:
+    """A line on labels that stand for more than one class, which names alone can't tell apart; () for others."""
+    twice = [(label, count) for label, count in Counter(labels or ()).items() if count > 1]
+    if not twice:
+        return ()
+    shown = ", ".join(f"{printable(label, most=40)!r} ({count}×)" for label, count in twice[:3])
+    return (f"labels that stand for several classes: {shown}{', …' if len(twice) > 3 else ''}",)
 
 
 def check_label_count(labels: Sequence[str], num_classes: int, *, source: str) -> tuple[str, ...]:
@@ -58,7 +91,7 @@ def find_label_indices(names: Iterable[str], labels: Sequence[str]) -> frozenset
     found: set[int] = set()
     for name in names:
         matches = [index for index, label in enumerate(folded) if label == name.strip().casefold()]
-        if not matches and name.strip().isdecimal() and int(name) < len(labels):
+        if not matches and _INDEX.fullmatch(name.strip()) and int(name) < len(labels):
             matches = [int(name)]
         if not matches:
             near = _nearest(name.strip().casefold(), folded)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from edge_effnet.system import available_cores
 
 #: CPU features that decide which kernels an engine takes.
 _FEATURES = (
@@ -45,7 +46,7 @@ def machine_facts() -> dict[str, Any]:
         or platform.processor()
         or None,
         "architecture": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_cores(),
         "features": _features(cpuinfo),
         "governor": _text(f"{_CPUFREQ}/scaling_governor") or None,
         "frequency_mhz": frequency_mhz(),

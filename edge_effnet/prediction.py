@@ -9,7 +9,7 @@ from itertools import islice, takewhile
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.errors import UsageError
+from edge_effnet.arguments import fraction, whole_number
 from edge_effnet.labels import label_of
 
 
@@ -33,12 +33,9 @@ def top_predictions(
     """The `top_k` best classes at or above `threshold`, best first; equal scores keep index order.
 
     scores: float32[C]. top_k: at least 1, more than C gives C. among: class indices to choose from, all by default.
-    Raises UsageError for top_k below 1 or a threshold outside 0..1.
+    Raises UsageError for a top_k that is no whole number or below 1, or a threshold outside 0..1.
     """
-    if top_k < 1:
-        raise UsageError(f"top_k is {top_k}; expected at least 1")
-    if not 0.0 <= threshold <= 1.0:
-        raise UsageError(f"threshold is {threshold}; expected 0 to 1")
+    top_k, threshold = whole_number(top_k, "top_k", least=1), fraction(threshold, "threshold")
     order = np.argsort(-scores, kind="stable")
     lowest = np.float32(threshold)  # numpy 1 and 2 compare a float32 with a Python number in different types
     best = takewhile(lambda index: scores[index] >= lowest, order.tolist())

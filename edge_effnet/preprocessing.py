@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.decoding import MAX_PIXELS, ChannelOrder, ImageSource, Photo, decode
+from edge_effnet.cropping import resize_and_crop, resize_method, resize_only_crop
+from edge_effnet.decoding import ImageSource, Photo, decode
 from edge_effnet.errors import UsageError
+from edge_effnet.framing import RESIZE_MODES, Frame, ResizeMode, Size, frame_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,21 +28,31 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "IMAGE_SUFFIXES",
-    "ChannelOrder",
     "ImageSource",
     "Interpolation",
     "Photo",
     "Preprocessing",
     "Triple",
     "decode",
-    "resize_and_crop",
     "resize_for_crop_pct",
-    "resize_only_crop",
     "triple",
 ]
 
 Triple: TypeAlias = tuple[float, float, float]
-Interpolation: TypeAlias = Literal["bilinear", "bicubic"]
+#: One a channel.
+Values: TypeAlias = tuple[float, ...]
+Interpolation: TypeAlias = Literal[
+    "nearest", "box", "bilinear", "hamming", "bicubic", "lanczos", "area", "bilinear-antialias", "bicubic-antialias"
+]
+Resizer: TypeAlias = Literal["pillow", "tensorflow", "opencv", "torch"]
+Channels: TypeAlias = Literal["rgb", "bgr", "grey"]
+#: Resizer → its interpolations. PIL's all antialias, but nearest; of the others those named so, and area.
+INTERPOLATIONS: Mapping[Resizer, tuple[Interpolation, ...]] = MappingProxyType(
+    {
+        "pillow": ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"),
+    }
+)
+BLACK = (0, 0, 0)
 
 #: Mean and standard deviation of ImageNet's RGB pixels in 0..1 (torchvision, timm).
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
@@ -51,35 +64,68 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".
 
 #: No network is trained on larger ones; far below what overflows.
 _LARGEST_INPUT = 1e6
-#: Photos longer than this, or less than so many pixels larger than the resize, are resized whole (`resize_only_crop`).
-_LONGEST, _CLEARLY_SMALLER = 1.8, 16
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """How a photo becomes the network's input.
 
-    resize: pixels of the shorter side after the resize; crop: side of the centre square, the network's input size.
-    mean, std: of RGB pixels scaled to 0..1. channels: the order the network expects.
+    resize: pixels of the side that `mode` names after the resize, or (height, width); crop: side of the centre square,
+    the network's input size, or (height, width). mean, std: of pixels scaled to 0..1, one for each of R, G, B, or one
+    where channels is "grey" (ITU-R 601-2 luma). channels: what the network takes, in order. resizer: whose algorithm
+    resizes. fill: R, G, B of what a photo is short of the crop.
     Raises UsageError for values that can't be meant.
     """
 
-    resize: int
-    crop: int
+    resize: int | Size
+    crop: int | Size
     interpolation: Interpolation = "bicubic"
-    mean: Triple = IMAGENET_MEAN
-    std: Triple = IMAGENET_STD
-    channels: ChannelOrder = "rgb"
+    mean: Values = IMAGENET_MEAN
+    std: Values = IMAGENET_STD
+    channels: Channels = "rgb"
+    mode: ResizeMode = "shorter"
+    resizer: Resizer = "pillow"
+    fill: tuple[int, int, int] = BLACK
 
     def __post_init__(self) -> None:
-        if self.crop < 1 or self.resize < self.crop:
+        for name in ("resize", "crop"):
+            value = getattr(self, name)
+            if not isinstance(value, int):
+                height, width = value
+                object.__setattr__(self, name, height if height == width else (height, width))
+        self._check_sizes()
+        self._check_choices()
+        self._check_statistics()
+
+    def _check_sizes(self) -> None:
+        (rows, columns), (height, width) = self.resized, self.size
+        fits = rows >= height and columns >= width if self.mode in ("shorter", "squash") else rows > 0 and columns > 0
+        if min(height, width) < 1 or not fits:
             raise UsageError(
                 f"preprocessing: resize {self.resize} and crop {self.crop} don't fit; expected resize ≥ crop ≥ 1"
             )
-        if self.interpolation not in ("bilinear", "bicubic"):
-            raise UsageError(f"preprocessing: interpolation {self.interpolation!r}; expected bilinear or bicubic")
-        if self.channels not in ("rgb", "bgr"):
-            raise UsageError(f"preprocessing: channels {self.channels!r}; expected rgb or bgr")
+        if self.mode == "pad" and self.resize != self.crop:
+            raise UsageError(f"preprocessing: pad resizes to the crop, {self.crop}; found resize {self.resize}")
+
+    def _check_choices(self) -> None:
+        known = INTERPOLATIONS.get(self.resizer)
+        if known is None:
+            raise UsageError(f"preprocessing: resizer {self.resizer!r}; expected one of {', '.join(INTERPOLATIONS)}")
+        if self.interpolation not in known:
+            listed = " or ".join([", ".join(known[:-1]), known[-1]])
+            raise UsageError(f"preprocessing: interpolation {self.interpolation!r}; expected {listed}")
+        if self.channels not in ("rgb", "bgr", "grey"):
+            raise UsageError(f"preprocessing: channels {self.channels!r}; expected rgb, bgr or grey")
+        if self.mode not in RESIZE_MODES:
+            raise UsageError(f"preprocessing: mode {self.mode!r}; expected one of {', '.join(RESIZE_MODES)}")
+        if len(self.fill) != 3 or not all(0 <= value <= 255 for value in self.fill):
+            raise UsageError(f"preprocessing: fill {self.fill}; expected three of 0 to 255")
+
+    def _check_statistics(self) -> None:
+        if len(self.mean) != self.depth or len(self.std) != self.depth:
+            raise UsageError(
+                f"preprocessing: mean {self.mean}, std {self.std}; expected {self.depth} of each for {self.channels}"
+            )
         if not all(math.isfinite(value) for value in (*self.mean, *self.std)) or min(self.std) <= 0:
             raise UsageError(f"preprocessing: mean {self.mean}, std {self.std}; expected finite numbers, std above 0")
         if (
@@ -91,55 +137,153 @@ class Preprocessing:
                 "those of pixels in 0..1"
             )
 
+    @property
+    def size(self) -> Size:
+        """(height, width) of the network's input, in pixels."""
+        return _pair(self.crop)
+
+    @property
+    def resized(self) -> Size:
+        """(height, width) that `mode` resizes to."""
+        return _pair(self.resize)
+
+    @property
+    def depth(self) -> int:
+        """Channels of the network's input."""
+        return 1 if self.channels == "grey" else 3
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is what documents of schema version 1 can say."""
+        return (
+            isinstance(self.crop, int)
+            and isinstance(self.resize, int)
+            and (self.mode, self.resizer, self.fill) == ("shorter", "pillow", BLACK)
+            and self.interpolation in ("bilinear", "bicubic")
+            and self.channels != "grey"
+        )
+
+    @property
+    def antialiased(self) -> bool:
+        """Whether the resize looks at every pixel of the photo, so that a photo decoded smaller will do."""
+        return self.resizer == "pillow" and self.interpolation != "nearest"
+
+    def frame(self, size: Size) -> Frame:
+        """What becomes of a photo of (width, height)."""
+        return frame_of(size, resize=self.resized, crop=self.size, mode=self.mode)
+
     def pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
-        """uint8[crop, crop, 3] in the network's channel order, from an RGB image of any size: to the bit as in
+        """uint8[H, W, 3 or 1] in the network's channel order, from an RGB image of any size: to the bit as in
         training.
         """
-        return self._ordered(
-            resize_and_crop(image, resize=self.resize, crop=self.crop, interpolation=self.interpolation)
-        )
+        return self._ordered(self.view(image))
+
+    def view(self, image: Image.Image) -> Image.Image:
+        """What the network sees, as an RGB image, or a grey one."""
+        image = image.convert("L") if self.channels == "grey" else image
+        sides = self._square()
+        if sides is not None:
+            return resize_and_crop(image, resize=sides[0], crop=sides[1], interpolation=self.interpolation)
+        return _framed(image, self.frame(image.size), self, (0, 0, *image.size))
 
     def quick_pixels(self, photo: Photo) -> npt.NDArray[np.uint8]:
         """`pixels`, computed for the crop alone, and from a reduced photo where `photo` is one (see
         `resize_only_crop`).
         """
-        return self._ordered(
-            resize_only_crop(photo, resize=self.resize, crop=self.crop, interpolation=self.interpolation)
-        )
+        photo = replace(photo, image=photo.image.convert("L")) if self.channels == "grey" else photo
+        sides = self._square()
+        if sides is not None:
+            return self._ordered(
+                resize_only_crop(photo, resize=sides[0], crop=sides[1], interpolation=self.interpolation)
+            )
+        return self._ordered(_framed(photo.image, self.frame(photo.size), self, photo.extent))
+
+    def _square(self) -> tuple[int, int] | None:
+        """(resize, crop) where a square is cut from what PIL resized by its shorter side; None for everything else."""
+        if self.mode != "shorter" or self.resizer != "pillow" or self.interpolation == "nearest":
+            return None
+        return (self.resize, self.crop) if isinstance(self.resize, int) and isinstance(self.crop, int) else None
 
     def normalise(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """float32[H, W, 3], (pixel / 255 - mean) / std per channel, from uint8[H, W, 3]."""
+        """float32[H, W, C], (pixel / 255 - mean) / std per channel, from uint8[H, W, C]."""
         columns = [table[pixels[:, :, channel]] for channel, table in enumerate(self.tables())]
         return np.stack(columns, axis=-1)
 
     def tables(self) -> npt.NDArray[np.float32]:
-        """float32[3, 256]: every possible pixel, normalised; statistics follow the channel order."""
-        order = slice(None) if self.channels == "rgb" else slice(None, None, -1)
+        """float32[C, 256]: every possible pixel, normalised; statistics follow the channel order."""
+        order = slice(None, None, -1) if self.channels == "bgr" else slice(None)
         mean, std = (np.asarray(values, np.float64)[order, None] for values in (self.mean, self.std))
         return ((np.arange(256) / 255.0 - mean) / std).astype(np.float32)
 
-    def _ordered(self, square: Image.Image) -> npt.NDArray[np.uint8]:
-        pixels = np.asarray(square)
+    def _ordered(self, view: Image.Image) -> npt.NDArray[np.uint8]:
+        pixels = np.asarray(view)
+        if self.channels == "grey":
+            return pixels[:, :, None]
         return pixels if self.channels == "rgb" else pixels[:, :, ::-1]
 
     def to_dict(self) -> dict[str, Any]:
-        """The document's `preprocessing` object."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """The document's `preprocessing` object; what schema version 1 doesn't know is left out where it is plain."""
+        found = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        if self.is_plain:
+            for key in ("mode", "resizer", "fill"):
+                del found[key]
+        return found
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Preprocessing:
-        """From the document's `preprocessing` object; raises UsageError naming the field that is wrong."""
+        """From the document's object; raises UsageError for missing, unknown or impossible fields."""
         try:
             return cls(
-                resize=int(fields["resize"]),
-                crop=int(fields["crop"]),
+                resize=_side(fields["resize"]),
+                crop=_side(fields["crop"]),
                 interpolation=fields["interpolation"],
-                mean=triple(fields["mean"]),
-                std=triple(fields["std"]),
+                mean=_values(fields["mean"]),
+                std=_values(fields["std"]),
                 channels=fields.get("channels", "rgb"),
+                mode=fields.get("mode", "shorter"),
+                resizer=fields.get("resizer", "pillow"),
+                fill=_fill(fields.get("fill", BLACK)),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UsageError(f"preprocessing: {error} in {dict(fields)!s:.200}") from error
+
+
+def _pair(value: int | Size) -> Size:
+    return (value, value) if isinstance(value, int) else value
+
+
+def _side(value: Any) -> int | Size:
+    if isinstance(value, list):
+        height, width = (int(side) for side in value)
+        return height, width
+    return int(value)
+
+
+def _values(values: Any) -> Values:
+    found = tuple(float(value) for value in values)
+    if len(found) not in (1, 3):
+        raise ValueError(f"{len(found)} values where 3, or 1 of a grey network, are expected")
+    return found
+
+
+def _fill(values: Any) -> tuple[int, int, int]:
+    red, green, blue = (int(value) for value in values)
+    return red, green, blue
+
+
+def _framed(
+    image: Image.Image, frame: Frame, preprocessing: Preprocessing, extent: tuple[float, float, float, float]
+) -> Image.Image:
+    """The frame's crop of the image, resized with PIL; what it is short of is filled."""
+    from PIL import Image
+
+    resized = image.resize(frame.size, resize_method(preprocessing.interpolation), box=extent)
+    if not frame.filled:
+        return resized.crop(frame.box)
+    fill = Image.new("RGB", (1, 1), preprocessing.fill).convert(image.mode).getpixel((0, 0))
+    canvas = Image.new(image.mode, frame.crop, fill)  # type: ignore[arg-type]
+    canvas.paste(resized, (-frame.left, -frame.top))
+    return canvas
 
 
 def triple(values: Any) -> Triple:
@@ -150,74 +294,6 @@ def triple(values: Any) -> Triple:
 
 def resize_for_crop_pct(image_size: int, crop_pct: float) -> int:
     """Shorter side before the crop: floor(image_size / crop_pct), as timm does it."""
-    if not 0 < crop_pct <= 1:
-        raise UsageError(f"crop-pct {crop_pct} is not in (0, 1]")
+    if not 0.01 <= crop_pct <= 1:
+        raise UsageError(f"crop-pct {crop_pct} is not from 0.01 to 1")
     return math.floor(image_size / crop_pct)
-
-
-def resize_and_crop(image: Image.Image, *, resize: int, crop: int, interpolation: Interpolation) -> Image.Image:
-    """The centre crop of the image resized to `resize` on its shorter side (PIL, antialiased)."""
-    size = _resized(image.size, resize)
-    left, top = (round((side - crop) / 2.0) for side in size)
-    if size[0] * size[1] > MAX_PIXELS:  # a very long photo: only what the crop keeps is computed
-        across, down = image.width / size[0], image.height / size[1]
-        box = (left * across, top * down, (left + crop) * across, (top + crop) * down)
-        return image.resize((crop, crop), _method(interpolation), box=box)
-    resized = image if image.size == size else image.resize(size, _method(interpolation))
-    return resized.crop((left, top, left + crop, top + crop))
-
-
-def resize_only_crop(photo: Photo, *, resize: int, crop: int, interpolation: Interpolation) -> Image.Image:
-    """`resize_and_crop` of the photo without computing what the crop cuts off.
-
-    From an image of the photo's own size nearly all pixels are the same, and the others one level off (measured: 1 in
-    8,000 over 1,500 sizes): PIL takes the box in float32, so that the filter lies up to 0.0001 pixels beside its place
-    in the whole resize, and a value on the edge between two levels may tip. A box that avoids this exists for few
-    sizes. Long photos and those that are enlarged are resized whole.
-    """
-    (width, height), size = photo.size, _resized(photo.size, resize)
-    reduced = photo.image.size != photo.size
-    if not reduced and (
-        min(width, height) < resize + _CLEARLY_SMALLER or max(width, height) > _LONGEST * min(width, height)
-    ):
-        return resize_and_crop(photo.image, resize=resize, crop=crop, interpolation=interpolation)
-    left, right = _span(photo.extent[0], photo.extent[2], size[0], crop)
-    top, bottom = _span(photo.extent[1], photo.extent[3], size[1], crop)
-    box = (left, top, min(right, photo.image.width), min(bottom, photo.image.height))
-    if reduced or width >= height:
-        return photo.image.resize((crop, crop), _method(interpolation), box=box)
-    return _columns_first(photo.image, box, crop, _method(interpolation))
-
-
-def _columns_first(
-    image: Image.Image, box: tuple[float, float, float, float], crop: int, method: Image.Resampling
-) -> Image.Image:
-    """`image.resize((crop, crop), method, box=box)` in the order in which PIL resizes the whole of a photo that isn't
-    long.
-
-    From version 13 on it would take the rows first where many more of them go, and clip other values in between.
-    """
-    left, top, right, bottom = box
-    reach = math.ceil(2 * (bottom - top) / crop) + 2  # bicubic looks two pixels of the result around
-    first, last = max(math.floor(top) - reach, 0), min(math.ceil(bottom) + reach, image.height)
-    rows = image.crop((0, first, image.width, last))
-    narrow = rows.resize((crop, rows.height), method, box=(left, 0, right, rows.height))
-    return narrow.resize((crop, crop), method, box=(0, top - first, crop, bottom - first))
-
-
-def _span(low: float, high: float, side: int, crop: int) -> tuple[float, float]:
-    """Where the crop lies between `low` and `high`, which the resize turns into `side` pixels."""
-    start, scale = round((side - crop) / 2.0), (high - low) / side
-    return low + start * scale, low + (start + crop) * scale
-
-
-def _resized(size: tuple[int, int], resize: int) -> tuple[int, int]:
-    width, height = size
-    longer = int(resize * max(size) / min(size))
-    return (resize, longer) if width <= height else (longer, resize)
-
-
-def _method(interpolation: Interpolation) -> Image.Resampling:
-    from PIL import Image
-
-    return Image.Resampling.BICUBIC if interpolation == "bicubic" else Image.Resampling.BILINEAR

@@ -22,16 +22,18 @@ class InputTensor:
 
     def __init__(self, preprocessing: Preprocessing, session: Session, *, known: bool) -> None:
         info = session.input
-        side = preprocessing.crop
+        height, width = preprocessing.size
+        depth = preprocessing.depth
         self.raw = info.dtype == "uint8" and (known or not info.scale)
         self._tables: npt.NDArray[Any] = preprocessing.tables()
         if info.dtype != "float32":
             self._tables = quantize(self._tables, info.scale or 1.0, info.zero_point, dtype=info.dtype)
-        self._tensor = np.empty((1, side, side, 3) if session.layout == "nhwc" else (1, 3, side, side), info.dtype)
+        shape = (1, height, width, depth) if session.layout == "nhwc" else (1, depth, height, width)
+        self._tensor = np.empty(shape, info.dtype)
         self._image_hwc = self._tensor[0] if session.layout == "nhwc" else self._tensor[0].transpose(1, 2, 0)
 
     def fill(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-        """The tensor, of the engine's shape and dtype, for uint8[H, W, 3]; the next call overwrites it."""
+        """The tensor, of the engine's shape and dtype, for uint8[H, W, C]; the next call overwrites it."""
         if self.raw:
             self._image_hwc[...] = pixels
             return self._tensor

@@ -1,38 +1,58 @@
 """Opening a model file for the first time in a process of its own, so that an engine it crashes takes nothing along.
 
 Engines are C++ programs that follow what the file says. The checks of `formats` catch what is known to upset them; what
-isn't known ends here: a child process opens the file and runs it once on an empty image. About 0.2 s on a PC.
+isn't known ends here: a child process with bounded memory and time opens the same bytes and runs them once on a noisy
+image. About 0.3 s on a PC, once for a file: what has passed is remembered by its digest, the engine and its version.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
 import signal
 import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from edge_effnet.engines import open_session
-from edge_effnet.errors import EdgeEffnetError, EngineError, SlowEngineWarning
+from edge_effnet.errors import EdgeEffnetError, EngineError, MissingDependencyError, SlowEngineWarning, UsageError
+from edge_effnet.text import printable
+from edge_effnet.version import __version__
 
-#: Seconds; the slowest honest case known, B3 with numpy on a board with one slow core, takes a third of it.
-TIMEOUT_S = 60.0
+#: Seconds of all cores together; the slowest honest case known, B3 with numpy on a slow board, takes two thirds of it.
+CPU_SECONDS = 28
+#: Seconds by the clock, for a machine that is busy with other things.
+TIMEOUT_S = 90.0
+#: What opening and running a file may add to the child, besides a few copies of the file itself (packed weights).
+MOST_BYTES = 768 << 20
+_COPIES = 4
 #: The child gets this process's module path and not the working folder, where a hostile numpy.py could lie.
 _CODE = "import sys; sys.path[:] = {path!r}; from edge_effnet.trial import main; main(*sys.argv[1:])"
+_MOST_ANSWER, _MOST_REMEMBERED = 4000, 512
+_REFUSED, _NO_ENGINE = 3, 4
+#: Engines that a new version of makes a trial worth repeating.
+_PACKAGES = ("ai_edge_litert", "tflite_runtime", "onnxruntime", "numpy")
 
 
-def try_in_child(path: Path, *, file_format: str, engine: str, threads: int, timeout_s: float = TIMEOUT_S) -> None:
-    """Returns when a child process has opened and run the file, or was told by the engine why it can't be.
+def try_in_child(
+    path: Path, *, content: bytes, file_format: str, engine: str, threads: int, timeout_s: float = TIMEOUT_S
+) -> bool:
+    """Whether a child process has opened and run the content; False where it has no engine that could, or was told of
+    one that doesn't fit. path: what messages call it.
 
-    Raises EngineError when the child crashed or didn't come to an end.
+    Raises EngineError when the child crashed, didn't come to an end, needed too much memory, or was told by the engine
+    why the file can't be run.
     """
     command = [sys.executable, "-c", _CODE.format(path=sys.path), str(path), file_format, engine, str(threads)]
     try:
-        status = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False
-        ).returncode
+        status, answer = _run(command, content, timeout_s)
     except subprocess.TimeoutExpired as error:
         raise EngineError(
             f"{path}: a trial run in a process of its own didn't end within {timeout_s:g} s; the file is broken or "
@@ -42,23 +62,76 @@ def try_in_child(path: Path, *, file_format: str, engine: str, threads: int, tim
         raise EngineError(
             f"{path}: the process for a trial run can't be started ({error.strerror or error})"
         ) from error
+    if status == -signal.SIGXCPU:
+        raise EngineError(f"{path}: a trial run took more than {CPU_SECONDS} s; the file is broken or hostile")
+    if status == _NO_ENGINE:
+        return False
+    if status == _REFUSED:
+        raise EngineError(f"{answer.strip()} (in a trial run)")
     if status:
         raise EngineError(
-            f"{path}: crashed the engine in a trial run ({_name(status)}); the file is broken or hostile, nothing was "
-            "classified with it"
+            f"{path}: crashed the engine in a trial run ({_name(status)}), or needed more than {MOST_BYTES >> 20} MB; "
+            "the file is broken or hostile, nothing was classified with it"
         )
+    return True
+
+
+def _run(command: list[str], content: bytes, timeout_s: float) -> tuple[int, str]:
+    """Exit status, and what the child wrote, at most _MOST_ANSWER characters; its engine's log is thrown away."""
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, close_fds=True
+    )
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            answer, _ = process.communicate(content, timeout=timeout_s)
+            return process.returncode, answer[:_MOST_ANSWER].decode("utf-8", "replace")
+        return process.wait(timeout_s), ""
+    finally:
+        process.kill()
+        process.wait()
 
 
 def main(path: str, file_format: str, engine: str, threads: str) -> None:
-    """The child: opens the file and runs it once. What the engine refuses in good order isn't a failure of the
-    trial.
+    """The child: opens the content on standard input and runs it once, then says what the engine refused, if it did.
+
+    Ends with SystemExit(3) then, and with SystemExit(4) where no engine was asked.
     """
+    content = sys.stdin.buffer.read()
     warnings.simplefilter("ignore", SlowEngineWarning)
+    _limit(len(content))
     try:
-        session = open_session(Path(path), file_format=file_format, engine=engine, threads=int(threads))
-        session.run(np.zeros(session.input.shape, session.input.dtype))
+        session = open_session(
+            Path(path), file_format=file_format, engine=engine, threads=int(threads), content=content
+        )
+        session.run(_noise(session.input.shape, session.input.dtype))
         session.close()
-    except EdgeEffnetError:
+    except (UsageError, MissingDependencyError) as error:
+        raise SystemExit(_NO_ENGINE) from error
+    except (EdgeEffnetError, MemoryError) as error:
+        reason = f"needs more than {MOST_BYTES >> 20} MB" if isinstance(error, MemoryError) else str(error)
+        print(printable(reason if path in reason else f"{path}: {reason}"), flush=True)  # noqa: T201
+        raise SystemExit(_REFUSED) from error
+
+
+def _noise(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
+    """An image of all values, for a file that computes sizes from it."""
+    values = np.random.default_rng(0).integers(0, 256, shape)
+    return (values - 128).astype(dtype) if dtype == "int8" else values.astype(dtype)
+
+
+def _limit(file_bytes: int) -> None:
+    """Memory that is written to (RLIMIT_DATA), over what this process holds already, and time; nothing where there is
+    no such thing.
+    """
+    try:
+        import resource
+
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        held = next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData:"))
+        resource.setrlimit(resource.RLIMIT_DATA, (held + MOST_BYTES + _COPIES * file_bytes,) * 2)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
+    except (ImportError, OSError, ValueError, StopIteration):
         return
 
 
@@ -68,3 +141,44 @@ def _name(status: int) -> str:
         return signal.Signals(-status).name if status < 0 else f"exit status {status}"
     except ValueError:
         return f"signal {-status}"
+
+
+# What has passed ----------------------------------------------------------------------------------------------------
+
+
+def has_passed(digest: str, *, engine: str) -> bool:
+    """Whether these bytes have passed a trial by this user, with this engine's installed version."""
+    try:
+        return _key(digest, engine) in _store().read_text("ascii").split()
+    except (OSError, ValueError):
+        return False
+
+
+def remember(digest: str, *, engine: str) -> None:
+    """Notes that these bytes have passed; nothing where the user has no place for that."""
+    store = _store()
+    with contextlib.suppress(OSError, ValueError):
+        store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        known = store.read_text("ascii").split() if store.exists() else []
+        lines = [*known[-_MOST_REMEMBERED + 1 :], _key(digest, engine)]
+        from edge_effnet.files import write_atomically
+
+        with contextlib.suppress(EdgeEffnetError):
+            write_atomically(store, ("\n".join(lines) + "\n").encode())
+
+
+def _store() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "edge-effnet" / "tried"
+
+
+def _key(digest: str, engine: str) -> str:
+    return hashlib.sha256(json.dumps([digest, engine, __version__, *map(_installed, _PACKAGES)]).encode()).hexdigest()
+
+
+def _installed(package: str) -> tuple[str, int] | None:
+    """Where a package lies and since when, without the time its import or the look-up of its version takes."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        return None
+    return found.origin, Path(found.origin).stat().st_mtime_ns

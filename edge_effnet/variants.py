@@ -1,137 +1,63 @@
-"""The one table of EfficientNet variants and the block layout each implies.
+"""The one table of published EfficientNets: whose stages they scale, and by how much.
 
-Source: Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019
-(arXiv 1905.11946), table 1 for the stages; the released reference code for the rounding of widths and depths.
-Lite variants: "EfficientNet-lite" in the TensorFlow TPU repository (no squeeze-excitation, ReLU6, fixed stem and head).
+Sources: Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019
+(arXiv 1905.11946), and "EfficientNetV2", ICML 2021 (arXiv 2104.00298); "EfficientNet-lite" and "EfficientNet-EdgeTPU"
+in the TensorFlow TPU repository; timm's `efficientnet.py` for V2's rw variants. What a family's stages, activation
+and squeeze-excitation are stands in `edge_effnet.exporters.families`, one file each.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
-
-#: Stages of B0: (expand ratio, kernel, stride, output channels, repeats).
-BASE_STAGES = (
-    (1, 3, 1, 16, 1),
-    (6, 3, 2, 24, 2),
-    (6, 5, 2, 40, 2),
-    (6, 3, 2, 80, 3),
-    (6, 5, 1, 112, 3),
-    (6, 5, 2, 192, 4),
-    (6, 3, 1, 320, 1),
-)
-BASE_STEM_CHANNELS = 32
-BASE_HEAD_CHANNELS = 1280
-#: Squeeze-excitation width as a share of the *block's input* channels (not of the expanded ones).
-SE_RATIO = 0.25
-
-
-@dataclass(frozen=True)
-class BlockSpec:
-    """One MBConv block: `expanded_channels == in_channels` means it has no expand convolution."""
-
-    stage: int
-    position: int
-    kernel: int
-    stride: int
-    in_channels: int
-    expanded_channels: int
-    out_channels: int
-    se_channels: int
-
-    @property
-    def has_expand(self) -> bool:
-        """Whether a 1×1 expand convolution opens the block."""
-        return self.expanded_channels != self.in_channels
-
-    @property
-    def has_residual(self) -> bool:
-        """Whether the block's input is added to its output."""
-        return self.stride == 1 and self.in_channels == self.out_channels
 
 
 @dataclass(frozen=True)
 class Variant:
-    """The numbers of one EfficientNet variant.
+    """The numbers of one published network.
 
-    `parameters` counts the trainable values at 1,000 classes and is checked against the layout in the tests.
+    family: whose stages it scales. width, depth: factors of channels and of repeats. image_size: pixels a side,
+    as first published. parameters: trainable values at 1,000 classes.
     """
 
     name: str
+    family: str
     width: float
     depth: float
     image_size: int
-    family: Literal["b", "lite"]
     parameters: int
-
-    @property
-    def has_squeeze_excitation(self) -> bool:
-        """Lite variants have none."""
-        return self.family == "b"
-
-    @property
-    def activation(self) -> Literal["swish", "relu6"]:
-        """The activation after every convolution but the projections."""
-        return "swish" if self.family == "b" else "relu6"
-
-    @property
-    def stem_channels(self) -> int:
-        """Output channels of the 3×3/2 stem."""
-        return BASE_STEM_CHANNELS if self.family == "lite" else round_channels(BASE_STEM_CHANNELS * self.width)
-
-    @property
-    def head_channels(self) -> int:
-        """Output channels of the 1×1 head; the width of the pooled features."""
-        return BASE_HEAD_CHANNELS if self.family == "lite" else round_channels(BASE_HEAD_CHANNELS * self.width)
-
-    def blocks(self) -> tuple[BlockSpec, ...]:
-        """All MBConv blocks in order."""
-        return tuple(_blocks(self))
-
-
-def round_channels(channels: float, divisor: int = 8) -> int:
-    """Nearest multiple of `divisor`, never below 90 % of `channels` (reference code, `round_filters`)."""
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * channels else rounded
-
-
-def _repeats(variant: Variant, stage: int) -> int:
-    base = BASE_STAGES[stage][4]
-    fixed = variant.family == "lite" and stage in (0, len(BASE_STAGES) - 1)
-    return base if fixed else math.ceil(base * variant.depth)
-
-
-def _blocks(variant: Variant) -> Iterator[BlockSpec]:
-    in_channels = variant.stem_channels
-    for stage, (expand, kernel, stride, base_channels, _) in enumerate(BASE_STAGES):
-        out_channels = round_channels(base_channels * variant.width)
-        for position in range(_repeats(variant, stage)):
-            yield BlockSpec(
-                stage=stage,
-                position=position,
-                kernel=kernel,
-                stride=stride if position == 0 else 1,
-                in_channels=in_channels,
-                expanded_channels=in_channels * expand,
-                out_channels=out_channels,
-                se_channels=max(1, int(in_channels * SE_RATIO)) if variant.has_squeeze_excitation else 0,
-            )
-            in_channels = out_channels
 
 
 _TABLE = (
-    Variant("b0", 1.0, 1.0, 224, "b", 5_288_548),
-    Variant("b1", 1.0, 1.1, 240, "b", 7_794_184),
-    Variant("b2", 1.1, 1.2, 260, "b", 9_109_994),
-    Variant("b3", 1.2, 1.4, 300, "b", 12_233_232),
-    Variant("lite0", 1.0, 1.0, 224, "lite", 4_652_008),
-    Variant("lite1", 1.0, 1.1, 240, "lite", 5_416_680),
-    Variant("lite2", 1.1, 1.2, 260, "lite", 6_092_072),
-    Variant("lite3", 1.2, 1.4, 300, "lite", 8_197_096),
-    Variant("lite4", 1.4, 1.8, 380, "lite", 13_006_568),
+    Variant("b0", "b", 1.0, 1.0, 224, 5_288_548),
+    Variant("b1", "b", 1.0, 1.1, 240, 7_794_184),
+    Variant("b2", "b", 1.1, 1.2, 260, 9_109_994),
+    Variant("b3", "b", 1.2, 1.4, 300, 12_233_232),
+    Variant("b4", "b", 1.4, 1.8, 380, 19_341_616),
+    Variant("b5", "b", 1.6, 2.2, 456, 30_389_784),
+    Variant("b6", "b", 1.8, 2.6, 528, 43_040_704),
+    Variant("b7", "b", 2.0, 3.1, 600, 66_347_960),
+    Variant("b8", "b", 2.2, 3.6, 672, 87_413_142),
+    Variant("l2", "b", 4.3, 5.3, 800, 480_309_308),
+    Variant("lite0", "lite", 1.0, 1.0, 224, 4_652_008),
+    Variant("lite1", "lite", 1.0, 1.1, 240, 5_416_680),
+    Variant("lite2", "lite", 1.1, 1.2, 260, 6_092_072),
+    Variant("lite3", "lite", 1.2, 1.4, 300, 8_197_096),
+    Variant("lite4", "lite", 1.4, 1.8, 380, 13_006_568),
+    Variant("es", "edgetpu", 1.0, 1.0, 224, 5_438_392),
+    Variant("em", "edgetpu", 1.0, 1.1, 240, 6_899_496),
+    Variant("el", "edgetpu", 1.2, 1.4, 300, 10_589_712),
+    Variant("v2_b0", "v2-b", 1.0, 1.0, 224, 7_139_704),
+    Variant("v2_b1", "v2-b", 1.0, 1.1, 240, 8_141_052),
+    Variant("v2_b2", "v2-b", 1.1, 1.2, 260, 10_096_086),
+    Variant("v2_b3", "v2-b", 1.2, 1.4, 300, 14_358_406),
+    Variant("v2_s", "v2-s", 1.0, 1.0, 384, 21_458_488),
+    Variant("v2_m", "v2-m", 1.0, 1.0, 480, 54_139_356),
+    Variant("v2_l", "v2-l", 1.0, 1.0, 480, 118_515_272),
+    Variant("v2_xl", "v2-xl", 1.0, 1.0, 512, 208_119_808),
+    Variant("v2_rw_t", "v2-s", 0.8, 0.9, 288, 13_649_388),
+    Variant("v2_rw_s", "v2-rw-s", 1.0, 1.0, 384, 23_941_296),
+    Variant("v2_rw_m", "v2-rw-m", 1.2, 1.0, 416, 53_236_442),
 )
-#: Variant name → its numbers. `image_size` is timm's; Google's Lite3 and Lite4 run at 280 and 300.
+#: Name → numbers. Google's Lite3 and Lite4 run at 280 and 300.
 VARIANTS = MappingProxyType({variant.name: variant for variant in _TABLE})

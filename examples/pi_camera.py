@@ -5,7 +5,10 @@ sudo apt install python3-picamera2; python3 -m venv --system-site-packages venv;
 
 import sys
 
-from picamera2 import Picamera2
+try:
+    from picamera2 import Picamera2
+except ImportError:
+    sys.exit("picamera2 is not installed: sudo apt install python3-picamera2, and a venv with --system-site-packages")
 
 from edge_effnet import Classifier
 

@@ -29,7 +29,7 @@ class Int8Options:
     """What an int8 export is told.
 
     calibration: photos, a folder or a sequence; images: how many of them, drawn by `seed`. evaluation: a folder to
-    judge by, class folders or not. minutes: of refinement, None for none. max_drop: points of accuracy that may be
+    judge by, class folders or not. minutes: of refinement, 0 for none. max_drop: points of accuracy that may be
     lost. rules: which photos are decoded. workers: how many at a time, by default as many as there are cores.
     """
 
@@ -37,7 +37,7 @@ class Int8Options:
     images: int = 256
     evaluation: str | os.PathLike[str] | None = None
     seed: int = 0
-    minutes: float | None = None
+    minutes: float = 0.0
     max_drop: float | None = None
     rules: ImageRules = DEFAULT_RULES
     workers: int | None = None
@@ -50,8 +50,8 @@ class Int8Options:
             )
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise UsageError(f"--max-drop {self.max_drop} is a number of points, 0 to 100")
-        if self.minutes is not None and not 0 < self.minutes <= 24 * 60:
-            raise UsageError(f"--refine {self.minutes:g} minutes; expected more than 0, and a day at most")
+        if not 0 <= self.minutes <= 24 * 60:
+            raise UsageError(f"--refine {self.minutes:g} minutes; expected 0, for none, to a day")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ def make_int8(
     photos = _photos(document.preprocessing, options)
     made = calibrate(graph, document, ending, photos=photos, progress=progress)
     remarks: list[str] = []
-    if options.minutes is not None:
+    if options.minutes:
         made, gained = refine_calibrated(made, minutes=options.minutes, progress=progress)
         remarks.append(gained)
     if options.max_drop is not None:
@@ -87,7 +87,7 @@ def make_int8(
     judgement, exact, rounded = judge(made, progress=progress)
     remarks.append(judgement.sentence())
     advice = judgement.advice(
-        calibrated=len(photos.drawn), refined=options.minutes is not None, mixed=options.max_drop is not None
+        calibrated=len(photos.drawn), refined=options.minutes > 0, mixed=options.max_drop is not None
     )
     remarks += [advice] if advice else []
     remarks += [f"left out a calibration photo: {reason}" for reason in photos.drawn.broken]

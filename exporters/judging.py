@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.comparison import Agreement
 from edge_effnet.errors import EngineError, MissingDependencyError
 from edge_effnet.exporters.calibrated import Calibrated
 from edge_effnet.exporters.candidate import Answers, Squares, run_candidate, run_or_simulate
+from edge_effnet.exporters.inputs.onnx.moves import softmax
+from edge_effnet.network.activations import sigmoid
 from edge_effnet.network.execute import execute
 from edge_effnet.network.graph import Graph
 from edge_effnet.preprocessing import Preprocessing
@@ -33,7 +34,8 @@ _VERIFIED = 4
 
 @dataclass(frozen=True)
 class Judgement:
-    """int8 against float on the same photos. agreement: share of photos with the same best class, 0..1.
+    """int8 against float on the same photos. agreement: share of photos with the same best class, or of decisions of a
+    sigmoid head, 0..1.
 
     logit_sqnr_db: None where nothing differs. float_top1, int8_top1: shares that are right, where folders are labels.
     """
@@ -76,7 +78,7 @@ def judge(made: Calibrated, *, progress: Progress | None = None) -> tuple[Judgem
     judged = made.photos.judged
     exact, rounded = (
         run_or_simulate(
-            made.emit(quantized),
+            made.emit_logits(quantized),
             quantized,
             judged,
             ending=made.ending,
@@ -86,20 +88,26 @@ def judge(made: Calibrated, *, progress: Progress | None = None) -> tuple[Judgem
         for first, quantized in ((0, QuantizedGraph(made.graph)), (len(judged), made.quantized))
     )
     truth = classes_of(judged, made.document.labels)
-    agreement = Agreement()
-    for one, other in zip(exact.logits, rounded.logits, strict=True):
-        agreement.add(one, other, one, other)
-    found = agreement.to_dict()
+    same = decisions(exact.logits, made.document.head) == decisions(rounded.logits, made.document.head)
+    power, error = (float(np.square(x, dtype=np.float64).sum()) for x in (exact.logits, rounded.logits - exact.logits))
     judgement = Judgement(
         images=len(judged),
         photos=made.photos.note,
         engine=rounded.engine,
-        agreement=found["top1_agreement"],
-        logit_sqnr_db=found["logit_sqnr_db"],
+        agreement=float(same.mean()),
+        logit_sqnr_db=sqnr_db(power, error),
         float_top1=_right(exact.logits, truth),
         int8_top1=_right(rounded.logits, truth),
     )
     return judgement, exact, rounded
+
+
+def decisions(logits: npt.NDArray[np.float32], head: Head) -> npt.NDArray[Any]:
+    """What is decided: the best class of each photo, int[N]; of a sigmoid head each class, bool[N, C]."""
+    if head.kind != "sigmoid":
+        return logits.argmax(axis=1)
+    thresholds = np.asarray(head.thresholds if head.thresholds is not None else 0.5)
+    return np.asarray(sigmoid(logits) >= thresholds)
 
 
 def _counter(progress: Progress | None, first: int, total: int) -> Any:
@@ -128,7 +136,14 @@ def classes_of(photos: CalibrationSet, labels: Sequence[str] | None) -> list[int
 
 
 def verify(
-    data: bytes, graph: Graph, squares: Squares, *, ending: str, preprocessing: Preprocessing, exact: bool
+    data: bytes,
+    graph: Graph,
+    squares: Squares,
+    *,
+    ending: str,
+    preprocessing: Preprocessing,
+    head: Head,
+    exact: bool,
 ) -> dict[str, Any] | None:
     """The file, opened and run on a few photos, against its float graph; None where no engine is installed.
 
@@ -140,6 +155,7 @@ def verify(
     except MissingDependencyError:
         return None
     wanted = np.concatenate([execute(graph, preprocessing.normalise(square)[None]) for square in pixels])
+    wanted = as_output(wanted, head)
     difference = float(np.abs(answers.logits - wanted).max() / max(1.0, float(np.abs(wanted).max())))
     if exact and difference > _FLOAT_BOUND:
         raise EngineError(
@@ -161,6 +177,13 @@ def verify(
     }
 
 
+def as_output(logits: npt.NDArray[Any], head: Head) -> npt.NDArray[Any]:
+    """What a file with this head gives for these logits, float32[N, C]."""
+    if head.output == "logits":
+        return logits
+    return np.stack([softmax(row) for row in logits]) if head.kind == "softmax" else sigmoid(logits)
+
+
 def _correlation(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
     """Of all numbers around 0: 1 where one is a multiple of the other, or both are nothing."""
     power = float(np.sqrt(np.square(one, dtype=np.float64).sum() * np.square(other, dtype=np.float64).sum()))
@@ -168,17 +191,19 @@ def _correlation(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
 
 
 def made_up_squares(preprocessing: Preprocessing, count: int = _VERIFIED) -> list[npt.NDArray[np.uint8]]:
-    """uint8[S, S, 3] each: smooth random pictures, the same each time, where no photo is at hand."""
+    """uint8[H, W, C] each: smooth random pictures, the same each time, where no photo is at hand."""
     random = np.random.default_rng(0)
-    side = preprocessing.crop
-    found = []
+    (height, width), found = preprocessing.size, []
     for _ in range(count):
-        coarse = random.uniform(0, 255, (6, 6, 3))
-        grid = np.linspace(0, 5, side)
-        low = np.minimum(grid.astype(np.int64), 4)
-        share = (grid - low)[:, None, None]
-        rows = coarse[low] * (1 - share) + coarse[low + 1] * share
-        columns = rows.transpose(1, 0, 2)
-        smooth = columns[low] * (1 - share) + columns[low + 1] * share
+        coarse = random.uniform(0, 255, (6, 6, preprocessing.depth))
+        smooth = _stretched(_stretched(coarse, height).transpose(1, 0, 2), width).transpose(1, 0, 2)
         found.append(np.clip(smooth + random.normal(0, 12, smooth.shape), 0, 255).astype(np.uint8))
     return found
+
+
+def _stretched(rows: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+    """[6, …] → [count, …], straight lines between."""
+    place = np.linspace(0, len(rows) - 1, count)
+    low = np.minimum(place.astype(np.int64), len(rows) - 2)
+    share = (place - low).reshape(-1, 1, 1)
+    return np.asarray(rows[low] * (1 - share) + rows[low + 1] * share)

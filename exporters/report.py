@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from edge_effnet.quantization.pixels import network_input
 from edge_effnet.quantization.report.charts import require_matplotlib
 from edge_effnet.quantization.report.held_out import compare_answers
 from edge_effnet.quantization.report.summary import QuantizationReport, Subject, make_report
+from edge_effnet.text import json_text
 
 #: Photos on which every tensor is looked at.
 _LAYER_PHOTOS = 8
@@ -40,7 +40,7 @@ def write_report(path: Path, report: QuantizationReport) -> None:
 
         text = render_page(report)
     else:
-        text = json.dumps(report.to_dict(), ensure_ascii=False) + "\n"
+        text = json_text(report.to_dict()) + "\n"
     write_atomically(path, text.encode())
 
 
@@ -72,7 +72,7 @@ def _subject(made: Calibrated) -> Subject:
     remarks = () if made.photos.fresh else (f"Measured on {made.photos.note}, so it may look better than it is.",)
     return Subject(
         variant=document.variant,
-        image_size=document.image_size,
+        image_size=document.size_text,
         num_classes=document.num_classes,
         calibration_images=len(made.photos.drawn),
         seed=made.photos.seed,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from edge_effnet import files
 from edge_effnet.errors import OutputError
 from edge_effnet.files import remove_stale, require_writable_folder, sha256_of, temporary_folder, write_atomically
 
@@ -222,3 +225,55 @@ def test_a_full_disk_keeps_the_old_file(small_disk: Path) -> None:
     assert listing(small_disk) == {"f": b"old"}
     write_atomically(small_disk / "f", bytes(1 << 18))
     assert (small_disk / "f").stat().st_size == 1 << 18
+
+
+def test_a_new_file_overwrites_nothing(tmp_path: Path) -> None:
+    names = [tmp_path / name for name in ("a", "b", "c")]
+    (tmp_path / "a").write_text("old")
+    assert files.write_new(names, b"new") == tmp_path / "b"
+    assert [path.read_text() for path in sorted(tmp_path.iterdir())] == ["old", "new"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_writers_at_once_get_a_file_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", _no_links)
+    barrier = threading.Barrier(8)
+
+    def write(number: int) -> None:
+        barrier.wait(30)
+        files.write_new((tmp_path / f"photo-{name}.jpg" for name in range(100)), str(number).encode())
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(30)
+    assert sorted(path.read_text() for path in tmp_path.iterdir()) == [str(number) for number in range(8)]
+
+
+def _no_links(*_: object) -> None:
+    raise PermissionError(errno.EPERM, "no such thing here")
+
+
+def test_a_new_file_where_none_can_be_written(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="can't write"):
+        files.write_new([tmp_path / "missing" / "a"], b"")
+
+
+@pytest.mark.parametrize("kind", ["folder", "loop", "fifo", "nul", "long"])
+def test_what_cannot_be_replaced_is_found_before_the_work(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / {"nul": "a\0b", "long": "x" * 300}.get(kind, "out")
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "loop":
+        path.symlink_to(path)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    with pytest.raises(OutputError, match="can't write"):
+        require_writable_folder(path)
+    if kind == "fifo":
+        files.require_appendable(path)
+    else:
+        with pytest.raises(OutputError, match="can't write"):
+            files.require_appendable(path)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from edge_effnet.errors import UsageError
-from edge_effnet.images import expand_sources, find_images
+from edge_effnet.images import expand_sources, find_images, look_up
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -47,3 +48,38 @@ def test_folders_and_patterns_without_images(tmp_path: Path) -> None:
         list(expand_sources([str(touch(tmp_path / "e", "a.txt"))]))
     with pytest.raises(UsageError, match=r"pattern .* holds no images"):
         list(expand_sources([str(tmp_path / "*.jpg")]))
+
+
+def test_a_pattern_does_not_follow_links_back_up(tmp_path: Path) -> None:
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    for number in range(8):
+        (deep / f"up{number}").symlink_to(tmp_path, target_is_directory=True)
+    for path in (tmp_path / "1.jpg", deep / "2.jpg", deep / ".hidden.jpg"):
+        path.touch()
+    (tmp_path / ".h").mkdir()
+    (tmp_path / ".h" / "3.jpg").touch()
+    assert list(expand_sources([f"{tmp_path}/**/*.jpg"])) == [tmp_path / "1.jpg", deep / "2.jpg"]
+    assert list(expand_sources([f"{tmp_path}/a/**/[0-9].jpg"])) == [deep / "2.jpg"]
+    assert list(expand_sources([f"{tmp_path}/.h/*.jpg"])) == [tmp_path / ".h" / "3.jpg"]
+    with pytest.raises(UsageError, match="holds no images"):
+        look_up(f"{tmp_path}/**/*.jpg", depth="flat")
+
+
+def test_a_tree_that_is_deeper_than_the_stack(tmp_path: Path) -> None:
+    made = []
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        made.append(here)
+        here = os.open("d", os.O_RDONLY, dir_fd=here)
+    os.close(os.open("a.jpg", os.O_CREAT, dir_fd=here))
+    try:
+        assert len(find_images(tmp_path)) == 1
+        assert len(list(expand_sources([f"{tmp_path}/**/*.jpg"]))) == 1
+    finally:
+        os.unlink("a.jpg", dir_fd=here)
+        os.close(here)
+        for folder in reversed(made):
+            os.rmdir("d", dir_fd=folder)
+            os.close(folder)

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from edge_effnet.errors import UsageError
-from edge_effnet.labels import check_label_count, find_label_indices, label_of, read_labels
+from edge_effnet.labels import (
+    check_label_count,
+    find_label_indices,
+    label_of,
+    read_labels,
+    remarks_on_labels,
+)
 
 LABELS = ("tabby", "tiger cat", "Crane", "crane", "7")
 
@@ -17,6 +23,11 @@ LABELS = ("tabby", "tiger cat", "Crane", "crane", "7")
         (b"a\r\nb", ("a", "b")),
         (b"\xef\xbb\xbfK\xc3\xb6ln\nb\n\n\n", ("Köln", "b")),
         (b"  a, with comma \nb\t\n", ("a, with comma", "b")),
+        (b"2 cat\n0 dog\n1  big fish", ("dog", "big fish", "cat")),
+        (b"3: cat\n1: dog\n2:fish", ("dog", "fish", "cat")),
+        (b"1,cat\n0,dog", ("dog", "cat")),
+        (b"4 wheels\n2 wheels", ("4 wheels", "2 wheels")),
+        (b"0 cat\ndog", ("0 cat", "dog")),
     ],
 )
 def test_reading(tmp_path: Path, content: bytes, expected: tuple[str, ...]) -> None:
@@ -30,6 +41,7 @@ def test_reading(tmp_path: Path, content: bytes, expected: tuple[str, ...]) -> N
         (b"", "it is empty; expected one label a line"),
         (b"\n \n", "it is empty"),
         (b"a\n\nb\n", "line 2 is blank"),
+        (b"0 cat\n1 dog\n1 fish", "the index 1 stands twice; expected each index from 0 or 1 on once before its label"),
         (b"\xff\xfe\xfa", "can't read labels from .*codec"),
     ],
 )
@@ -79,3 +91,21 @@ def test_an_unknown_label_names_the_nearest() -> None:
 def test_names_of_classes() -> None:
     assert label_of(1, LABELS) == "tiger cat"
     assert label_of(1, None) == "class 1"
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "."])
+def test_labels_that_never_end(path: str) -> None:
+    with pytest.raises(UsageError, match=r"can't read labels from .*: (not a regular file|a folder)"):
+        read_labels(path)
+
+
+def test_labels_that_are_too_many(tmp_path: Path) -> None:
+    with open(tmp_path / "labels.txt", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UsageError, match=r"1,099,511,627,776 bytes; at most 16,777,216 are read"):
+        read_labels(tmp_path / "labels.txt")
+
+
+def test_labels_that_stand_twice() -> None:
+    assert remarks_on_labels(["a", "b"]) == remarks_on_labels(None) == ()
+    assert remarks_on_labels(["crane", "b", "crane"]) == ("labels that stand for several classes: 'crane' (2×)",)

@@ -8,6 +8,7 @@ import pytest
 
 from edge_effnet import Preprocessing
 from edge_effnet.errors import ModelFileError
+from edge_effnet.heads import Head
 from edge_effnet.metadata import SCHEMA_VERSION, ModelDocument
 
 DOCUMENT = ModelDocument(
@@ -52,7 +53,7 @@ def test_the_fields_of_the_contract() -> None:
         "created_by",
     }
     assert set(DOCUMENT.to_dict()["preprocessing"]) == {"resize", "crop", "interpolation", "mean", "std", "channels"}
-    assert SCHEMA_VERSION == 1
+    assert (DOCUMENT.schema_version, SCHEMA_VERSION) == (1, 2)
 
 
 def test_the_text_is_deterministic() -> None:
@@ -64,9 +65,9 @@ def test_the_text_is_deterministic() -> None:
 
 def test_a_newer_schema_is_refused() -> None:
     with pytest.raises(
-        ModelFileError, match="x: made for schema version 2, this program reads up to 1; upgrade edge-effnet"
+        ModelFileError, match="x: made for schema version 3, this program reads up to 2; upgrade edge-effnet"
     ):
-        ModelDocument.from_json(changed(schema_version=2), name="x")
+        ModelDocument.from_json(changed(schema_version=3), name="x")
 
 
 @pytest.mark.parametrize(
@@ -115,3 +116,43 @@ def test_the_ends_of_what_sizes_may_be(value: int, fits: bool) -> None:
 def test_a_document_can_not_be_changed() -> None:
     with pytest.raises(AttributeError):
         ModelDocument("b0", 8, 2, None, Preprocessing(8, 8), "fp32", {}).variant = "b1"  # type: ignore[misc]
+
+
+def test_what_version_1_cannot_say_makes_it_2() -> None:
+    changes: list[dict[str, Any]] = [
+        {"head": Head("sigmoid")},
+        {"head": Head("softmax", "probabilities")},
+        {"image_size": (48, 64), "preprocessing": Preprocessing((48, 64), (48, 64))},
+        {"preprocessing": Preprocessing(64, 64, mode="squash")},
+        {"preprocessing": Preprocessing(64, 64, "lanczos")},
+        {"preprocessing": Preprocessing(64, 64, mean=(0.4,), std=(0.2,), channels="grey")},
+        {"preprocessing": Preprocessing(64, 64, mode="pad", fill=(1, 2, 3))},
+    ]
+    for change in changes:
+        document = replace(DOCUMENT, **change)
+        assert document.schema_version == 2
+        assert ModelDocument.from_json(document.to_json()) == document
+    assert DOCUMENT.schema_version == 1
+    assert "head" not in DOCUMENT.to_dict()
+
+
+def test_one_sigmoid_may_have_one_label_or_two() -> None:
+    for labels in (("cat",), ("dog", "cat")):
+        document = replace(DOCUMENT, num_classes=1, labels=labels, head=Head("sigmoid"))
+        assert ModelDocument.from_json(document.to_json()).labels == labels
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ({"kind": "tree", "output": "logits"}, "head: 'tree' is unknown; expected one of softmax, sigmoid"),
+        ({"kind": "sigmoid"}, "head: 'output' in"),
+        ({"kind": "features", "output": "probabilities"}, "features has no probabilities"),
+        ({"kind": "sigmoid", "output": "logits", "thresholds": [0.5]}, "has 1 thresholds for 2 outputs"),
+        ({"kind": "sigmoid", "output": "logits", "thresholds": [0.5, 1.5]}, "expected numbers from 0 to 1"),
+        ([], "has head = \\[\\]; expected dict"),
+    ],
+)
+def test_broken_heads(head: Any, message: str) -> None:
+    with pytest.raises(ModelFileError, match=message):
+        ModelDocument.from_json(changed(head=head, schema_version=2))

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.photos import synthetic_photo
 
-from edge_effnet import Preprocessing
-from edge_effnet import preprocessing as preprocessing_module
+from edge_effnet import Preprocessing, cropping
+from edge_effnet.cropping import resize_and_crop
 from edge_effnet.decoding import Photo, read_photo
 from edge_effnet.errors import UsageError
-from edge_effnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, resize_and_crop, resize_for_crop_pct
+from edge_effnet.framing import shorter_side
+from edge_effnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, resize_for_crop_pct
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -103,7 +104,7 @@ def test_timms_resize_is_the_floor(size: int, pct: float, expected: int) -> None
 
 @pytest.mark.parametrize("pct", [0.0, -0.5, 1.01, math.nan])
 def test_an_impossible_share(pct: float) -> None:
-    with pytest.raises(UsageError, match=r"crop-pct .* is not in \(0, 1\]"):
+    with pytest.raises(UsageError, match=r"crop-pct .* is not from 0.01 to 1"):
         resize_for_crop_pct(224, pct)
 
 
@@ -130,8 +131,11 @@ def test_a_bgr_network_gets_its_channels_and_their_statistics() -> None:
     [
         ({"crop": 0}, "resize 64 and crop 0 don't fit; expected resize ≥ crop ≥ 1"),
         ({"resize": 31, "crop": 32}, "resize 31 and crop 32 don't fit"),
-        ({"interpolation": "nearest"}, "interpolation 'nearest'; expected bilinear or bicubic"),
-        ({"channels": "rgba"}, "channels 'rgba'; expected rgb or bgr"),
+        (
+            {"interpolation": "cubic"},
+            "interpolation 'cubic'; expected nearest, box, bilinear, hamming, bicubic or lanczos",
+        ),
+        ({"channels": "rgba"}, "channels 'rgba'; expected rgb, bgr or grey"),
         ({"std": (1.0, 0.0, 1.0)}, "expected finite numbers, std above 0"),
         ({"std": (1.0, math.inf, 1.0)}, "expected finite numbers"),
         ({"mean": (math.nan, 0.0, 0.0)}, "expected finite numbers"),
@@ -199,7 +203,7 @@ def test_long_and_small_photos_are_resized_whole(size: tuple[int, int]) -> None:
 def test_which_photos_are_resized_whole(size: tuple[int, int], whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than 1.8 times as long as wide, or less than 16 pixels larger than the resize."""
     calls: list[str] = []
-    monkeypatch.setattr(preprocessing_module, "resize_and_crop", lambda image, **_: calls.append("whole") or image)
+    monkeypatch.setattr(cropping, "resize_and_crop", lambda image, **_: calls.append("whole") or image)
     Preprocessing(37, 32).quick_pixels(read_photo(synthetic_photo(2, *size)))
     assert calls == ["whole"] * whole
 
@@ -212,7 +216,7 @@ def test_only_tall_photos_of_full_size_need_their_columns_first(
     size: tuple[int, int], reduced: int, columns_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    monkeypatch.setattr(preprocessing_module, "_columns_first", lambda image, *_: calls.append("columns") or image)
+    monkeypatch.setattr(cropping, "_columns_first", lambda image, *_: calls.append("columns") or image)
     extent = (0.0, 0.0, float(size[0]), float(size[1]))
     Preprocessing(37, 32).quick_pixels(Photo(synthetic_photo(2, *size), (size[0] * reduced, size[1] * reduced), extent))
     assert calls == ["columns"] * columns_first
@@ -225,7 +229,7 @@ def test_only_tall_photos_of_full_size_need_their_columns_first(
 def test_the_rows_that_the_crop_needs_are_enough(method: Image.Resampling, top: int, bottom: int) -> None:
     """Against all rows of noise, where a missing one would show."""
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 40, 3), np.uint8))
-    found = preprocessing_module._columns_first(image, (4.0, top, 36.0, bottom), 32, method)
+    found = cropping._columns_first(image, (4.0, top, 36.0, bottom), 32, method)
     narrow = image.resize((32, 300), method, box=(4.0, 0, 36.0, 300))
     np.testing.assert_array_equal(found, narrow.resize((32, 32), method, box=(0, top, 32, bottom)))
 
@@ -237,9 +241,9 @@ def test_from_which_size_on_only_the_crop_is_resized(size: tuple[int, int], monk
     monkeypatch.setattr(
         Image.Image, "resize", lambda self, *words, box=None: boxes.append(box) or real(self, *words, box=box)
     )
-    pixels = math.prod(preprocessing_module._resized(size, 37))
+    pixels = math.prod(shorter_side(size, 37))
     for limit, whole in ((pixels, True), (pixels - 1, False)):
-        monkeypatch.setattr(preprocessing_module, "MAX_PIXELS", limit)
+        monkeypatch.setattr(cropping, "MAX_PIXELS", limit)
         resize_and_crop(synthetic_photo(2, *size), resize=37, crop=32, interpolation="bicubic")
         assert (boxes.pop() is None) == whole
 
@@ -279,7 +283,6 @@ def test_the_published_statistics() -> None:
     """torchvision's and timm's; a checkpoint's training depends on every digit."""
     assert IMAGENET_MEAN == (0.485, 0.456, 0.406)
     assert IMAGENET_STD == (0.229, 0.224, 0.225)
-    assert preprocessing_module.HALF == (0.5, 0.5, 0.5)
 
 
 def test_the_largest_input_that_statistics_may_make() -> None:

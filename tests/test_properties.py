@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from edge_effnet.cropping import resize_and_crop
 from edge_effnet.decoding import decode
 from edge_effnet.engines.numpy.operands import Affine
 from edge_effnet.engines.numpy.rounding import (
@@ -29,7 +30,7 @@ from edge_effnet.engines.numpy.rounding import (
 from edge_effnet.errors import ModelFileError, UsageError
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.numerics import dequantize, quantize, softmax
-from edge_effnet.preprocessing import Preprocessing, resize_and_crop
+from edge_effnet.preprocessing import Preprocessing
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 BYTES = st.integers(0, 255)

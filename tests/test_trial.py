@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 import pickle
 import re
@@ -89,21 +91,50 @@ def test_one_changed_bit_is_told(tmp_path: Path) -> None:
         Classifier(damaged(tmp_path / "m.tflite"), threads=1)
 
 
-def test_a_file_without_a_sha256_is_tried_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[Any] = []
-    monkeypatch.setattr(trial, "try_in_child", lambda path, **options: tried.append((path, options)))
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
+    """Paths of the files that were tried; nothing is remembered from before."""
+    found: list[Path] = []
+    monkeypatch.setattr(trial, "try_in_child", lambda path, **_: not found.append(path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return found
+
+
+def test_each_file_is_tried_once(tmp_path: Path, tried: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SHA-256 in the file tells damage, not intent: it doesn't spare the trial."""
+    path, same = tmp_path / "m.tflite", tmp_path / "same.tflite"
+    for name in (path, same):
+        name.write_bytes(BUNDLED_MODEL.read_bytes())
+    for name in (path, path, same, BUNDLED_MODEL):
+        Classifier(name, threads=1).close()
+    assert tried == [path]
+    Classifier(path, threads=1, probe="always").close()
+    Classifier(path, threads=1, engine="numpy").close()
+    monkeypatch.setattr(trial, "_installed", lambda _package: ("newer", 1))
+    Classifier(path, threads=1).close()
+    assert tried == [path] * 4
+    Classifier(unsealed(tmp_path / "other.tflite"), threads=1, probe="never").close()
+    assert tried == [path] * 4
+
+
+def test_a_file_without_a_sha256_is_tried_and_named(tmp_path: Path, tried: list[Path]) -> None:
     path = unsealed(tmp_path / "m.tflite")
     with pytest.warns(
         UnverifiedModelWarning,
         match=re.escape(f"{path} carries no SHA-256 of its weights, so damage to them would go unnoticed"),
     ):
         Classifier(path, threads=1).close()
-    assert tried == [(path, {"file_format": "tflite", "engine": "auto", "threads": 1})]
-    tried.clear()
-    with pytest.warns(UnverifiedModelWarning):
-        Classifier(path, threads=1, probe="never").close()
-    Classifier(threads=1, probe="always").close()
-    assert [found[0] for found in tried] == [BUNDLED_MODEL]
+    assert tried == [path]
+
+
+def test_where_nothing_can_be_remembered(tmp_path: Path, tried: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    path = tmp_path / "m.tflite"
+    path.write_bytes(BUNDLED_MODEL.read_bytes())
+    for _ in range(2):
+        Classifier(path, threads=1).close()
+    assert tried == [path] * 2
 
 
 def test_the_users_own_sha256(tmp_path: Path) -> None:
@@ -128,13 +159,16 @@ def test_an_unknown_probe() -> None:
 
 
 def attempt(path: Path, **options: Any) -> None:
-    trial.try_in_child(path, **{"file_format": "tflite", "engine": "litert", "threads": 1, **options})
+    content = path.read_bytes() if path.exists() else b""
+    options = {"file_format": "tflite", "engine": "litert", "threads": 1, "content": content, **options}
+    trial.try_in_child(path, **options)
 
 
 def test_a_sound_file_and_one_the_engine_refuses(tmp_path: Path) -> None:
     attempt(BUNDLED_MODEL)
     (tmp_path / "m.tflite").write_bytes(b"\0" * 100)
-    attempt(tmp_path / "m.tflite")  # an error in good order is no crash: the one who opens it afterwards gets it
+    with pytest.raises(EngineError, match=r"m\.tflite: ai-edge-litert refuses the file"):
+        attempt(tmp_path / "m.tflite")
 
 
 def test_a_file_that_crashes_the_engine(tmp_path: Path) -> None:
@@ -142,8 +176,8 @@ def test_a_file_that_crashes_the_engine(tmp_path: Path) -> None:
     path = without_bias(tmp_path / "crash.tflite")
     with pytest.raises(
         EngineError,
-        match=r"crash\.tflite: crashed the engine in a trial run \(SIG\w+\); the file is broken or hostile, nothing "
-        r"was classified",
+        match=r"crash\.tflite: crashed the engine in a trial run \(SIG\w+\), or needed more than 768 MB; the file is broken or "
+        r"hostile, nothing was classified",
     ):
         attempt(path)
     with pytest.raises(ModelFileError, match=r"operator 0 \(DEPTHWISE_CONV_2D\) has 2 inputs"):
@@ -156,6 +190,7 @@ def test_a_file_that_crashes_the_engine(tmp_path: Path) -> None:
         ("import os, signal; os.kill(os.getpid(), signal.SIGABRT)", r"in a trial run \(SIGABRT\)"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", r"in a trial run \(SIGKILL\)"),
         ("import sys; sys.exit(7)", r"in a trial run \(exit status 7\)"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGXCPU)", "a trial run took more than 28 s"),
         (
             "import time; time.sleep(60)",
             "a trial run in a process of its own didn't end within 0.5 s; the file is broken or hostile",
@@ -189,9 +224,22 @@ def test_the_working_folder_is_not_searched_for_modules(tmp_path: Path, monkeypa
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_child_itself(tmp_path: Path) -> None:
-    trial.main(str(BUNDLED_MODEL), "tflite", "litert", "1")
-    trial.main(str(tmp_path / "none"), "tflite", "litert", "1")
+def test_the_child_itself(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """In this process, without the bound on its memory."""
+    monkeypatch.setattr(trial, "_limit", lambda _size: None)
+    for content, ends in ((BUNDLED_MODEL.read_bytes(), False), (b"nothing", True)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        with pytest.raises(SystemExit) if ends else contextlib.nullcontext():
+            trial.main("name", "tflite", "litert", "1")
+    assert "name: ai-edge-litert refuses the file" in capsys.readouterr().out
+
+
+@pytest.mark.onnx
+def test_a_small_file_that_asks_for_much_memory(tmp_path: Path) -> None:
+    """411 bytes took 8 GB: a sum over 2·10⁹ zeros, which ONNX Runtime computes while it opens the file."""
+    path = foreign.onnx(tmp_path / "m.onnx", zeros=2_000_000_000)
+    with pytest.raises(EngineError, match=r"m\.onnx: "):
+        attempt(path, file_format="onnx", engine="onnxruntime")
 
 
 # The command line ----------------------------------------------------------------------------------------------------
@@ -247,15 +295,6 @@ def test_every_error_is_one_of_ours(tmp_path: Path) -> None:
         (tmp_path / "m").chmod(0)
         with pytest.raises(EdgeEffnetError):
             Classifier(tmp_path / "m", sha256="00")
-
-
-def test_a_vouched_file_with_parts_that_no_rule_checks_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A SHA-256 tells damage, not intent: what a hostile file brings besides known operators is tried first."""
-    tried: list[Any] = []
-    monkeypatch.setattr(trial, "try_in_child", lambda path, **_: tried.append(path))
-    monkeypatch.setattr("edge_effnet.formats.tflite.RULES", {"CONV_2D": ()})
-    Classifier(threads=1).close()
-    assert tried == [BUNDLED_MODEL]
 
 
 @pytest.mark.onnx

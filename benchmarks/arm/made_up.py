@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_effnet.exporters.families.build import build_graph
-from edge_effnet.exporters.families.dialects import BATCH_NORM, DIALECTS
-from edge_effnet.exporters.families.identify import identify
+from edge_effnet.exporters.families.dialects import BATCH_NORM
+from edge_effnet.exporters.families.layout import body_of
+from edge_effnet.exporters.families.table import FAMILIES
 from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.exporters.inputs.state_dict import default_preprocessing, network_of
 from edge_effnet.exporters.outputs.tflite import emit_tflite
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.network.graph import FloatArray, Graph
@@ -26,7 +28,6 @@ from edge_effnet.quantization.recipe import PLAIN
 from edge_effnet.quantization.stages.gates import rescale_gate
 from edge_effnet.quantization.stages.lanes import LaneChoice, split_lanes
 from edge_effnet.quantization.stages.swishes import rescale_swish
-from edge_effnet.variants import VARIANTS
 
 _CLASSES = 1000
 #: What the default recipe did to a trained B0, fixed here so that no rounding moves the count: channels of the wide
@@ -45,20 +46,18 @@ _PRODUCTS = (
 
 def made_up_b0(photos: Sequence[Path]) -> bytes:
     """The `.tflite` file; photos only give the scales, and count for nothing in instructions."""
-    variant, dialect = VARIANTS["b0"], DIALECTS["timm"]
-    size = dialect.native_image_size(variant)
-    preprocessing = dialect.preprocessing(variant, size)
+    preprocessing = default_preprocessing("timm", "b0")
     calibration = draw_calibration_set([str(photo) for photo in photos], preprocessing, limit=len(photos), seed=0)
     quantized, _ = quantize(made_up_graph(), calibration, recipe=PLAIN)
     return emit_tflite(
-        quantized, ModelDocument("b0", size, _CLASSES, None, preprocessing, "int8", {"dialect": "made up"})
+        quantized,
+        ModelDocument("b0", preprocessing.crop, _CLASSES, None, preprocessing, "int8", {"dialect": "made up"}),
     )
 
 
 def made_up_graph() -> Graph:
     """The float network, split and rescaled."""
-    size = DIALECTS["timm"].native_image_size(VARIANTS["b0"])
-    graph = build_graph(identify(load_checkpoint(_state()), source="timm"), image_size=size, built_for=size)
+    graph = network_of(load_checkpoint(_state()), InputOptions(source="timm")).graph
     for block in find_blocks(graph):
         if block.name in _WIDE:
             lanes = tuple(np.split(np.arange(block.channels), [_WIDE[block.name]]))
@@ -74,11 +73,12 @@ def made_up_graph() -> Graph:
 def _state() -> dict[str, FloatArray]:
     """timm's names; every tensor from its name alone, such that activations neither vanish nor explode."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for layer in DIALECTS["timm"].layers(VARIANTS["b0"]):
+    body = body_of(FAMILIES["b"], width=1.0, depth=1.0)
+    for layer in body.layers:
         shapes[f"{layer.conv}.weight"] = layer.shape
         owner, items = (layer.norm, BATCH_NORM) if layer.norm else (layer.conv, ("bias",))
         shapes |= {f"{owner}.{item}": layer.shape[:1] for item in items}
-    shapes |= {"classifier.weight": (_CLASSES, VARIANTS["b0"].head_channels), "classifier.bias": (_CLASSES,)}
+    shapes |= {"classifier.weight": (_CLASSES, body.head), "classifier.bias": (_CLASSES,)}
     return {name: _tensor(name, shape) for name, shape in shapes.items()}
 
 

@@ -18,11 +18,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeAlias
 from unittest.mock import patch
 
@@ -30,12 +28,12 @@ import numpy as np
 
 from edge_effnet.benchmarks.fuzz.seeds import picture_of, trained_like
 from edge_effnet.classifier import BUNDLED_MODEL
+from edge_effnet.errors import UsageError
 from edge_effnet.exporters import export
 from edge_effnet.files import remove_stale, require_writable_folder, temporary_folder, write_atomically
 from edge_effnet.formats import read_model_file, with_document
 from edge_effnet.live.events import Event
 from edge_effnet.live.sinks import FileSink
-from edge_effnet.variants import VARIANTS
 
 _SIZE = 32
 #: Share of the kills that wait for a temporary file, and how long after its appearance they come at the latest.
@@ -99,14 +97,13 @@ def _record(folder: Path, number: int) -> None:
 
 
 def _export(folder: Path, number: int) -> None:
-    with _narrow():
-        export(
-            trained_like("lite0"),
-            folder / f"model.{('tflite', 'onnx')[number % 2]}",
-            source="timm-tf",
-            image_size=_SIZE,
-            labels=_LABELS[number // 2 % 2],
-        )
+    export(
+        trained_like("lite0"),
+        folder / f"model.{('tflite', 'onnx')[number % 2]}",
+        source="timm-tf",
+        image_size=_SIZE,
+        labels=_LABELS[number // 2 % 2],
+    )
 
 
 def _reported() -> Step:
@@ -131,17 +128,14 @@ def _reported() -> Step:
 
 
 def _export_with_report(folder: Path, number: int) -> None:
-    with _narrow():
-        photos = [picture_of(seed) for seed in range(4)]
-        options: dict[str, Any] = {
-            "source": "timm-tf",
-            "image_size": _SIZE,
-            "labels": _LABELS[number % 2],
-            "calibration": photos,
-        }
-        export(
-            trained_like("lite0"), folder / "model.tflite", precision="int8", report=folder / "report.json", **options
-        )
+    photos = [picture_of(seed) for seed in range(4)]
+    options: dict[str, Any] = {
+        "source": "timm-tf",
+        "image_size": _SIZE,
+        "labels": _LABELS[number % 2],
+        "calibration": photos,
+    }
+    export(trained_like("lite0"), folder / "model.tflite", precision="int8", report=folder / "report.json", **options)
 
 
 def _events(folder: Path, number: int) -> None:
@@ -201,14 +195,6 @@ SCENES = {
 }
 
 
-@contextmanager
-def _narrow() -> Iterator[None]:
-    """Networks of an eighth of the width, so that an export takes a fraction of a second."""
-    small = {name: replace(variant, width=0.125) for name, variant in VARIANTS.items()}
-    with patch("edge_effnet.exporters.families.identify.VARIANTS", MappingProxyType(small)):
-        yield
-
-
 def run_scene(scene: Scene, kills: int, *, seed: int = 0) -> Tally:
     """Kills a child of this process so many times, and looks at what is left each time."""
     random, tally = np.random.default_rng(seed), Tally()
@@ -249,6 +235,8 @@ def _hidden(folder: Path) -> list[str]:
 
 def _killed(step: Step, folder: Path, others: Path, first: int, *, wait: Callable[[], None]) -> int:
     """How many versions the child had written, from `first` on, when it was killed."""
+    if sys.platform == "win32":
+        raise UsageError("this campaign needs fork, which Windows lacks")
     with mmap.mmap(-1, mmap.PAGESIZE) as shared:
         child = os.fork()
         if child == 0:

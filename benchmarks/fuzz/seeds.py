@@ -9,16 +9,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from edge_effnet.classifier import BUNDLED_MODEL
-from edge_effnet.exporters.families.build import build_graph
-from edge_effnet.exporters.families.dialects import BATCH_NORM, DIALECTS
-from edge_effnet.exporters.families.identify import Identified
+from edge_effnet.exporters.families.layout import body_of
+from edge_effnet.exporters.families.records import Body
+from edge_effnet.exporters.families.table import FAMILIES
+from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.exporters.inputs.state_dict import network_of
 from edge_effnet.formats import read_model_file, with_document
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.network.graph import Graph
@@ -26,13 +28,19 @@ from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.quantization.measure.calibration import draw_calibration_set
 from edge_effnet.quantization.pipeline import quantize
 from edge_effnet.quantization.records import QuantizedGraph
-from edge_effnet.variants import VARIANTS, Variant
+from edge_effnet.variants import VARIANTS
 
 SIZE = 32
 LABELS = ("one", "two", "three", "four", "five")
 FORMATS = ("tflite", "onnx")
 _WIDTH = 0.125
 _RANDOM_SEED = 6
+_NORM_RANGES = {
+    "weight": (0.8, 1.2),
+    "bias": (-0.1, 0.1),
+    "running_mean": (-0.1, 0.1),
+    "running_var": (0.5, 1.5),
+}
 _PREPROCESSING = Preprocessing(SIZE, SIZE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
@@ -80,14 +88,9 @@ def _emit(made: QuantizedGraph, document: ModelDocument, file_format: str) -> by
 
 def trained_like(family: str) -> dict[str, npt.NDArray[np.float32]]:
     """A state dict of a small network in timm's names, as a checkpoint holds it."""
-    variant = replace(VARIANTS[family], width=_WIDTH)
-    values = dict(_weights(variant))
-    state = {}
-    for layer in DIALECTS["timm-tf"].layers(variant):
-        state[f"{layer.conv}.weight"] = values[f"{layer.name}.weight"]
-        owner, items = (f"{layer.name}.bn", BATCH_NORM) if layer.norm else (layer.name, ("bias",))
-        state |= {f"{layer.norm or layer.conv}.{item}": values[f"{owner}.{item}"] for item in items}
-    return {**state, **{f"classifier.{item}": values[f"classifier.{item}"] for item in ("weight", "bias")}}
+    variant = VARIANTS[family]
+    body = body_of(FAMILIES[variant.family], width=_WIDTH, depth=variant.depth, dialect="timm-tf")
+    return dict(_weights(body))
 
 
 def picture_of(seed: int) -> Image.Image:
@@ -100,46 +103,23 @@ def _photos() -> list[Image.Image]:
 
 
 def _small_graph(family: str) -> Graph:
-    variant = replace(VARIANTS[family], width=_WIDTH)
-    dialect = DIALECTS["timm-tf"]
-    model = Identified(dialect, variant, len(LABELS), dict(_weights(variant)), 1e-3, None, None)
-    return build_graph(model, image_size=SIZE, built_for=SIZE)
+    options = InputOptions(source="timm-tf", image_size=(SIZE, SIZE))
+    return network_of(load_checkpoint(trained_like(family)), options).graph
 
 
-def _weights(variant: Variant) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
-    """Canonical names (see exporters/dialects.py) → random weights of a network that neither explodes nor dies."""
+def _weights(body: Body) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """timm's names → random weights of a network that neither explodes nor dies."""
     random = np.random.default_rng(_RANDOM_SEED)
-    for name, shape in _shapes(variant).items():
-        values = (
-            random.standard_normal(shape) * (1.7 / np.prod(shape[1:])) ** 0.5
-            if len(shape) > 1
-            else random.uniform(-0.1, 0.1, shape)
-        )
-        yield name, values.astype(np.float32)
-        if name.endswith(".weight") and len(shape) == 4 and ".se." not in name:
-            for item, (low, high) in {
-                "weight": (0.8, 1.2),
-                "bias": (-0.1, 0.1),
-                "running_mean": (-0.1, 0.1),
-                "running_var": (0.5, 1.5),
-            }.items():
-                yield name.removesuffix("weight") + f"bn.{item}", random.uniform(low, high, shape[0]).astype(np.float32)
+    for layer in body.layers:
+        yield f"{layer.conv}.weight", _kernel(random, layer.shape)
+        if layer.norm is None:
+            yield f"{layer.conv}.bias", random.uniform(-0.1, 0.1, layer.shape[0]).astype(np.float32)
+            continue
+        for item, (low, high) in _NORM_RANGES.items():
+            yield f"{layer.norm}.{item}", random.uniform(low, high, layer.shape[0]).astype(np.float32)
+    yield "classifier.weight", _kernel(random, (len(LABELS), body.head))
+    yield "classifier.bias", random.uniform(-0.1, 0.1, len(LABELS)).astype(np.float32)
 
 
-def _shapes(variant: Variant) -> Mapping[str, tuple[int, ...]]:
-    shapes: dict[str, Any] = {"stem.weight": (variant.stem_channels, 3, 3, 3)}
-    for index, block in enumerate(variant.blocks()):
-        name, wide = f"blocks.{index}", block.expanded_channels
-        if block.has_expand:
-            shapes[f"{name}.expand.weight"] = (wide, block.in_channels, 1, 1)
-        shapes[f"{name}.depthwise.weight"] = (wide, 1, block.kernel, block.kernel)
-        if block.se_channels:
-            shapes |= {
-                f"{name}.se.reduce.weight": (block.se_channels, wide, 1, 1),
-                f"{name}.se.reduce.bias": (block.se_channels,),
-            }
-            shapes |= {f"{name}.se.expand.weight": (wide, block.se_channels, 1, 1), f"{name}.se.expand.bias": (wide,)}
-        shapes[f"{name}.project.weight"] = (block.out_channels, wide, 1, 1)
-        last = block.out_channels
-    shapes["head.weight"] = (variant.head_channels, last, 1, 1)
-    return {**shapes, "classifier.weight": (len(LABELS), variant.head_channels), "classifier.bias": (len(LABELS),)}
+def _kernel(random: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    return (random.standard_normal(shape) * (1.7 / np.prod(shape[1:])) ** 0.5).astype(np.float32)

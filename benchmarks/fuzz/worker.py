@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import select
 import signal
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from edge_effnet.benchmarks.fuzz.mutants import Seed, mutant
 from edge_effnet.classifier import Classifier
-from edge_effnet.errors import EdgeEffnetError, UnverifiedModelWarning
+from edge_effnet.errors import EdgeEffnetError, UnverifiedModelWarning, UsageError
 
 HANG_S = 5.0
 #: Address space a worker may take beyond what it has when it starts.
@@ -108,6 +108,8 @@ def run_task(task: Task, numbers: Sequence[int]) -> Iterator[Outcome]:
 
 def _watched(task: Task, numbers: Sequence[int]) -> Iterator[Outcome]:
     """Outcomes of a child up to its end, and of the mutant that ended it early."""
+    if sys.platform == "win32":
+        raise UsageError("this campaign needs fork, which Windows lacks")
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -154,6 +156,10 @@ def _lines(pipe: Any, timeout_s: float) -> Iterator[bytes | None]:
 
 def _child(task: Task, numbers: Sequence[int], writer: int) -> None:
     """Runs the mutants and ends the process; never returns."""
+    if sys.platform == "win32":
+        raise UsageError("this campaign needs fork, which Windows lacks")
+    import resource
+
     try:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
@@ -176,5 +182,7 @@ def _child(task: Task, numbers: Sequence[int], writer: int) -> None:
 
 
 def _address_space() -> int:
+    if sys.platform == "win32":
+        raise UsageError("this campaign needs fork, which Windows lacks")
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     return pages * os.sysconf("SC_PAGE_SIZE")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from edge_effnet.machine import frequency_mhz, temperature_c, throttled, throttling_words
+from edge_effnet.system import load_average
 
 #: More programs than this running in the minute before, on average, are company.
 _IDLE = 0.5
@@ -21,7 +21,7 @@ class Watch:
         self._frequencies: list[float] = []
         self._temperatures: list[float] = []
         self._throttled_before = throttled()
-        self._load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+        self._load = load_average()
         self.look()
 
     def look(self) -> None:

@@ -75,4 +75,6 @@ def _heights(rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[float]]:
 
 def label(row: Mapping[str, Any]) -> str:
     """A row's name in the chart."""
-    return f"{Path(row['model']).name}, {row['engine']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+    threads, workers = (f"{row[what]} {what[: None if row[what] > 1 else -1]}" for what in ("threads", "workers"))
+    named = f"{Path(row['model']).name}, {row['engine']}, {threads}"
+    return f"{named}, {workers}" if row["workers"] > 1 else named

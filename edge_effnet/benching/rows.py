@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,26 @@ _RANKS = {"min": 0, "p50": 50, "p90": 90, "p99": 99}
 
 @dataclass(frozen=True)
 class Case:
-    """One row: a model file in an engine ("auto", or of ENGINES) with so many threads."""
+    """One row: a model file in an engine ("auto", or of ENGINES) with so many threads, for so many photos at a time."""
 
     model: str
     engine: str
     threads: int
+    workers: int = 1
 
     @property
     def name(self) -> str:
         """For messages."""
-        return f"{Path(self.model).name} ({self.engine}, threads: {self.threads})"
+        return f"{Path(self.model).name} ({self.engine}, threads: {self.threads}, workers: {self.workers})"
 
 
-def list_cases(models: Sequence[str], engines: Sequence[str], threads: Sequence[int]) -> list[Case]:
-    """Every model with every engine that runs its format and every thread count. Raises ModelFileError, UsageError."""
+def list_cases(
+    models: Sequence[str], engines: Sequence[str], threads: Sequence[int], *, workers: Sequence[int] = (1,)
+) -> list[Case]:
+    """Every model with every engine that runs its format, for one worker with every thread count, for more with one
+    thread each. Raises ModelFileError, UsageError.
+    """
+    ways = [(count, 1) for count in threads if 1 in workers] + [(1, count) for count in workers if count > 1]
     cases = []
     for model in models:
         kind = read_model_file(Path(model)).format
@@ -47,7 +53,7 @@ def list_cases(models: Sequence[str], engines: Sequence[str], threads: Sequence[
             raise UsageError(
                 f"{model}: none of the engines {', '.join(engines)} runs .{kind} files; expected {', '.join(able)}"
             )
-        cases += [Case(model, engine, count) for engine in fitting for count in threads]
+        cases += [Case(model, engine, *way) for engine in fitting for way in ways]
     return cases
 
 
@@ -78,9 +84,7 @@ def measure(
         described = []
         for case in cases:
             workers.append(stack.enter_context(own_worker(case.name, engine=case.engine, threads=case.threads)))
-            described.append(
-                workers[-1].open({**settings, "model": case.model, "engine": case.engine, "threads": case.threads})
-            )
+            described.append(workers[-1].open({**settings, **asdict(case)}))
         timings = by_turns(workers, runs=runs, warmup=warmup, after_turn=turn_ended)
         ends = [worker.finish() for worker in workers]
     during = watch.facts()
@@ -97,7 +101,9 @@ def _row(case: Case, described: Mapping[str, Any], timings: Timings, end: Mappin
         "model": case.model,
         "engine": described["engine"],
         "threads": case.threads,
+        "workers": case.workers,
         "runs": len(timings),
+        "photos_per_s": round(1000 / float(np.median([timing["each"] for timing in timings])), 2),
         **latencies,
         **end,
         **described,

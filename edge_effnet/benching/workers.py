@@ -15,12 +15,15 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from edge_effnet.errors import EngineError, first_line
+from edge_effnet.system import keep_to_core
 
 Timings: TypeAlias = list[dict[str, float]]
 #: Runs of one subject before it's the next one's turn. Each turn begins with a run that doesn't count: the others have
 #: had the caches.
 RUNS_A_TURN = 5
 _END_SECONDS = 10.0
+#: What Linux sends when memory runs out; a number, since Windows' Python doesn't have the name.
+_SIGKILL = 9
 #: So that the child finds the same packages, however this process came by them.
 _OWN_PYTHON = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from edge_effnet.benching.classify import main; main()"
@@ -64,8 +67,7 @@ class Worker:
         """Keeps the process to one core, where the system can; before `open`, so that its threads are kept there
         too.
         """
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(self._process.pid, {core})
+        keep_to_core(self._process.pid, core)
 
     def run(self, count: int) -> Timings:
         """Stage → milliseconds of each run. Raises EngineError."""
@@ -107,7 +109,7 @@ class Worker:
         self._errors.seek(0)
         said = [line for line in self._errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        memory = "; is there enough memory?" if status == -signal.SIGKILL else ""
+        memory = "; is there enough memory?" if status == -_SIGKILL else ""
         return f"{how}{memory}" + (f" ({first_line(ValueError(said[-1]))})" if said else "")
 
 

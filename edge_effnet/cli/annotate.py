@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from edge_effnet.decoding import ImageRules, decode
-from edge_effnet.files import write_atomically
+from edge_effnet.files import write_new
 from edge_effnet.prediction import Prediction
 
 _LONGEST_SIDE = 1600
 _SMALLEST_TEXT = 14
+#: Bytes; file systems allow 255 for a name.
+_LONGEST_STEM = 200
 
 
 def annotated(source: Any, predictions: Sequence[Prediction], *, rules: ImageRules) -> bytes:
@@ -46,13 +50,11 @@ def annotated(source: Any, predictions: Sequence[Prediction], *, rules: ImageRul
 
 def save_copy(content: bytes, name: str, folder: Path) -> Path:
     """Writes a copy named after the photo into `folder`; one of the same name gets a number behind it."""
-    target = _free_name(folder, "stdin" if name == "-" else Path(name).stem)
-    write_atomically(target, content)
-    return target
+    return write_new(_names(folder, "stdin" if name == "-" else Path(name).stem), content)
 
 
-def _free_name(folder: Path, stem: str) -> Path:
-    target, number = folder / f"{stem}.jpg", 2
-    while target.exists():
-        target, number = folder / f"{stem}-{number}.jpg", number + 1
-    return target
+def _names(folder: Path, stem: str) -> Iterator[Path]:
+    """photo.jpg, photo-2.jpg, photo-3.jpg, …; of a stem that leaves no room for that its beginning."""
+    short = os.fsdecode(os.fsencode(stem)[:_LONGEST_STEM])
+    yield folder / f"{short}.jpg"
+    yield from (folder / f"{short}-{number}.jpg" for number in count(2))

@@ -45,6 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     goes_with("with --engine numpy alone", threads, holds=lambda arguments: arguments.engine != ["numpy"])
     parser.add_argument(
+        "--workers",
+        type=_counts,
+        default=[1],
+        metavar="N,…",
+        help="photos at a time to try, with one engine thread each where there are several (default 1)",
+    )
+    parser.add_argument(
         "--engine",
         type=_engines,
         default=["auto"],
@@ -61,12 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints one row per model, engine and thread count."""
+    """Prints one row per model, engine, thread count and number of workers."""
     if arguments.plot is not None:
         check_outputs({"--plot": arguments.plot}, {"a model": arguments.models, "the photo": arguments.image})
         _check_plot(arguments.plot)
     threads = arguments.threads or sorted({1, default_threads()})
-    cases = list_cases(arguments.models or [str(BUNDLED_MODEL)], arguments.engine, threads)
+    cases = list_cases(arguments.models or [str(BUNDLED_MODEL)], arguments.engine, threads, workers=arguments.workers)
     with tempfile.TemporaryDirectory() as folder, StageBars() as bars:
         image, name = _image(arguments.image, Path(folder))
         done, total = [0], arguments.runs * len(cases)
@@ -123,7 +130,7 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         f"{machine['governor'] or 'unknown'}; {first['image']}"
     )
     say(f"{first['runs']} runs by turns; ms, medians (inference and total: median / 90th percentile)")
-    columns = ("model", "engine", "threads", *STAGES, "load ms", "peak MB")
+    columns = ("model", "engine", "threads", "workers", *STAGES, "photos/s", "load ms", "peak MB")
     table = [columns, *(_cells(row) for row in rows)]
     widths = [max(len(line[place]) for line in table) for place in range(len(columns))]
     for line in table:
@@ -145,7 +152,9 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         Path(row["model"]).name,
         row["engine"],
         str(row["threads"]),
+        str(row["workers"]),
         *shown,
+        f"{row['photos_per_s']:.1f}",
         f"{row['load_ms']:.1f}",
         f"{row['peak_rss_mb']:.0f}",
     )

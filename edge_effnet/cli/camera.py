@@ -17,6 +17,7 @@ from edge_effnet.classifier import BUNDLED_MODEL
 from edge_effnet.cli.camera_options import add_arguments, photos_are_frames
 from edge_effnet.cli.console import flush, remark, write
 from edge_effnet.cli.options import open_classifier
+from edge_effnet.errors import UsageError
 from edge_effnet.images import look_through
 from edge_effnet.labels import label_of
 from edge_effnet.live import DecisionRule, LiveClassifier, Turn, default_rule, source_opener
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     turn = Turn(arguments.rotate, arguments.flip)
     source = source_opener(arguments.source, size=arguments.size, replay=replay, turn=turn)
     _say_left_out(arguments.source)
+    _check_hidden(arguments.model)
     with _remarks(), contextlib.ExitStack() as stack:
         classifier = stack.enter_context(open_classifier(arguments, arguments.model))
         live = LiveClassifier(
@@ -85,6 +87,16 @@ def _rule(arguments: argparse.Namespace, num_classes: int) -> DecisionRule:
     enter = usual.enter if arguments.enter is None else arguments.enter
     leave = min(usual.leave, enter) if arguments.leave is None else arguments.leave
     return DecisionRule(arguments.smoothing, enter, leave, *arguments.agree, arguments.margin)
+
+
+def _check_hidden(model: str | None) -> None:
+    """Raises UsageError for a model under /home that a unit of systemd's with ProtectHome=yes doesn't see."""
+    hidden = model is not None and model.startswith(("/home/", "/root/")) and not Path(model).exists()
+    if hidden and "INVOCATION_ID" in os.environ:
+        raise UsageError(
+            f"{model}: no such file, or hidden from this service (ProtectHome=yes hides /home and /root); put it into "
+            "/var/lib/edge-effnet or /opt"
+        )
 
 
 def _say_left_out(source: str) -> None:

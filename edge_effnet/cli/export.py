@@ -120,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
     say(
         f"{report.path}: EfficientNet-{document.variant.capitalize()}, {document.precision}, {document.num_classes} "
         "classes, "
-        f"{document.image_size}×{document.image_size}, {report.size_bytes / 1e6:.2f} MB, "
+        f"{document.size_text}, {report.size_bytes / 1e6:.2f} MB, "
         f"{time.perf_counter() - start:.1f} s"
     )
     if arguments.report is not None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from edge_effnet.cli.console import say, write
+from edge_effnet.cli.parsing import goes_with
 from edge_effnet.engines import ENGINES, engine_statuses
-from edge_effnet.formats import ModelFile, read_model_file, weights_are_verified
+from edge_effnet.errors import UsageError
+from edge_effnet.formats import ModelFile, read_model_bytes, read_model_file, weights_are_verified
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.text import json_text, printable
 from edge_effnet.trial import try_in_child
 
-_LABELS_SHOWN = 3
+_LABELS_SHOWN, _ITEMS_SHOWN = 3, 12
 _LONGEST_ROW = 2000
 
 
@@ -21,6 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument("model", metavar="MODEL", help="a .tflite or .onnx file")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="of the output (default text)")
+    labels = parser.add_argument(
+        "--labels", action="store_true", help="list the labels alone: index, a tab and the label, one a line"
+    )
+    goes_with("with --format json, which lists them anyway", labels, holds=lambda given: given.format != "json")
     parser.add_argument(
         "--verify",
         action="store_true",
@@ -30,10 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the file's facts."""
-    contents = read_model_file(Path(arguments.model))
+    content = read_model_bytes(arguments.model)
+    contents = read_model_file(content, name=arguments.model)
+    if arguments.labels:
+        return _list_labels(contents)
     facts = _facts(contents, Path(arguments.model))
     if arguments.verify:
-        facts["verified"] = _verify(contents, Path(arguments.model))
+        facts["verified"] = _verify(contents, content, Path(arguments.model))
     if arguments.format == "json":
         write(json_text(facts, indent=2) + "\n")
     else:
@@ -42,14 +52,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _verify(contents: ModelFile, path: Path) -> dict[str, Any]:
+def _list_labels(contents: ModelFile) -> int:
+    if contents.labels is None:
+        raise UsageError("the file has no labels; edge-effnet edit --labels FILE puts some in")
+    for index, label in enumerate(contents.labels):
+        write(f"{index}\t{printable(label)}\n")
+    return 0
+
+
+def _verify(contents: ModelFile, content: bytes, path: Path) -> dict[str, Any]:
     """What vouches for the file; raises ModelFileError for weights that don't fit their SHA-256, EngineError for a
     crash.
     """
     fits = weights_are_verified(contents.document, contents.covered, name=str(path))
     engine = _engine_for(contents.format)
     if engine is not None:
-        try_in_child(path, file_format=contents.format, engine="auto", threads=1)
+        try_in_child(path, content=content, file_format=contents.format, engine="auto", threads=1)
     return {
         "weights_sha256": "fits" if fits else "not in the file",
         "trial_run": "no engine installed" if engine is None else "no crash",
@@ -126,7 +144,7 @@ def _document_rows(document: ModelDocument) -> list[tuple[str, str]]:
         (
             "network",
             f"EfficientNet-{document.variant.capitalize()}, {document.num_classes} classes, "
-            f"{document.image_size}×{document.image_size}, {document.precision}",
+            f"{document.size_text}, {document.precision}",
         ),
         (
             "photos",
@@ -139,10 +157,7 @@ def _document_rows(document: ModelDocument) -> list[tuple[str, str]]:
             f"{str(source.get('sha256'))[:12]}…",
         ),
     ]
-    if document.quantization:
-        rows.append(
-            ("quantization", ", ".join(f"{key} {_short(value)}" for key, value in document.quantization.items()))
-        )
+    rows += _quantization_rows(document.quantization or {})
     rows.append(("accuracy", _accuracy(document.accuracy)))
     rows.append(("made by", document.created_by))
     rows.append(
@@ -152,7 +167,7 @@ def _document_rows(document: ModelDocument) -> list[tuple[str, str]]:
 
 
 def _accuracy(accuracy: Any) -> str:
-    if not accuracy:
+    if not accuracy or any(accuracy.get(key) is None for key in ("top1", "top5", "images", "data")):
         return "not measured: edge-effnet eval does"
     return f"top-1 {100 * accuracy['top1']:.2f} %, top-5 {100 * accuracy['top5']:.2f} % of {accuracy['images']} photos in {accuracy['data']}"
 
@@ -161,6 +176,32 @@ def _triple(values: tuple[float, float, float]) -> str:
     return f"{values[0]:g}" if len(set(values)) == 1 else ",".join(f"{value:g}" for value in values)
 
 
-def _short(value: Any) -> str:
-    text = json_text(value) if isinstance(value, (dict, list)) else str(value)
-    return text if len(text) <= 24 else f"{text[:12]}…"
+def _quantization_rows(quantization: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A row for the photos, one for each choice of the recipe and each list of exceptions; whole with --format json."""
+    rest = dict(quantization)
+    images, seed, digest = (rest.pop(name, None) for name in ("calibration_images", "seed", "calibration_digest"))
+    rows = []
+    if images is not None:
+        rows.append(("calibrated on", f"{images} photos, seed {seed}, digest {str(digest)[:12]}…"))
+    for name, value in rest.items():
+        words = name.replace("_", " ")
+        if isinstance(value, Mapping):
+            rows += [(words, _few(f"{key} {_plain(one)}" for key, one in value.items()))] if value else []
+        elif isinstance(value, (list, tuple)):
+            rows += [(words, _few(map(_plain, value)))] if value else []
+        else:
+            rows.append((words, str(value)))
+    return rows
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "+".join(map(str, value))
+    return "yes" if value is True else "no" if value is False else str(value)
+
+
+def _few(items: Iterable[str]) -> str:
+    """The first items, and how many there are more."""
+    found = list(items)
+    more = f", and {len(found) - _ITEMS_SHOWN} more" if len(found) > _ITEMS_SHOWN else ""
+    return ", ".join(found[:_ITEMS_SHOWN]) + more

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from edge_effnet.version import __version__
 VERBS = {
     "predict": "classify photos",
     "info": "show what a model file is",
+    "edit": "change a model file's labels and metadata, without its checkpoint",
     "export": "turn a checkpoint into a .tflite or .onnx file",
     "eval": "measure a model's accuracy on labelled photos",
     "compare": "show how far two model files agree on the same photos",
@@ -46,7 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     try:
-        status: int = _module(arguments.verb).run(arguments)
+        with warnings.catch_warnings():
+            if not (sys.warnoptions or arguments.debug):  # Pillow's and torch's, about what our own lines say better
+                warnings.simplefilter("ignore")
+            status: int = _module(arguments.verb).run(arguments)
         return status
     except KeyboardInterrupt:
         remark("interrupted")

@@ -7,16 +7,19 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_effnet.classifier import PROBES, Classifier
 from edge_effnet.cli.console import remark
 from edge_effnet.cli.parsing import goes_with
-from edge_effnet.datasets import LabelledImage, draw_alike
 from edge_effnet.decoding import DEFAULT_RULES, MAX_BYTES, MAX_PIXELS, TIFF, ImageRules
 from edge_effnet.engines import ENGINES
 from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning
-from edge_effnet.labels import read_labels
+from edge_effnet.labels import read_labels, remarks_on_labels
 from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_crop_pct, triple
+
+if TYPE_CHECKING:
+    from edge_effnet.datasets import LabelledImage
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +61,8 @@ def add_limit_options(parser: argparse.ArgumentParser, *, then: str = "") -> Non
 
 def drawn(items: Sequence[LabelledImage], arguments: argparse.Namespace) -> list[LabelledImage]:
     """The photos that --limit leaves; says how they were drawn."""
+    from edge_effnet.datasets import draw_alike
+
     chosen = draw_alike(items, arguments.limit, seed=arguments.seed)
     if len(chosen) < len(items):
         remark(f"{len(chosen):,} of {len(items):,} photos, drawn from all classes alike by seed {arguments.seed}")
@@ -82,7 +87,7 @@ def add_trust_options(parser: argparse.ArgumentParser) -> None:
         "--probe",
         choices=PROBES,
         default="auto",
-        help="try the model in a process of its own first (default auto: where it carries no SHA-256 of its weights)",
+        help="try the model in a process of its own first (default auto: once for each file)",
     )
 
 
@@ -194,6 +199,8 @@ def open_classifier(
         )
     for warning in caught:
         remark(str(warning.message))
+    for text in remarks_on_labels(labels):
+        remark(text)
     return classifier
 
 
@@ -205,11 +212,16 @@ def _groups(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]] | None:
     return parse_groups(arguments.group)
 
 
+_MOST_DIGITS = 10
+
+
 def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    value = int(text) if text.isdecimal() else 0
+    """A whole number of at least 1, and at most a billion, for argparse."""
+    value = int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+        raise argparse.ArgumentTypeError(
+            f"{text!r:.40} is not a whole number of at least 1 (at most {_MOST_DIGITS} digits)"
+        )
     return value
 
 

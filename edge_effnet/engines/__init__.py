@@ -14,27 +14,27 @@ from edge_effnet.errors import MissingDependencyError, SlowEngineWarning, UsageE
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    Opener: TypeAlias = Callable[[Path, int], Session]
+    Opener: TypeAlias = Callable[[Path, int, bytes], Session]
 
 __all__ = ["ENGINES", "EngineStatus", "Session", "TensorInfo", "engine_statuses", "open_session"]
 
 
-def _open_litert(path: Path, threads: int) -> Session:
+def _open_litert(path: Path, threads: int, content: bytes) -> Session:
     from edge_effnet.engines.litert import LitertSession
 
-    return LitertSession(path, threads)
+    return LitertSession(path, threads, content)
 
 
-def _open_onnxruntime(path: Path, threads: int) -> Session:
+def _open_onnxruntime(path: Path, threads: int, content: bytes) -> Session:
     from edge_effnet.engines.onnxruntime import OnnxruntimeSession
 
-    return OnnxruntimeSession(path, threads)
+    return OnnxruntimeSession(path, threads, content)
 
 
-def _open_numpy(path: Path, threads: int) -> Session:
+def _open_numpy(path: Path, threads: int, content: bytes) -> Session:
     from edge_effnet.engines.numpy import NumpySession
 
-    return NumpySession(path, threads)
+    return NumpySession(path, threads, content)
 
 
 #: Engine name → (file format it runs, what opens a session); for each format the fastest first.
@@ -46,21 +46,29 @@ ENGINES: Mapping[str, tuple[str, Opener]] = MappingProxyType(
 _SLOWER = "LiteRT runs int8 files 7 to 8 times as fast, float files 3 to 4 times"
 
 
-def open_session(path: Path, *, file_format: str, engine: str = "auto", threads: int) -> Session:
+def open_session(
+    path: Path, *, file_format: str, engine: str = "auto", threads: int, content: bytes | None = None
+) -> Session:
     """A session for the file: the named engine, or with "auto" the first one that runs its format and is installed.
+
+    content: the file's, where it has been read already; what was checked is then what runs.
 
     Warns with SlowEngineWarning where "auto" is left with numpy. Raises UsageError when the engine can't run the
     format, MissingDependencyError naming the extra when none is installed, EngineError when the engine refuses the
     file.
     """
+    if content is None:
+        from edge_effnet.formats import read_model_bytes
+
+        content = read_model_bytes(path)
     if engine != "auto":
-        return _opener(engine, file_format)(path, threads)
+        return _opener(engine, file_format)(path, threads, content)
     reasons = []
     for name, (kind, opener) in ENGINES.items():
         if kind != file_format:
             continue
         try:
-            session = opener(path, threads)
+            session = opener(path, threads, content)
         except MissingDependencyError as error:
             reasons.append(f"{name}: {error}")
             continue

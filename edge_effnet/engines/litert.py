@@ -20,17 +20,18 @@ _HINT = "pip install ai-edge-litert (64-bit CPython ≥ 3.10), or 'edge-effnet[t
 
 
 class LitertSession:
-    """One `.tflite` file in a LiteRT interpreter; the file is memory-mapped by the engine."""
+    """One `.tflite` file in a LiteRT interpreter; the engine works on its bytes in memory."""
 
     engine = "litert"
     layout: Layout = "nhwc"
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, content: bytes) -> None:
         package, module = _import()
         self._package = package
+        self._content = content  # the interpreter keeps a pointer alone
         try:
             with without_engine_banner():
-                self._interpreter: Any = module.Interpreter(model_path=str(path), num_threads=threads)
+                self._interpreter: Any = module.Interpreter(model_content=content, num_threads=threads)
                 self._interpreter.allocate_tensors()
             inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         except (ValueError, RuntimeError, OSError) as error:  # ValueError: also for a tensor's name that isn't UTF-8

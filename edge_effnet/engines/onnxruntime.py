@@ -19,15 +19,15 @@ class OnnxruntimeSession:
 
     engine = "onnxruntime"
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, content: bytes) -> None:
         runtime = _import()
         self.version = f"onnxruntime {runtime.__version__}"
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what it says of an error stands in the exception, too
         try:
-            self._session: Any = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session: Any = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exception classes share no base but Exception
             raise EngineError(f"{path}: onnxruntime refuses the file ({first_line(error)})") from error
         self.input = _info(self._session.get_inputs(), path, "input")

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
+from edge_effnet.text import printable
+
 _LOCK = threading.Lock()
 
 
@@ -32,7 +34,9 @@ def without_engine_banner() -> Iterator[None]:
             os.close(kept)
             caught.seek(0)
             with contextlib.suppress(OSError):  # a full disk there is no reason to stop
-                os.write(2, b"".join(line for line in caught if not _is_chatter(line)))
+                for line in caught:
+                    if not _is_chatter(line):
+                        os.write(2, printable(line.rstrip().decode(errors="backslashreplace")).encode() + b"\n")
 
 
 def _standard_error() -> int | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from edge_effnet.errors import ModelFileError
 from edge_effnet.formats.integrity import weights_are_verified
 from edge_effnet.formats.records import TensorFacts
-from edge_effnet.formats.source import ModelSource, open_source
+from edge_effnet.formats.source import ModelSource, open_source, read_model_bytes
 from edge_effnet.formats.tflite import TfliteFile, read_tflite
 from edge_effnet.formats.tflite import with_document as tflite_with_document
 from edge_effnet.formats.tflite_rules import check_steps
@@ -22,6 +22,7 @@ __all__ = [
     "OnnxFile",
     "TensorFacts",
     "TfliteFile",
+    "read_model_bytes",
     "read_model_file",
     "read_onnx",
     "read_tflite",
@@ -57,7 +58,7 @@ def __getattr__(name: str) -> Any:
 def read_model_file(source: ModelSource, *, name: str | None = None) -> ModelFile:
     """The records of a model file that an engine may see, its format told by its content, not by its ending.
 
-    source: a path (memory-mapped) or the file's bytes; name: what messages call the file, by default its path.
+    source: a path or the file's bytes; name: what messages call the file, by default its path.
     Both classes offer `format`, `input`, `output`, `operators_by_precision()`, `weight_bytes`, `document`, `labels`.
     Raises ModelFileError saying what was found, what was expected and what to do.
     """
@@ -67,8 +68,11 @@ def read_model_file(source: ModelSource, *, name: str | None = None) -> ModelFil
         check_steps(file.tensors, file.operators, file.inputs, file.outputs, name)
         return file
     from edge_effnet.formats.onnx import read_onnx
+    from edge_effnet.formats.onnx_rules import check_nodes
 
-    return read_onnx(data, name=name)
+    found = read_onnx(data, name=name)
+    check_nodes(found.nodes, found.initializers, found.inputs, name)
+    return found
 
 
 def with_document(data: bytes, document: ModelDocument, *, name: str | None = None) -> bytes:

@@ -103,6 +103,10 @@ class Table:
         at = self._place(slot, kind.size)
         return kind.unpack_from(self._buffer.data, at)[0] if at else default
 
+    def position_of(self, slot: int) -> int:
+        """Where the offset of a vector, string or table stands in the buffer; 0 for an absent field."""
+        return self._place(slot, _OFFSET_BYTES)
+
     def string(self, slot: int) -> str:
         """Text ("" where absent); what isn't UTF-8 becomes U+FFFD."""
         start, count = self._vector(slot, 1, "string")

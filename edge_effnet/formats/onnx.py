@@ -130,7 +130,7 @@ class OnnxFile:
 
 
 def read_onnx(source: ModelSource, *, name: str | None = None) -> OnnxFile:
-    """The file's records, read in place (memory-mapped when `source` is a path).
+    """The file's records, read in place.
 
     name: what messages call the file; by default its path.
     Raises ModelFileError for a file that is broken, cut off, not self-contained, or uses operators of unknown domains.

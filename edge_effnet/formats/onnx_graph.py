@@ -61,6 +61,7 @@ _TYPED_DATA = frozenset({4, 5, 6, 7, 10, 11})
 _STRING_DATA = 6
 #: Fields of an attribute that hold tensors and graphs, which are checked like the main graph's.
 _TENSORS, _SPARSE_TENSORS, _GRAPHS = (5, 10), (22, 23), (6, 11)
+_GRAPH_SET = frozenset(_GRAPHS)
 _NESTED = frozenset({*_TENSORS, *_SPARSE_TENSORS, *_GRAPHS})
 #: TypeProto's kinds other than a tensor.
 _OTHER_KINDS = {4: "sequence", 5: "map", 7: "opaque", 8: "sparse tensor", 9: "optional"}
@@ -69,7 +70,7 @@ _OTHER_KINDS = {4: "sequence", 5: "map", 7: "opaque", 8: "sparse tensor", 9: "op
 @dataclass(frozen=True)
 class OnnxNode:
     """One operator. `attributes`: int, float, str, tuples of int and, for tensors, OnnxInitializer; others are left
-    out.
+    out. holds_graph: whether an attribute is a graph of its own.
     """
 
     op_type: str
@@ -78,6 +79,7 @@ class OnnxNode:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    holds_graph: bool = False
 
 
 @dataclass(frozen=True)
@@ -193,8 +195,9 @@ def _node(message: Message) -> OnnxNode:
             "operators need code that isn't in the file"
         )
     inputs, outputs = (message.texts(number, limit=_MAX_OPERANDS) for number in (1, 2))
-    attributes = dict(filter(None, (_attribute(item) for item in message.messages(5, limit=_MAX_OPERANDS))))
-    return OnnxNode(op_type, domain, name, inputs, outputs, attributes)
+    items = message.messages(5, limit=_MAX_OPERANDS)
+    attributes = dict(filter(None, map(_attribute, items)))
+    return OnnxNode(op_type, domain, name, inputs, outputs, attributes, any(item.holds(_GRAPH_SET) for item in items))
 
 
 def _nested(message: Message) -> list[OnnxInitializer]:

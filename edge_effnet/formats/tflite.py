@@ -105,7 +105,7 @@ class TfliteFile:
 
 
 def read_tflite(source: ModelSource, *, name: str | None = None) -> TfliteFile:
-    """The file's records; constants are views of the file (memory-mapped when `source` is a path).
+    """The file's records; constants are views of its bytes.
 
     name: what messages call the file; by default its path.
     Raises ModelFileError for a file that is broken, cut off, of another schema version or not a .tflite at all.
@@ -133,8 +133,11 @@ def _read(name: str, data: memoryview) -> tuple[TfliteFile, PackedFiles]:
     if not subgraphs:
         raise ModelFileError(f"{name}: holds no subgraph; expected a model with at least one")
     codes = [_code(table) for table in model.tables(1, limit=_MAX_CODES)]
-    first, *_ = [_subgraph(graph, codes, views, buffer) for graph in subgraphs]
-    tensors, operators, inputs, outputs = first
+    if len(subgraphs) > 1:
+        raise ModelFileError(
+            f"{name}: holds {len(subgraphs)} subgraphs; expected one: control flow isn't run, no such network needs it"
+        )
+    tensors, operators, inputs, outputs = _subgraph(subgraphs[0], codes, views, buffer)
     if not inputs or not outputs:
         raise ModelFileError(f"{name}: {len(inputs)} inputs and {len(outputs)} outputs; expected at least one of each")
     _check_signatures(model, len(tensors), len(subgraphs), name)

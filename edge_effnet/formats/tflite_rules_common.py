@@ -16,6 +16,8 @@ FLOAT = "float32"
 QUANTIZED = ("int8", "uint8", "int16")
 #: A factor between scales: from here on XNNPACK refuses it, and the kernels' fixed point ends in abort().
 LARGEST_FACTOR = 256.0
+#: Below it the kernels' fixed point has no bit left, or ends in abort().
+SMALLEST_FACTOR = 2.0**-31
 HIGHEST_RANK = 5
 _SMALLEST_SCALE = 2.0**-126  # float32's smallest normal number
 _MAX_NUMBERS_BYTES = 1 << 10
@@ -55,18 +57,18 @@ def scaled(*tensors: TfliteTensor) -> str | None:
 
 
 def factor(value: float) -> str | None:
-    """A factor between scales is less than LARGEST_FACTOR (not NaN either)."""
-    return None if value < LARGEST_FACTOR else f"scales by {value:.3g}; expected less than {LARGEST_FACTOR:g}"
+    """A factor between scales is from SMALLEST_FACTOR to below LARGEST_FACTOR (not NaN either)."""
+    if SMALLEST_FACTOR <= value < LARGEST_FACTOR:
+        return None
+    return f"scales by {value:.3g}; expected {SMALLEST_FACTOR:.3g} to less than {LARGEST_FACTOR:g}"
 
 
 def ratio(sources: Sequence[TfliteTensor], output: TfliteTensor) -> str | None:
     """Scales of inputs against the output's, where both are integers."""
     if output.dtype not in QUANTIZED:
         return None
-    return factor(
-        max((float(source.scales[0]) for source in sources if len(source.scales)), default=0.0)
-        / float(output.scales[0])
-    )
+    factors = [float(source.scales[0]) / float(output.scales[0]) for source in sources if len(source.scales)]
+    return next(filter(None, map(factor, factors)), None)
 
 
 def is_shape(output: TfliteTensor, shape: Sequence[int]) -> str | None:

@@ -149,7 +149,11 @@ class LiveClassifier:
         """Opens the source and begins. Raises SourceError when it can't be opened, UsageError when started before."""
         if self._thread is not None:
             raise UsageError("this LiveClassifier was started before; make a new one")
-        self.reader.start()
+        try:
+            self.reader.start()
+        except BaseException:  # an interrupt, too
+            self.reader.stop()
+            raise
         self._runners = [SinkRunner(sink) for sink in self._sinks]
         self.started_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="edge-effnet classifier", daemon=True)

@@ -11,8 +11,20 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.errors import UsageError
+from edge_effnet.decoding import MAX_PIXELS
+from edge_effnet.errors import ImageError, SourceError, UsageError
 from edge_effnet.pixel_arrays import check_array
+
+#: Largest frame of a stream or video, width · height: twice 4K. A decoder holds a dozen of them.
+MAX_FRAME_PIXELS = 1 << 24
+
+
+def check_frame_size(width: float, height: float, name: str) -> None:
+    """Raises SourceError for frames that no decoder shall begin with, once a stream has said how large they are."""
+    if width * height > MAX_FRAME_PIXELS:
+        raise SourceError(
+            f"{name} has frames of {width:.0f}×{height:.0f} pixels; at most {MAX_FRAME_PIXELS:,} are decoded"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +44,10 @@ class Frame:
 
 
 def taken_now(image: npt.NDArray[Any], *, name: str = "") -> Frame:
-    """A frame of this moment. Raises ImageError unless image is uint8[H, W, 3] and not empty."""
+    """A frame of this moment. Raises ImageError unless image is uint8[H, W, 3], not empty and of at most 50 Mpx."""
     check_array(image, "rgb")
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:
+        raise ImageError(f"frame has {image.shape[1]}×{image.shape[0]} pixels; at most {MAX_PIXELS:,} are taken")
     return Frame(image, time.time(), time.monotonic(), name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import threading
 import time
@@ -15,6 +16,8 @@ from edge_effnet.live.sources import SourceOpener
 
 _LOG = logging.getLogger("edge_effnet.live")
 _JOIN_S = 3.0
+#: How long the start waits for a source to open.
+_OPEN_S = 3.0
 #: A camera that gave frames for this many seconds starts its back-off anew when it fails.
 _STEADY_S = 10.0
 
@@ -31,6 +34,14 @@ class ReaderState:
     problem: str | None = None
     ended: bool = False
     reading_since: float | None = None
+
+
+class _Opening(enum.Enum):
+    """Of the source for the first time."""
+
+    AWAITED = "start waits for it"
+    OPENED = "it is open"
+    OVER = "start has gone on"
 
 
 class FrameReader:
@@ -53,16 +64,25 @@ class FrameReader:
         self._stop = threading.Event()
         self._pacer: Pacer | None = None
         self._thread: threading.Thread | None = None
-        self._opened: FrameSource | None = None
+        self._first: _Opening | Exception = _Opening.AWAITED
+        self._was_open = False
 
     def start(self) -> None:
-        """Opens the source, here, so that a camera that isn't there is known at once; then reads in the thread.
+        """Begins to read in a thread, and waits until the source is open, so that a camera that isn't there is known at
+        once: for three seconds, since one that is merely silent may yet come.
 
-        Raises what opening raises: SourceError, MissingDependencyError.
+        Raises what opening raises in that time: SourceError, MissingDependencyError.
         """
-        self._opened = self.source.open()
         self._thread = threading.Thread(target=self._run, name="edge-effnet reader", daemon=True)
         self._thread.start()
+        with self._changed:
+            self._changed.wait_for(lambda: self._first is not _Opening.AWAITED, _OPEN_S)
+            first, self._first = self._first, _Opening.OVER
+        if isinstance(first, Exception):
+            self._thread.join(_JOIN_S)
+            raise first
+        if first is _Opening.AWAITED:
+            _LOG.warning("%s doesn't open yet; waiting for it", self.source.name)
 
     def stop(self) -> None:
         """Ends the thread; one that hangs inside the camera's driver is left behind after three seconds."""
@@ -108,15 +128,17 @@ class FrameReader:
         return self._rate.rate(time.monotonic())
 
     def _run(self) -> None:
-        failures, source, opened_at = 0, self._opened, time.monotonic()
+        failures, source, opened_at = 0, None, time.monotonic()
         while not self._stop.is_set():
             try:
                 if source is None:
-                    source, opened_at = self._reopen(), time.monotonic()
+                    source, opened_at = self._open(), time.monotonic()
                 self._read(source)
                 self._put_state(ended=not self._stop.is_set(), reading_since=None)
                 break
             except Exception as error:
+                if self._is_awaited(error):
+                    return
                 self._close(source)
                 steady = source is not None and time.monotonic() - opened_at > _STEADY_S
                 failures = 1 if steady else failures + 1
@@ -125,10 +147,26 @@ class FrameReader:
                 self._stop.wait(self._back_off.delay(failures))
         self._close(source)
 
-    def _reopen(self) -> FrameSource:
+    def _open(self) -> FrameSource:
+        self._put_state(reading_since=time.monotonic())
         source = self.source.open()
-        self._put_state(reopened=self.state.reopened + 1)
+        again = self._was_open
+        self._was_open = True
+        with self._changed:
+            if self._first is _Opening.AWAITED:
+                self._first = _Opening.OPENED
+            self._changed.notify_all()
+        self._put_state(reopened=self.state.reopened + again)
         return source
+
+    def _is_awaited(self, error: Exception) -> bool:
+        """Whether `start` still waits for the source; it then raises the error, and nothing is tried again."""
+        with self._changed:
+            if self._first is not _Opening.AWAITED:
+                return False
+            self._first = error
+            self._changed.notify_all()
+            return True
 
     def _read(self, source: FrameSource) -> None:
         """Until the source's end or `stop`; raises what the source raises."""

@@ -1,44 +1,17 @@
-"""`Network`: the one record between inputs and everything else, and what its outputs mean."""
+"""`Network`: the one record between inputs and everything else."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
-from edge_effnet.errors import UsageError
+from edge_effnet.heads import Head, HeadKind, Output
 from edge_effnet.network.graph import Graph
 from edge_effnet.network.operators import tensor_shapes
 from edge_effnet.preprocessing import Preprocessing
 
-HeadKind: TypeAlias = Literal["softmax", "sigmoid", "raw", "features"]
-Output: TypeAlias = Literal["logits", "probabilities"]
-
-
-@dataclass(frozen=True)
-class Head:
-    """What the outputs mean, kept through everything: files, decisions, evaluation.
-
-    kind: "softmax", classes that exclude each other; "sigmoid", each class by itself, one alone for yes or no;
-    "raw", numbers without classes; "features", pooled values. output: whether the file gives logits, or ends in the
-    softmax or sigmoid itself. thresholds: of "sigmoid", one a class, 0..1; 0.5 where there are none.
-    """
-
-    kind: HeadKind = "softmax"
-    output: Output = "logits"
-    thresholds: tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        for value, known in ((self.kind, get_args(HeadKind)), (self.output, get_args(Output))):
-            if value not in known:
-                raise UsageError(f"head: {value!r} is unknown; expected one of {', '.join(known)}")
-        if self.output == "probabilities" and self.kind not in ("softmax", "sigmoid"):
-            raise UsageError(f"head: {self.kind} has no probabilities; expected the output logits")
-
-    @property
-    def has_classes(self) -> bool:
-        """Whether an output value belongs to a class."""
-        return self.kind in ("softmax", "sigmoid")
+__all__ = ["Head", "HeadKind", "Network", "Origin", "Output"]
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""One file a family of architectures: its table, its names in each dialect, its published preprocessing."""
+"""One file a family of architectures: its table, and what its published checkpoints' photos look like."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.errors import CheckpointError, UsageError
+from edge_effnet.exporters.families.dialects import BATCH_NORM
+from edge_effnet.exporters.families.head import HeadLayer
 from edge_effnet.exporters.families.identify import Identified
-from edge_effnet.network.activations import Fused
+from edge_effnet.exporters.families.records import BlockShape, Layer, Weights
+from edge_effnet.network.activations import FUSED_LIMITS, Fused
 from edge_effnet.network.geometry import Padding, conv_size, same_padding, symmetric_padding
 from edge_effnet.network.graph import (
     Activation,
@@ -25,38 +28,47 @@ from edge_effnet.network.graph import (
     Mul,
     Node,
 )
-from edge_effnet.variants import BlockSpec
 
 INPUT_NAME = "image"
 OUTPUT_NAME = "logits"
+FEATURES_NAME = "features"
 #: Below this the last stage would have no pixels to pool.
 MINIMUM_IMAGE_SIZE = 32
 MAXIMUM_IMAGE_SIZE = 2048
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
-def build_graph(model: Identified, *, image_size: int, built_for: int) -> Graph:
-    """The float32 network for normalised images float32[1, image_size, image_size, 3].
+def build_graph(
+    model: Identified, weights: Weights, *, image_size: tuple[int, int], built_for: int, head: Sequence[HeadLayer] = ()
+) -> Graph:
+    """The float32 network for normalised images float32[1, H, W, C]; without a head it gives the pooled features.
 
-    built_for: the size for which a "same-baked" dialect (efficientnet-pytorch) worked its padding out.
-    Raises CheckpointError for NaN or infinite weights, UsageError for an impossible size.
+    image_size: (height, width). built_for: the size for which a "same-baked" dialect (efficientnet-pytorch) worked its
+    padding out. Raises CheckpointError for NaN or infinite weights, UsageError for an impossible size.
     """
-    if not MINIMUM_IMAGE_SIZE <= image_size <= MAXIMUM_IMAGE_SIZE:
-        raise UsageError(f"image size {image_size}: expected {MINIMUM_IMAGE_SIZE} to {MAXIMUM_IMAGE_SIZE}")
-    for name, values in model.weights.items():
+    if not all(MINIMUM_IMAGE_SIZE <= side <= MAXIMUM_IMAGE_SIZE for side in image_size):
+        raise UsageError(
+            f"image size {_shown(image_size)}: expected {MINIMUM_IMAGE_SIZE} to {MAXIMUM_IMAGE_SIZE} a side"
+        )
+    for name, values in weights.items():
         if not np.isfinite(values).all():
             raise CheckpointError(
                 f"tensor {name} holds {int((~np.isfinite(values)).sum())} NaN or infinite values; training diverged?"
             )
-    builder = _Builder(model, size=image_size, baked_size=built_for)
+    layers = {layer.name: layer for layer in model.body.layers}
+    builder = _Builder(model, weights, layers, list(image_size), [built_for, built_for])
     tensor = builder.activated("stem", INPUT_NAME, stride=2)
-    for index, block in enumerate(model.variant.blocks()):
+    for index, block in enumerate(model.body.blocks):
         tensor = builder.block(f"blocks.{index}", block, tensor)
     tensor = builder.activated("head", tensor)
-    pooled = builder.append(GlobalMean("pooled", (tensor,), keep_dims=False))
-    classifier = (np.asarray(model.weights[f"classifier.{item}"], np.float32) for item in ("weight", "bias"))
-    builder.append(Dense(OUTPUT_NAME, (pooled,), *classifier))
-    return Graph(INPUT_NAME, (1, image_size, image_size, 3), tuple(builder.nodes), (OUTPUT_NAME,))
+    pooled = builder.append(GlobalMean(FEATURES_NAME if not head else "pooled", (tensor,), keep_dims=False))
+    output = builder.head(head, pooled)
+    shape = (1, *image_size, model.body.in_channels)
+    return Graph(INPUT_NAME, shape, tuple(builder.nodes), (output,))
+
+
+def _shown(size: tuple[int, int]) -> str:
+    return str(size[0]) if size[0] == size[1] else f"{size[0]}×{size[1]}"
 
 
 def fold_batch_norm(
@@ -73,81 +85,103 @@ def fold_batch_norm(
 
 @dataclass
 class _Builder:
-    """Appends nodes in order and keeps the spatial size; `baked_size` is what a baked SAME padding believes in."""
+    """Appends nodes in order and keeps the spatial size; `baked` is what a baked SAME padding believes in."""
 
     model: Identified
-    size: int
-    baked_size: int
+    weights: Weights
+    layers: Mapping[str, Layer]
+    size: list[int]
+    baked: list[int]
     nodes: list[Node] = field(default_factory=list)
 
     def append(self, node: Node) -> str:
         self.nodes.append(node)
         return node.name
 
-    def block(self, name: str, block: BlockSpec, tensor: str) -> str:
+    def head(self, layers: Sequence[HeadLayer], tensor: str) -> str:
+        """Linear layers on the features, the last one named as the output."""
+        for index, layer in enumerate(layers):
+            last = index == len(layers) - 1
+            kind = layer.activation
+            name = OUTPUT_NAME if last and kind is None else f"classifier.{index}"
+            fused = kind if kind in FUSED_LIMITS else "none"
+            tensor = self.append(
+                Dense(name, (tensor,), layer.weight.astype(np.float32), layer.bias.astype(np.float32), fused)  # type: ignore[arg-type]
+            )
+            if kind is not None and fused == "none":
+                tensor = self.append(Activation(f"{name}.{kind}", (tensor,), kind))
+        return tensor
+
+    def block(self, name: str, block: BlockShape, tensor: str) -> str:
         start = tensor
-        if block.has_expand:
-            tensor = self.activated(f"{name}.expand", tensor)
-        tensor = self.activated(f"{name}.depthwise", tensor, stride=block.stride)
+        if block.kind != "separable":
+            tensor = self.activated(f"{name}.expand", tensor, stride=1 if block.kind == "mbconv" else block.stride)
+        if block.kind in ("mbconv", "separable"):
+            tensor = self.activated(f"{name}.depthwise", tensor, stride=block.stride)
         if block.se_channels:
             tensor = self.squeeze_excitation(f"{name}.se", tensor)
-        tensor = self.convolution(f"{name}.project", tensor)
-        return self.append(Add(f"{name}.add", (tensor, start))) if block.has_residual else tensor
+        if block.kind != "plain":
+            tensor = self.convolution(f"{name}.project", tensor)
+        return self.append(Add(f"{name}.add", (tensor, start))) if block.skip else tensor
 
     def squeeze_excitation(self, name: str, tensor: str) -> str:
         mean = self.append(GlobalMean(f"{name}.mean", (tensor,), keep_dims=True))
-        reduced = self.append(Activation(f"{name}.reduce.swish", (self.pointwise(f"{name}.reduce", mean),), "swish"))
+        reduced = self.pointwise(f"{name}.reduce", mean)
+        kind = self.model.family.activation
+        reduced = self.append(Activation(f"{name}.reduce.{kind}", (reduced,), kind))
         gate = self.append(Activation(f"{name}.gate", (self.pointwise(f"{name}.expand", reduced),), "sigmoid"))
         return self.append(Mul(f"{name}.scale", (tensor, gate)))
 
     def pointwise(self, name: str, tensor: str) -> str:
         """A 1×1 convolution with a bias of its own, outside the spatial bookkeeping."""
-        weight, bias = (np.asarray(self.model.weights[f"{name}.{item}"], np.float32) for item in ("weight", "bias"))
+        conv = self.layers[name].conv
+        weight, bias = (np.asarray(self.weights[f"{conv}.{item}"], np.float32) for item in ("weight", "bias"))
         return self.append(Conv2D(name, (tensor,), np.ascontiguousarray(weight.transpose(0, 2, 3, 1)), bias))
 
     def activated(self, name: str, tensor: str, *, stride: int = 1) -> str:
-        """Convolution, batch norm and the variant's activation."""
-        if self.model.variant.activation == "relu6":
-            return self.convolution(name, tensor, stride=stride, activation="relu6")
-        return self.append(Activation(f"{name}.swish", (self.convolution(name, tensor, stride=stride),), "swish"))
+        """Convolution, batch norm and the family's activation."""
+        kind = self.model.family.activation
+        if kind == "relu" or kind == "relu6":
+            return self.convolution(name, tensor, stride=stride, activation=kind)
+        return self.append(Activation(f"{name}.{kind}", (self.convolution(name, tensor, stride=stride),), kind))
 
     def convolution(self, name: str, tensor: str, *, stride: int = 1, activation: Fused = "none") -> str:
-        weight, bias = self._folded(name)
-        kernel = int(weight.shape[-1])
-        padding = self._padding(kernel, stride)
+        weight, bias = self._folded(self.layers[name])
+        padding = self._padding(int(weight.shape[-1]), stride)
         if name.endswith("depthwise"):
             depthwise = np.ascontiguousarray(weight[:, 0].transpose(1, 2, 0))
             return self.append(DepthwiseConv2D(name, (tensor,), depthwise, bias, stride, padding, activation))
-        return self.append(
-            Conv2D(
-                name, (tensor,), np.ascontiguousarray(weight.transpose(0, 2, 3, 1)), bias, stride, padding, activation
-            )
-        )
+        ordered = np.ascontiguousarray(weight.transpose(0, 2, 3, 1))
+        return self.append(Conv2D(name, (tensor,), ordered, bias, stride, padding, activation))
 
-    def _folded(self, name: str) -> tuple[FloatArray, FloatArray]:
-        prefix = f"{name}.bn."
-        norm = {key.removeprefix(prefix): value for key, value in self.model.weights.items() if key.startswith(prefix)}
-        weight, bias = fold_batch_norm(self.model.weights[f"{name}.weight"], norm, self.model.bn_eps)
+    def _folded(self, layer: Layer) -> tuple[FloatArray, FloatArray]:
+        norm = {item: self.weights[f"{layer.norm}.{item}"] for item in BATCH_NORM}
+        weight, bias = fold_batch_norm(self.weights[f"{layer.conv}.weight"], norm, self.model.rules.bn_eps)
         largest = max(float(np.abs(values).max(initial=0.0)) for values in (weight, bias))
         if not largest <= _LARGEST_FLOAT32:
             raise CheckpointError(
-                f"batch norm of {name} folded into its convolution gives {largest:.3g}, more than float32 holds; "
+                f"batch norm of {layer.name} folded into its convolution gives {largest:.3g}, more than float32 holds; "
                 "training diverged?"
             )
         return weight.astype(np.float32), bias.astype(np.float32)
 
     def _padding(self, kernel: int, stride: int) -> Padding:
         """Padding at the current size; moves both sizes on to the convolution's output."""
-        rule = self.model.dialect.padding
+        sides = [self._side(axis, kernel, stride) for axis in range(2)]
+        (top, bottom), (left, right) = sides
+        return Padding(top, bottom, left, right)
+
+    def _side(self, axis: int, kernel: int, stride: int) -> tuple[int, int]:
+        rule, size = self.model.rules.padding, self.size[axis]
         if rule == "symmetric":
-            before, after = symmetric_padding(self.size, kernel, stride)
+            before, after = symmetric_padding(size, kernel, stride)
         elif rule == "same":
-            before, after = same_padding(self.size, kernel, stride)
+            before, after = same_padding(size, kernel, stride)
         else:
-            before, after = _baked(self.size, self.baked_size, kernel, stride)
-        self.size = conv_size(self.size, kernel, stride, before, after)
-        self.baked_size = -(-self.baked_size // stride)
-        return Padding(before, after, before, after)
+            before, after = _baked(size, self.baked[axis], kernel, stride)
+        self.size[axis] = conv_size(size, kernel, stride, before, after)
+        self.baked[axis] = -(-self.baked[axis] // stride)
+        return before, after
 
 
 def _baked(size: int, baked_size: int, kernel: int, stride: int) -> tuple[int, int]:

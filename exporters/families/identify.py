@@ -1,105 +1,141 @@
-"""Finding out what a checkpoint is: dialect, variant, class count and head, from its tensors or from what is said."""
+"""Finding out what a checkpoint is: dialect, family, scaling and head, from its tensors or from what is said."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy.typing as npt
 
 from edge_effnet.errors import CheckpointError, UsageError
-from edge_effnet.exporters.families.dialects import BATCH_NORM, DIALECTS, Dialect, ModelName, Shape, parse_model_name
+from edge_effnet.exporters.families.dialects import ANCHOR_DIALECTS, BATCH_NORM, DIALECTS
+from edge_effnet.exporters.families.foreign import foreign_signs, is_relative
+from edge_effnet.exporters.families.layout import body_of
+from edge_effnet.exporters.families.names import ModelName, fallback_of, parse_model_name, published_of
+from edge_effnet.exporters.families.reading import Reading, read_body
+from edge_effnet.exporters.families.records import Body, Family, Published, Rules
+from edge_effnet.exporters.families.scaling import (
+    Scaling,
+    broken_chain,
+    fitting_families,
+    scaling_of,
+    strided,
+    uneven_block,
+)
+from edge_effnet.exporters.families.table import FAMILIES, variants_of
 from edge_effnet.exporters.inputs.checkpoint import Checkpoint, Tensors
-from edge_effnet.variants import VARIANTS, Variant
+from edge_effnet.variants import VARIANTS
 
 _LISTED = 6
 
 
 @dataclass(frozen=True)
 class Identified:
-    """A checkpoint with everything known that its graph depends on.
+    """A checkpoint's body with everything known that its graph depends on.
 
-    weights: canonical name (see `dialects`) → array in PyTorch's layout. published: what a model name says of it.
+    architecture: "b0", "b1_pruned", "b-w1.3-d1.6". rules: padding and eps, a module's own where it says them. head:
+    names of the tensors that are none of the body's. published: None where nothing was published of it.
     """
 
-    dialect: Dialect
-    variant: Variant
-    num_classes: int
-    weights: Mapping[str, npt.NDArray[Any]]
-    bn_eps: float
-    built_for: int | None
-    published: ModelName | None
-
-
-@dataclass(frozen=True)
-class _Difference:
-    variant: Variant
-    missing: list[str]
-    unexpected: list[str]
-    misshapen: list[str]
+    dialect: str
+    family: Family
+    architecture: str
+    body: Body
+    rules: Rules
+    head: tuple[str, ...]
+    native_size: int
+    published: Published | None
+    remarks: tuple[str, ...] = ()
 
     @property
-    def count(self) -> int:
-        return len(self.missing) + len(self.unexpected) + len(self.misshapen)
+    def preparation(self) -> Published:
+        """The published preparation, or the one taken in its place."""
+        return self.published or fallback_of(self.family, self.dialect)
 
 
 def identify(checkpoint: Checkpoint, *, source: str | None = None, variant: str | None = None) -> Identified:
-    """Names the checkpoint's dialect and variant and gives its weights canonical names.
+    """Names the checkpoint's dialect, family and scaling, and reads its body.
 
     source: a dialect, or a published model name such as "tf_efficientnet_b0.ns_jft_in1k". variant: a key of VARIANTS.
-    Raises CheckpointError listing missing, unexpected and misshapen tensors, or asking for what can't be found.
+    Raises CheckpointError naming what is foreign, or asking for what can't be found.
     """
-    published = _published(checkpoint, source)
-    if (
-        source is None
-        and published is not None
-        and published.dialect not in _key_family(checkpoint.tensors, checkpoint.origin)
-    ):
-        published = None  # torchvision's models have timm's names
-    dialect = _dialect(checkpoint, source, published)
-    head = _classifier_keys(checkpoint.tensors, dialect)
-    found = _variant(checkpoint, dialect, head, variant)
-    if published is not None and published.variant != found.name:
-        said = (
-            f"--source {source}" if source is not None else f"the name beside the weights, {checkpoint.architecture},"
-        )
-        raise CheckpointError(
-            f"{checkpoint.origin}: {said} is a {published.variant}, the tensors are those of a {found.name}; say the "
-            "right --source"
-        )
-    weights = _canonical(checkpoint.tensors, dialect, found) | _classifier(checkpoint, head, found)
-    num_classes = weights["classifier.weight"].shape[0]
-    if num_classes < 2:
-        raise CheckpointError(
-            f"{checkpoint.origin}: the classifier has {num_classes} output; expected at least 2 classes"
-        )
-    eps = dialect.bn_eps if checkpoint.bn_eps is None else checkpoint.bn_eps
-    return Identified(dialect, found, num_classes, weights, eps, checkpoint.built_for, published)
+    if variant is not None and variant not in VARIANTS:
+        raise UsageError(f"--variant {variant!r} is unknown; expected one of {', '.join(VARIANTS)}")
+    name = _model_name(checkpoint, source)
+    dialect = _dialect(checkpoint, source, name)
+    reading = read_body(checkpoint.tensors, DIALECTS[dialect])
+    body = _whole(checkpoint, reading, dialect, variant)
+    family, scaling = _scaling(checkpoint, body, dialect, name)
+    architecture = scaling.name if scaling else name.variant if name else family.name
+    found = scaling.variant.name if scaling and scaling.variant else None
+    _check_said(checkpoint, source, name, architecture)
+    if variant is not None and variant != found:
+        raise CheckpointError(_explain(checkpoint, dialect, variant))
+    if name is not None and name.variant.endswith("_pruned"):
+        architecture = name.variant
+    rules = _with_module_rules(checkpoint, dialect, family.rules_of(dialect, found))
+    published = published_of(family, dialect, found, name)
+    native = published.image_size if published else VARIANTS[found].image_size if found else 224
+    return Identified(
+        dialect,
+        family,
+        architecture,
+        replace(body, blocks=strided(body, family)),
+        rules,
+        reading.unread,
+        native,
+        published,
+        _remarks(checkpoint, dialect, architecture, published, name),
+    )
 
 
-def _published(checkpoint: Checkpoint, source: str | None) -> ModelName | None:
-    if source is None:
-        return parse_model_name(checkpoint.architecture) if checkpoint.architecture else None
-    said = parse_model_name(source)
-    if said is None and source not in DIALECTS:
-        raise UsageError(
-            f"--source {source!r} is unknown; expected {', '.join(DIALECTS)} or a model name like "
-            "tf_efficientnet_b0.ns_jft_in1k"
+def _remarks(
+    checkpoint: Checkpoint, dialect: str, architecture: str, published: Published | None, name: ModelName | None
+) -> tuple[str, ...]:
+    remarks = []
+    if published is None:
+        remarks.append(
+            f"nothing is published of {architecture} in {dialect}'s form: size and preprocessing are those of its "
+            "smallest relative; check --image-size, --mean, --std, --crop-pct"
         )
+    if dialect == "timm" and name is None and not checkpoint.layers:
+        remarks.append(
+            "took strided convolutions for granted, as efficientnet_* has them; efficientnet_blur_* has the same "
+            "tensors and pools with a blur"
+        )
+    return tuple(remarks)
+
+
+def _model_name(checkpoint: Checkpoint, source: str | None) -> ModelName | None:
+    """What the name that is said, or stands beside the weights, means."""
+    if source is not None:
+        said = parse_model_name(source)
+        if said is None and is_relative(source):
+            raise CheckpointError(f"--source {source} is no EfficientNet of ours; {_supported()}")
+        if said is None and source not in DIALECTS:
+            raise UsageError(
+                f"--source {source!r} is unknown; expected {', '.join(DIALECTS)} or a model name like "
+                "tf_efficientnet_b0.ns_jft_in1k"
+            )
+        return said
+    beside = checkpoint.architecture
+    if not beside:
+        return None
+    if is_relative(beside):
+        raise CheckpointError(
+            f"{checkpoint.origin}: the name beside the weights, {beside}, is no EfficientNet of ours; {_supported()}"
+        )
+    said = parse_model_name(beside)
+    if said is not None and said.dialect not in _key_family(checkpoint.tensors, checkpoint.origin):
+        return None  # torchvision's models have timm's names
     return said
+
+
+def _supported() -> str:
+    return f"supported are {', '.join(VARIANTS)}, their pruned forms and scalings"
 
 
 def _key_family(tensors: Tensors, origin: str) -> tuple[str, ...]:
     """Names of the dialects whose keys these are."""
-    families = {
-        "conv_stem.": ("timm", "timm-tf"),
-        "blocks.": ("timm", "timm-tf"),
-        "features.": ("torchvision",),
-        "_conv_stem.": ("lukemelas",),
-        "_blocks.": ("lukemelas",),
-    }
-    for prefix, names in families.items():
+    for prefix, names in ANCHOR_DIALECTS.items():
         if any(key.startswith(prefix) for key in tensors):
             return names
     raise CheckpointError(
@@ -108,14 +144,15 @@ def _key_family(tensors: Tensors, origin: str) -> tuple[str, ...]:
     )
 
 
-def _dialect(checkpoint: Checkpoint, source: str | None, published: ModelName | None) -> Dialect:
+def _dialect(checkpoint: Checkpoint, source: str | None, name: ModelName | None) -> str:
     family = _key_family(checkpoint.tensors, checkpoint.origin)
-    said = published.dialect if published else source
+    said = name.dialect if name else source
     if said is None and len(family) == 1:
         said = family[0]
     if said is None and checkpoint.padding is not None:
         said = "timm" if checkpoint.padding == "symmetric" else "timm-tf"
     if said is None:
+        _refuse_foreign(checkpoint)
         raise CheckpointError(
             f"{checkpoint.origin}: timm's efficientnet_* (symmetric padding, BN eps 1e-5) and tf_efficientnet_* "
             "(SAME, 1e-3) "
@@ -125,40 +162,147 @@ def _dialect(checkpoint: Checkpoint, source: str | None, published: ModelName | 
         raise CheckpointError(
             f"{checkpoint.origin}: --source {said} doesn't fit its keys, which are those of {' or '.join(family)}"
         )
-    return _with_module_padding(checkpoint, DIALECTS[said])
+    return said
 
 
-def _with_module_padding(checkpoint: Checkpoint, dialect: Dialect) -> Dialect:
-    """The dialect, with SAME worked out at run time where an efficientnet-pytorch module was built without a size."""
-    if checkpoint.padding is None:
-        return dialect
-    if (checkpoint.padding == "symmetric") != (dialect.padding == "symmetric"):
+def _refuse_foreign(checkpoint: Checkpoint) -> None:
+    """Before timm's two families are asked for: is it one of them at all?"""
+    body = _whole(checkpoint, read_body(checkpoint.tensors, DIALECTS["timm"]), "timm", None)
+    if not fitting_families(body, "timm"):
+        _scaling(checkpoint, body, "timm", None)
+
+
+def _whole(checkpoint: Checkpoint, reading: Reading, dialect: str, variant: str | None) -> Body:
+    """The body that was read; refused where tensors are missing, misshapen or foreign."""
+    body = reading.body
+    amiss = uneven_block(body) or broken_chain(body) if body else None
+    if body is not None and amiss is None:
+        if body.in_channels not in (1, 3):
+            raise CheckpointError(
+                f"{checkpoint.origin}: the stem takes {body.in_channels} channels; expected 3 (RGB) or 1 (grey)"
+            )
+        return body
+    signs = foreign_signs(checkpoint.tensors)
+    if signs:
+        raise CheckpointError(f"{checkpoint.origin}: no EfficientNet of ours, but one with {'; '.join(signs)}")
+    raise CheckpointError(_explain(checkpoint, dialect, variant, detail=amiss or "; ".join(reading.faults[:_LISTED])))
+
+
+def _scaling(checkpoint: Checkpoint, body: Body, dialect: str, name: ModelName | None) -> tuple[Family, Scaling | None]:
+    families = fitting_families(body, dialect)
+    if not families:
+        signs = foreign_signs(checkpoint.tensors)
+        foreign = f"; it has {'; '.join(signs)}" if signs else ""
         raise CheckpointError(
-            f"{checkpoint.origin}: {dialect.name} means {dialect.padding} padding, but the module pads "
+            f"{checkpoint.origin}: fits no family; its stages are {_stages(body)}{foreign}; those of EfficientNet "
+            f"are {_family_stages('b')}"
+        )
+    if name is not None and name.irregular:
+        return families[0], None
+    found = [scaling_of(body, family, dialect) for family in families]
+    whole = [one for one in found if isinstance(one, Scaling)]
+    if not whole:
+        reasons = "; ".join(f"{family.name}: {one}" for family, one in zip(families, found, strict=True))
+        raise CheckpointError(
+            f"{checkpoint.origin}: stages like those of {families[0].title}, but {reasons}. If it is one of timm's "
+            "pruned networks, say its name: --source efficientnet_b1_pruned"
+        )
+    best = next((one for one in whole if one.variant), whole[0])
+    return best.family, best
+
+
+def _stages(body: Body) -> str:
+    return ", ".join(
+        f"{block.kind} {block.kernel}×{block.kernel}{' gated' if block.se_channels else ''} {block.out_channels}"
+        for block in body.blocks
+        if block.position == 0
+    )
+
+
+def _family_stages(family: str) -> str:
+    return ", ".join(
+        f"{stage.kind} {stage.kernel}×{stage.kernel}{' gated' if stage.gated else ''} {stage.channels}"
+        for stage in FAMILIES[family].stages
+    )
+
+
+def _check_said(checkpoint: Checkpoint, source: str | None, name: ModelName | None, found: str) -> None:
+    if name is None or name.variant.removesuffix("_pruned") == found or name.variant == found:
+        return
+    said = f"--source {source}" if source is not None else f"the name beside the weights, {checkpoint.architecture},"
+    raise CheckpointError(
+        f"{checkpoint.origin}: {said} is a {name.variant}, the tensors are those of a {found}; say the right --source"
+    )
+
+
+def _with_module_rules(checkpoint: Checkpoint, dialect: str, rules: Rules) -> Rules:
+    """The rules, with SAME worked out at run time where an efficientnet-pytorch module was built without a size."""
+    if checkpoint.bn_eps is not None:
+        rules = replace(rules, bn_eps=checkpoint.bn_eps)
+    if checkpoint.padding is None:
+        return rules
+    if (checkpoint.padding == "symmetric") != (rules.padding == "symmetric"):
+        raise CheckpointError(
+            f"{checkpoint.origin}: {dialect} means {rules.padding} padding, but the module pads "
             f"{checkpoint.padding}; check --source"
         )
-    return replace(dialect, padding="same") if checkpoint.padding == "same" else dialect
+    return replace(rules, padding="same") if checkpoint.padding == "same" else rules
 
 
-def _expected(dialect: Dialect, variant: Variant) -> dict[str, Shape]:
-    shapes: dict[str, Shape] = {}
-    for layer in dialect.layers(variant):
-        channels = (layer.shape[0],)
-        shapes[f"{layer.conv}.weight"] = layer.shape
-        bias = [f"{layer.norm}.{item}" for item in BATCH_NORM] if layer.norm else [f"{layer.conv}.bias"]
-        shapes.update(dict.fromkeys(bias, channels))
-    return shapes
+@dataclass(frozen=True)
+class _Difference:
+    variant: str
+    missing: list[str]
+    unexpected: list[str]
+    misshapen: list[str]
+
+    @property
+    def count(self) -> int:
+        return len(self.missing) + len(self.unexpected) + len(self.misshapen)
 
 
-def _difference(checkpoint: Checkpoint, dialect: Dialect, variant: Variant, head: list[str]) -> _Difference:
-    expected = _expected(dialect, variant)
-    found = {
+def _explain(checkpoint: Checkpoint, dialect: str, variant: str | None, *, detail: str = "") -> str:
+    """What differs from the nearest variant, or from the one that was said."""
+    found = _own_shapes(checkpoint.tensors, dialect)
+    names = [variant] if variant else [v.name for f in FAMILIES.values() if dialect in f.rules for v in variants_of(f)]
+    nearest = min((_difference(found, dialect, name) for name in names), key=lambda difference: difference.count)
+    parts = [
+        f"{len(keys)} {word}: {_first(keys)}"
+        for word, keys in (
+            ("missing", nearest.missing),
+            ("unexpected", nearest.unexpected),
+            ("misshapen", nearest.misshapen),
+        )
+        if keys
+    ]
+    what = "; ".join(parts) or detail
+    return f"{checkpoint.origin}: fits no variant; the nearest is {nearest.variant} ({dialect} names), but {what}"
+
+
+def _first(keys: Sequence[str]) -> str:
+    return f"{', '.join(keys[:_LISTED])}{' …' if len(keys) > _LISTED else ''}"
+
+
+def _own_shapes(tensors: Tensors, dialect: str) -> dict[str, tuple[int, ...]]:
+    """Key → shape without counters and what a head's names begin with."""
+    heads = (f"{DIALECTS[dialect].classifier}.", "head.", "fc.", "classifier.")
+    return {
         key: value.shape
-        for key, value in checkpoint.tensors.items()
-        if key not in head and not key.endswith("num_batches_tracked")
+        for key, value in tensors.items()
+        if not key.startswith(heads) and not key.endswith("num_batches_tracked")
     }
+
+
+def _difference(found: dict[str, tuple[int, ...]], dialect: str, name: str) -> _Difference:
+    variant = VARIANTS[name]
+    body = body_of(FAMILIES[variant.family], width=variant.width, depth=variant.depth, dialect=dialect)
+    expected: dict[str, tuple[int, ...]] = {}
+    for layer in body.layers:
+        expected[f"{layer.conv}.weight"] = layer.shape
+        bias = [f"{layer.norm}.{item}" for item in BATCH_NORM] if layer.norm else [f"{layer.conv}.bias"]
+        expected.update(dict.fromkeys(bias, layer.shape[:1]))
     return _Difference(
-        variant,
+        name,
         missing=[key for key in expected if key not in found],
         unexpected=[key for key in found if key not in expected],
         misshapen=[
@@ -167,79 +311,3 @@ def _difference(checkpoint: Checkpoint, dialect: Dialect, variant: Variant, head
             if key in found and found[key] != shape
         ],
     )
-
-
-def _candidates(dialect: Dialect, name: str | None) -> list[Variant]:
-    if name is not None and name not in VARIANTS:
-        raise UsageError(f"--variant {name!r} is unknown; expected one of {', '.join(VARIANTS)}")
-    possible = [v for v in VARIANTS.values() if dialect.name != "torchvision" or v.family == "b"]
-    return [v for v in possible if name in (None, v.name)] or possible
-
-
-def _variant(checkpoint: Checkpoint, dialect: Dialect, head: list[str], name: str | None) -> Variant:
-    differences = [_difference(checkpoint, dialect, variant, head) for variant in _candidates(dialect, name)]
-    nearest = min(differences, key=lambda difference: difference.count)
-    if nearest.count:
-        raise CheckpointError(_explain(checkpoint, dialect, nearest))
-    return nearest.variant
-
-
-def _explain(checkpoint: Checkpoint, dialect: Dialect, nearest: _Difference) -> str:
-    parts = [
-        f"{len(keys)} {word}: {', '.join(keys[:_LISTED])}{' …' if len(keys) > _LISTED else ''}"
-        for word, keys in (
-            ("missing", nearest.missing),
-            ("unexpected", nearest.unexpected),
-            ("misshapen", nearest.misshapen),
-        )
-        if keys
-    ]
-    return f"{checkpoint.origin}: fits no variant; the nearest is {nearest.variant.name} ({dialect.name} names), but {'; '.join(parts)}"
-
-
-def _canonical(tensors: Tensors, dialect: Dialect, variant: Variant) -> dict[str, npt.NDArray[Any]]:
-    weights: dict[str, npt.NDArray[Any]] = {}
-    for layer in dialect.layers(variant):
-        weights[f"{layer.name}.weight"] = tensors[f"{layer.conv}.weight"]
-        if layer.norm is None:
-            weights[f"{layer.name}.bias"] = tensors[f"{layer.conv}.bias"]
-        else:
-            weights.update({f"{layer.name}.bn.{item}": tensors[f"{layer.norm}.{item}"] for item in BATCH_NORM})
-    return weights
-
-
-def _classifier_keys(tensors: Tensors, dialect: Dialect) -> list[str]:
-    return [key for key in tensors if key.startswith((f"{dialect.classifier}.", "head.", "fc."))]
-
-
-def _classifier(checkpoint: Checkpoint, head: list[str], variant: Variant) -> dict[str, npt.NDArray[Any]]:
-    """Weight [classes, features] and bias of the one linear layer under the classifier's prefix."""
-    tensors, origin = checkpoint.tensors, checkpoint.origin
-    linear = [key for key in head if key.endswith(".weight") and tensors[key].ndim in (2, 4)]
-    if len(linear) != 1:
-        what = f"{len(linear)} linear layers ({', '.join(linear)})" if linear else "no classifier (features only)"
-        raise CheckpointError(
-            f"{origin}: the head has {what}; expected one linear layer from {variant.head_channels} features to the "
-            "classes"
-        )
-    weight = tensors[linear[0]]
-    weight = weight.reshape(weight.shape[0], -1)
-    bias_key = linear[0].removesuffix("weight") + "bias"
-    beside = sorted(key for key in head if key not in (linear[0], bias_key))
-    if beside or weight.shape[1] != variant.head_channels:
-        what = f"unexpected tensors {', '.join(beside)}" if beside else f"{linear[0]} {list(weight.shape)}"
-        raise CheckpointError(
-            f"{origin}: the head has {what}; expected one linear layer from {variant.head_channels} features to the "
-            "classes"
-        )
-    bias = tensors.get(bias_key)
-    astray = [name for name in checkpoint.left_out if name.endswith(bias_key)]
-    if bias is None and any(checkpoint.prefix.startswith(name.removesuffix(bias_key)) for name in astray):
-        raise CheckpointError(
-            f"{origin}: {astray[0]} doesn't begin with {checkpoint.prefix!r} as the rest of the network does; rename it"
-        )
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise CheckpointError(
-            f"{origin}: {bias_key} {list(bias.shape)}; expected {list(weight.shape[:1])}, one value for each class"
-        )
-    return {"classifier.weight": weight, "classifier.bias": weight[:, 0] * 0 if bias is None else bias}

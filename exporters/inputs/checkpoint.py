@@ -38,6 +38,8 @@ Tensors: TypeAlias = dict[str, npt.NDArray[Any]]
 _MAX_FILE_BYTES = 4 << 30
 #: Elements of all tensors together, as float32 half a gigabyte; a file of 2 kB can declare 2^40 that are one.
 _MAX_ELEMENTS = 1 << 27
+#: Elements of a head beside the network.
+_MAX_HEAD = 1 << 25
 #: Characters of a tensor's name, and bytes of a config.json.
 _MAX_NAME, _MAX_CONFIG_BYTES = 500, 1 << 20
 #: Endings of tensors that must be there as tensors, and floating-point.
@@ -51,7 +53,8 @@ class Checkpoint:
     sha256: of the file, or of the tensors' names and bytes. architecture: a model name found beside the weights
     (timm's `arch` or `args.model`, a hub's config.json, a module's `default_cfg`). padding, bn_eps, built_for: read off
     a module. layers: what a module's layers say, by name; empty for a state dict. left_out: names of tensors in the
-    same mapping that don't begin with `prefix`, which the network's own tensors did. beside: what the file holds
+    same mapping that don't begin with `prefix`, which the network's own tensors did; outside: those of them that a head
+    beside a backbone may consist of. beside: what the file holds
     besides the weights, as `read_pickle` gives it.
     """
 
@@ -66,6 +69,7 @@ class Checkpoint:
     layers: Mapping[str, LayerFacts] = field(default_factory=dict)
     prefix: str = ""
     left_out: tuple[str, ...] = ()
+    outside: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict, repr=False)
     beside: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -121,6 +125,7 @@ def _from_content(
         layers=layers,
         prefix=network.prefix,
         left_out=network.left_out,
+        outside=_outside(network, origin),
         beside={key: value for key, value in content.items() if isinstance(key, str) and not is_tensor(value)}
         if isinstance(content, dict)
         else {},
@@ -185,6 +190,18 @@ def _arrays(network: Found, origin: str) -> Tensors:
     for key, values in arrays.items():
         _check_values(key, values, origin)
     return arrays
+
+
+def _outside(network: Found, origin: str) -> Tensors:
+    """Vectors, matrices and running statistics beside the network, float32; no optimizer's state, which is larger."""
+    small = {key: value for key, value in network.outside.items() if len(value.shape) <= 2 and _is_head(key)}
+    if sum(math.prod(value.shape) for value in small.values()) > _MAX_HEAD:
+        return {}
+    return {key: _to_numpy(key, value, origin) for key, value in small.items()}
+
+
+def _is_head(key: str) -> bool:
+    return key.rpartition(".")[2] in _FLOATING
 
 
 def _check_present(network: Found, origin: str) -> None:

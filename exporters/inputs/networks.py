@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -29,14 +29,19 @@ _AVERAGED = re.compile(r"(?:^|[._/ -])(?:ema|swa|avg|averaged?|shadow)(?:$|[._/ 
 class Found:
     """One network in a file: where (dotted keys, "" at the top), its tensors by name, the pickled module they are of.
 
-    left_out: names of tensors beside it that don't begin with its prefix.
+    outside: tensors beside it that don't begin with its prefix.
     """
 
     name: str
     tensors: Mapping[str, Any]
     prefix: str = ""
     module: Any = None
-    left_out: tuple[str, ...] = ()
+    outside: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Names of what lies outside."""
+        return tuple(self.outside)
 
 
 def is_tensor(value: Any) -> bool:
@@ -149,8 +154,8 @@ def _under(name: str, prefix: str, tensors: Mapping[Any, Any], module: Any) -> F
     own = {
         key[len(prefix) :]: value for key, value in tensors.items() if isinstance(key, str) and key.startswith(prefix)
     }
-    beside = (key for key, value in tensors.items() if is_tensor(value) and not str(key).startswith(prefix))
-    return Found(name, own, prefix, module, tuple(map(str, beside)))
+    beside = {str(key): value for key, value in tensors.items() if is_tensor(value) and not str(key).startswith(prefix)}
+    return Found(name, own, prefix, module, beside)
 
 
 def _different(found: list[Found]) -> list[Found]:

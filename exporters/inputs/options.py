@@ -1,23 +1,38 @@
-"""What the user may say about an input that says the rest itself."""
+"""What the user may say about an input, whatever form it has."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge_effnet.exporters.settings import PreprocessingOptions
+from edge_effnet.framing import Size
+from edge_effnet.heads import Head, HeadKind, Output
 
 
 @dataclass(frozen=True)
 class InputOptions:
-    """None everywhere means: as the input says.
+    """None everywhere means: as it is found.
 
-    image_size: (height, width) in pixels, for inputs that take any. preprocessing: laid over what the input says.
-    weights: which of several networks in a file, by its key. revision: of a repository on a hub.
+    source: a dialect or a published model name. variant: a key of VARIANTS. weights: the key of the network to take
+    where a file holds several. image_size: (height, width). padding_size: the size an efficientnet-pytorch model was
+    built for. head: what the outputs mean; "features" cuts the head off. head_activation: between linear layers, where
+    the input doesn't say (`families.head.HEAD_ACTIVATIONS`). output: whether the file is to end in softmax or sigmoid.
     """
 
-    image_size: tuple[int, int] | None = None
-    preprocessing: PreprocessingOptions = field(default_factory=PreprocessingOptions)
-    weights: str | None = None
     source: str | None = None
     variant: str | None = None
+    weights: str | None = None
+    image_size: Size | None = None
     padding_size: int | None = None
+    head: HeadKind | None = None
+    head_activation: str | None = None
+    output: Output = "logits"
+    thresholds: tuple[float, ...] | None = None
+    labels: Sequence[str] | None = None
+    preprocessing: PreprocessingOptions = field(default_factory=PreprocessingOptions)
+
+    def resolve_head(self, found: HeadKind, *, outputs: int) -> Head:
+        """What is said over what was found; one output that nothing says more of is a sigmoid."""
+        kind = self.head or ("sigmoid" if found == "softmax" and outputs == 1 else found)
+        return Head(kind, self.output, self.thresholds)

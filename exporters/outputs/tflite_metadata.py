@@ -21,6 +21,7 @@ _TENSOR_AXIS_LABELS = 2
 _IMAGE_PROPERTIES = 2
 _NORMALIZATION_OPTIONS = 1
 _RGB = 1
+_GREYSCALE = 2
 
 
 def metadata_flatbuffer(document: ModelDocument, *, mean: Sequence[float], std: Sequence[float]) -> bytes:
@@ -28,11 +29,11 @@ def metadata_flatbuffer(document: ModelDocument, *, mean: Sequence[float], std: 
     import flatbuffers
 
     builder = flatbuffers.Builder(1024)
-    image = _image_tensor(builder, document.image_size, mean, std)
+    image = _image_tensor(builder, document.size, mean, std)
     logits = _logits_tensor(builder, labelled=document.labels is not None)
     subgraph = _table(builder, {2: _offsets(builder, [image]), 3: _offsets(builder, [logits])}, size=10)
     root = {
-        0: builder.CreateString(f"EfficientNet-{document.variant.capitalize()}"),
+        0: builder.CreateString(str(document.extra.get("name") or f"EfficientNet-{document.variant.capitalize()}")),
         1: builder.CreateString(f"{document.num_classes} classes, {document.precision}, by {document.created_by}"),
         3: _offsets(builder, [subgraph]),
         7: builder.CreateString(_MINIMUM_PARSER_VERSION),
@@ -41,10 +42,19 @@ def metadata_flatbuffer(document: ModelDocument, *, mean: Sequence[float], std: 
     return bytes(builder.Output())
 
 
-def _image_tensor(builder: Any, size: int, mean: Sequence[float], std: Sequence[float]) -> int:
-    image_size = _scalars(builder, {0: size, 1: size}, size=2, kind="Uint32")
+def official_metadata(document: ModelDocument) -> bytes:
+    """The buffer for a document: what clients must do with pixels is nothing for int8 files, else mean and std."""
+    if document.precision == "int8":
+        return metadata_flatbuffer(document, mean=(0.0,), std=(1.0,))
+    pre = document.preprocessing
+    mean, std = ([255.0 * value for value in values] for values in (pre.mean, pre.std))
+    return metadata_flatbuffer(document, mean=mean, std=std)
+
+
+def _image_tensor(builder: Any, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> int:
+    image_size = _scalars(builder, {0: size[1], 1: size[0]}, size=2, kind="Uint32")
     builder.StartObject(2)
-    builder.PrependInt8Slot(0, _RGB, 0)
+    builder.PrependInt8Slot(0, _RGB if len(mean) == 3 else _GREYSCALE, 0)
     builder.PrependUOffsetTRelativeSlot(1, image_size, 0)
     properties = builder.EndObject()
     content = _union(builder, _IMAGE_PROPERTIES, properties)

@@ -80,7 +80,7 @@ def _header(title: str, report: QuantizationReport) -> str:
     subject, held_out = report.subject, report.held_out
     tiles = [_tile(*found) for found in (_held_out_tiles(held_out) if held_out else ())]
     lead = (
-        f"{subject.num_classes} classes, {subject.image_size}×{subject.image_size} pixels, calibrated on "
+        f"{subject.num_classes} classes, {subject.image_size} pixels, calibrated on "
         f"{subject.calibration_images} photos{f', measured on {held_out.images} others' if held_out else ''}."
     )
     remarks = "".join(f'<p class="remark">{escape(text)}</p>' for text in subject.remarks)

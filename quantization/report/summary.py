@@ -84,7 +84,7 @@ class Subject:
     """What was quantized and how: all that isn't measured. remarks: what a reader should know beside it."""
 
     variant: str
-    image_size: int
+    image_size: str
     num_classes: int
     calibration_images: int
     seed: int

@@ -25,7 +25,7 @@ def test_a_watch_keeps_the_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_text", lambda path: next(readings[path]))
     states = iter(["0x0", "0xe0008"])
     monkeypatch.setattr(conditions, "throttled", lambda: next(states))
-    monkeypatch.setattr(conditions.os, "getloadavg", lambda: (0.25, 0.5, 0.5))
+    monkeypatch.setattr(conditions, "load_average", lambda: 0.25)
     watch = Watch()
     watch.look()
     watch.look()
@@ -40,7 +40,7 @@ def test_a_watch_keeps_the_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_machine_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_text", lambda _path: "")
     monkeypatch.setattr(conditions, "throttled", lambda: None)
-    monkeypatch.delattr(conditions.os, "getloadavg", raising=False)
+    monkeypatch.setattr(conditions, "load_average", lambda: None)
     facts = Watch().facts()
     assert facts == {"frequency_mhz": None, "temperature_c": None, "throttled": [None, None], "load_before": None}
     assert spoilers({"governor": None}, facts) == []

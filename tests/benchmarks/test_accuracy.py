@@ -14,7 +14,7 @@ from support.photos import synthetic_photo
 pytest.importorskip("ai_edge_litert")  # writing .tflite files needs its schema
 pytest.importorskip("torch")
 
-from support.networks import CLASSES, NARROW, SIZE, float_graph, narrow_state
+from support.networks import CLASSES, SIZE, float_graph, narrow_preprocessing, narrow_state
 
 from edge_effnet.benchmarks import accuracy
 from edge_effnet.benchmarks.accuracy_measure import (
@@ -35,7 +35,6 @@ from edge_effnet.benchmarks.accuracy_render import render
 from edge_effnet.benchmarks.accuracy_results import WAYS, add_figures, read_results
 from edge_effnet.datasets import LabelledImage
 from edge_effnet.errors import UsageError
-from edge_effnet.exporters.families.dialects import DIALECTS
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.quantization.recipe import PLAIN, Recipe
 
@@ -95,15 +94,13 @@ def test_figures_by_hand() -> None:
 
 
 def test_rescaling_changes_the_weights_and_not_the_function(lite0_state: Any) -> None:
-    from edge_effnet.exporters.families.build import build_graph
-    from edge_effnet.exporters.families.identify import identify
     from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+    from edge_effnet.exporters.inputs.options import InputOptions
+    from edge_effnet.exporters.inputs.state_dict import network_of
     from edge_effnet.network.execute import execute
     from edge_effnet.network.graph import weighted
 
-    graph = build_graph(
-        identify(load_checkpoint(lite0_state), source="timm-tf", variant=None), image_size=32, built_for=32
-    )
+    graph = network_of(load_checkpoint(lite0_state), InputOptions(source="timm-tf", image_size=(32, 32))).graph
     changed = rescaled(graph, seed=0)
     pairs = zip(weighted(graph.nodes), weighted(changed.nodes), strict=True)
     assert sum(not np.array_equal(before.weight, after.weight) for before, after in pairs) > 20
@@ -206,7 +203,7 @@ def test_max_drop_is_measured_on_photos_neither_calibrated_nor_held_out(tmp_path
 
 def narrow_network() -> Network:
     graph = float_graph(narrow_state("b0"), "b0")
-    preprocessing = DIALECTS["timm"].preprocessing(NARROW["b0"], SIZE)
+    preprocessing = narrow_preprocessing("b0")
     document = ModelDocument(
         variant="b0",
         image_size=SIZE,

@@ -22,7 +22,8 @@ from .conftest import PHOTOS, Run, is_one_error
 pytestmark = pytest.mark.litert
 
 #: The contract's keys of a row.
-KEYS = {"model", "engine", "threads", "runs", "load_ms", "peak_rss_mb", "machine", *(f"{stage}_ms" for stage in STAGES)}
+KEYS = {"model", "engine", "threads", "workers", "photos_per_s", "runs", "load_ms", "peak_rss_mb", "machine"}
+KEYS |= {f"{stage}_ms" for stage in STAGES}
 
 
 def test_one_row_per_model_engine_and_thread_count(run: Run) -> None:
@@ -67,9 +68,33 @@ def test_the_table_and_the_photo_made_up(run: Run) -> None:
     lines = done.out.splitlines()
     assert "made up, 640×480 JPEG" in lines[0]
     assert lines[1].startswith("2 runs by turns")
-    assert lines[2].split() == ["model", "engine", "threads", *STAGES, "load", "ms", "peak", "MB"]
+    assert lines[2].split() == [
+        "model",
+        "engine",
+        "threads",
+        "workers",
+        *STAGES,
+        "photos/s",
+        "load",
+        "ms",
+        "peak",
+        "MB",
+    ]
     assert lines[3].split()[:3] == ["lite0-int8.tflite", "litert", "1"]
     assert len(lines) == 4
+
+
+def test_workers(run: Run) -> None:
+    """One worker has every thread count; several have one thread each, and time for as many photos in each run."""
+    words = ("--threads", "1,2", "--workers", "1,3", "--runs", "3", "--warmup", "0", "--format", "json")
+    rows = json.loads(run("bench", *words).out)
+    assert [(row["threads"], row["workers"]) for row in rows] == [(1, 1), (2, 1), (1, 3)]
+    assert [row["runs"] for row in rows] == [3, 3, 3]
+    for row in rows:
+        assert row["photos_per_s"] > 0
+    alone = rows[0]
+    assert alone["photos_per_s"] <= 1000 / alone["total_ms"]["min"]
+    assert run("bench", "--workers", "0").status == 2
 
 
 @pytest.mark.torch
@@ -85,7 +110,7 @@ def test_a_plot_names_every_row(run: Run, tmp_path: Path) -> None:
 
 def row(top1: float | None) -> dict[str, Any]:
     return {
-        "model": "a.tflite", "engine": "litert", "threads": 1, "size_bytes": 5_000_000,
+        "model": "a.tflite", "engine": "litert", "threads": 1, "workers": 1, "size_bytes": 5_000_000,
         "inference_ms": {"p50": 5.0, "p90": 6.0}, "accuracy": None if top1 is None else {"top1": top1},
     }  # fmt: skip
 

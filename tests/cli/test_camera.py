@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -270,3 +272,29 @@ def test_a_pipe_that_nobody_reads_ends_with_a_word(
     assert outcome.status == 1
     assert f"kept in {tmp_path}/fifo.undelivered" in outcome.err
     os.close(os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK))
+
+
+def test_a_silent_server_at_the_start(start: Start) -> None:
+    """The page comes up, and SIGTERM ends the command, inside of FFmpeg, too."""
+    pytest.importorskip("cv2")
+    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x"
+        process = start("--source", address, "--web", f"127.0.0.1:{port}")
+        assert process.stderr is not None
+        assert "doesn't open yet" in process.stderr.readline()
+        assert "page: " in process.stderr.readline()
+        assert get(port, "/api/state").json()["status"] == "starting"
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert time.monotonic() - began < 10
+
+
+def test_a_video_of_huge_frames(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    film = tmp_path / "huge.mjpeg"
+    picture = io.BytesIO()
+    Image.new("L", (16000, 16000)).save(picture, "JPEG", quality=1)
+    film.write_bytes(picture.getvalue())
+    assert is_one_error(run("camera", "--source", film), "has frames of 16000×16000 pixels; at most 16,777,216")

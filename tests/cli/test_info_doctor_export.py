@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -137,7 +138,8 @@ def test_export(run: Run, tmp_path: Path, lite0_state: State, photo_folder: Path
         "--std",
         "0.4",
     )
-    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.status == 0
+    assert all(re.fullmatch(r"edge-effnet: [a-z ]+: \d+ s", line) for line in outcome.err.splitlines())
     assert outcome.out.startswith(f"{target}: EfficientNet-Lite0, int8, 3 classes, 48×48, ")
     document = read_model_file(target).document
     assert document is not None
@@ -192,7 +194,13 @@ def test_export_errors_and_remarks(run: Run, tmp_path: Path, lite0_state: State)
         "say which it was: --source timm, --source timm-tf",
     )
     outcome = run("export", tmp_path / "c.pth", "-o", tmp_path / "m.onnx", "--source", "timm", "--image-size", "32")
-    assert (outcome.status, outcome.err) == (0, "edge-effnet: took the weights under 'model'\n")
+    assert (outcome.status, outcome.err.splitlines()) == (
+        0,
+        [
+            "edge-effnet: took the weights under 'model'",
+            "edge-effnet: classes without names; --labels FILE puts them into the file",
+        ],
+    )
     assert is_one_error(
         run("export", tmp_path / "c.pth", "-o", tmp_path / "m.onnx", "--source", "timm", "--precision", "int8"),
         "int8 needs photos to calibrate on",

@@ -229,3 +229,12 @@ def test_the_engines_chatter_is_kept_off_standard_error(
     with without_engine_banner():
         os.write(2, line)
     assert capfd.readouterr().err == (line.decode() if kept else "")
+
+
+def test_a_photo_whose_name_leaves_no_room_for_an_ending(run: Run, tmp_path: Path) -> None:
+    photo = tmp_path / ("x" * 255)
+    photo.write_bytes(Path(CAT).read_bytes())
+    out = tmp_path / "out"
+    for _ in range(2):
+        assert run("predict", photo, "--save", out).status == 0
+    assert sorted(path.name for path in out.iterdir()) == [f"{'x' * 200}-2.jpg", f"{'x' * 200}.jpg"]

@@ -70,7 +70,23 @@ def test_opencv_webcam_without_a_camera(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert done.returncode == 1
-    assert "SourceError: camera 77 can't be opened" in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("camera 77 can't be opened")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("name", "word", "said"), [("opencv_webcam.py", "--help", "python opencv_webcam.py 0")])
+def test_help_is_no_traceback(tmp_path: Path, name: str, word: str, said: str) -> None:
+    command = [sys.executable, str(EXAMPLES / name), word]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_pi_camera_without_picamera2(tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "pi_camera.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("picamera2 is not installed: sudo apt install python3-picamera2")
 
 
 def loaded(name: str) -> Any:

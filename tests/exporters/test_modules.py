@@ -35,12 +35,12 @@ def look(module: Any, **options: Any) -> Identified:
 def test_timms_two_families_tell_themselves_apart(lite0_state: State) -> None:
     symmetric = look(make_module(lite0_state, eps=1e-5))
     same = look(make_module(lite0_state, conv=Conv2dSame, eps=1e-3, padding=0))
-    assert (symmetric.dialect.name, symmetric.bn_eps) == ("timm", 1e-5)
-    assert (same.dialect.name, same.bn_eps) == ("timm-tf", 1e-3)
+    assert (symmetric.dialect, symmetric.rules.bn_eps) == ("timm", 1e-5)
+    assert (same.dialect, same.rules.bn_eps) == ("timm-tf", 1e-3)
 
 
 def test_a_changed_eps_is_kept(lite0_state: State) -> None:
-    assert look(make_module(lite0_state, eps=0.01)).bn_eps == 0.01
+    assert look(make_module(lite0_state, eps=0.01)).rules.bn_eps == 0.01
 
 
 def test_a_padding_that_is_neither_is_asked_for(lite0_state: State) -> None:
@@ -63,8 +63,7 @@ def test_its_published_name(lite0_state: State, attribute: str, kind: Any) -> No
     module = make_module(lite0_state)
     setattr(module, attribute, kind(architecture="efficientnet_lite0", tag="ra_in1k"))
     found = look(module)
-    assert found.published is not None
-    assert found.published.variant == "lite0"
+    assert (found.dialect, found.architecture) == ("timm", "lite0")
 
 
 @pytest.mark.parametrize("size", [64, 96])

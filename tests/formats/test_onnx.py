@@ -73,7 +73,7 @@ def test_data_types_match_the_published_numbers() -> None:
             assert np.dtype(name).itemsize * 8 == bits
 
 
-def test_a_path_is_mapped(tmp_path: Path, onnx_bytes: bytes) -> None:
+def test_a_path_is_read(tmp_path: Path, onnx_bytes: bytes) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(onnx_bytes)
     assert read_onnx(path).name == str(path)

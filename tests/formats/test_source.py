@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import mmap
 import os
 from pathlib import Path
 
@@ -17,13 +16,21 @@ def test_bytes_and_their_kin() -> None:
     assert open_source(b"abc", name="x")[0] == "x"
 
 
-def test_a_path_is_mapped(tmp_path: Path) -> None:
+def test_a_path_is_read(tmp_path: Path) -> None:
     path = tmp_path / "m"
     path.write_bytes(b"abc")
     for source in (path, str(path)):
         name, data = open_source(source)
         assert (name, bytes(data), data.readonly) == (str(path), b"abc", True)
-        assert isinstance(data.obj, mmap.mmap)
+    (tmp_path / "m").write_bytes(b"x")
+    assert bytes(data) == b"abc", "what was read stays, whatever happens to the file"
+
+
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    with open(tmp_path / "m", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ModelFileError, match=r"1,099,511,627,776 bytes; at most 536,870,912 are read"):
+        open_source(tmp_path / "m")
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
@@ -55,6 +62,6 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "m").write_bytes(b"abc")
-    monkeypatch.setattr("edge_effnet.formats.source.open", refuse, raising=False)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(ModelFileError, match=r"can't be read \(Permission denied\)"):
         open_source(tmp_path / "m")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edge_effnet.errors import ModelFileError
+from edge_effnet.formats.bounds import live_bytes
 from edge_effnet.formats.tflite import TfliteOperator
 from edge_effnet.formats.tflite_rules import RULES, check_steps
 from edge_effnet.formats.tflite_schema import OPTIONS
@@ -161,7 +162,7 @@ BROKEN: list[tuple[str, list[Any], TfliteTensor, dict[str, Any], str]] = [
     ("CONV_2D", QUANTIZED, i8(1, 4, 4, 8, scale=None), WINDOW, r"with the scales \[\]; expected one of at least 1.18e-38"),
     ("CONV_2D", QUANTIZED, i8(1, 4, 4, 8, scale=[0.1, 0.2]), WINDOW, "with the scales"),
     ("CONV_2D", QUANTIZED, i8(1, 4, 4, 8, scale=1e-39), WINDOW, "with the scales"),
-    ("CONV_2D", QUANTIZED, i8(1, 4, 4, 8, scale=1e-5), WINDOW, "scales by 1e[+]03; expected less than 256"),
+    ("CONV_2D", QUANTIZED, i8(1, 4, 4, 8, scale=1e-5), WINDOW, "scales by 1e[+]03; expected 4.66e-10 to less than"),
     ("DEPTHWISE_CONV_2D", [IMAGE, weights(1, 3, 3, 3)], IMAGE, {**WINDOW, "depth_multiplier": 1}, "has 2 inputs and 1 outputs; expected 3 to 3 and one"),
     ("DEPTHWISE_CONV_2D", [IMAGE, weights(1, 3, 3, 3), None], IMAGE, {**WINDOW, "depth_multiplier": 1}, "has no bias"),
     ("DEPTHWISE_CONV_2D", [IMAGE, weights(2, 3, 3, 3), weights(3)], IMAGE, {**WINDOW, "depth_multiplier": 1}, "their channels don't fit"),
@@ -220,6 +221,9 @@ BROKEN: list[tuple[str, list[Any], TfliteTensor, dict[str, Any], str]] = [
     ("LOGISTIC", [i8(2, scale=None)], i8(2), {}, "with the scales"),
     ("RELU", [t(2)], t(3), {}, "declares the output"),
     ("RELU6", [i8(2, scale=1000.0)], i8(2), {}, r"scales by 1e\+04"),
+    ("ADD", [i8(2, scale=2e-38), i8(2, scale=2e-38)], i8(2, scale=3e38), {}, r"scales by \S+; expected 4.66e-10"),
+    ("ADD", [i8(2), i8(2, scale=1e-30)], i8(2), {}, r"scales by \S+; expected 4.66e-10 to less than 256"),
+    ("RELU", [weights(2, dtype="float64")], t(2, dtype="float64"), {}, "works on float64; expected numbers"),
 ]  # fmt: skip
 
 
@@ -251,10 +255,8 @@ def relu(source: int, target: int) -> TfliteOperator:
         ([relu(0, 0)], "makes 't', which is a constant, an input or made already"),
         ([relu(0, 3)], "makes 't', which is a constant"),
         ([relu(0, 2)], "no operator makes the output 't'"),
-        (
-            [TfliteOperator("GATHER", 1, (0,), (4,))],
-            r"makes 't' of \[1000, 1000, 1000\]; at most 268435456 elements are computed",
-        ),
+        ([relu(0, 1), TfliteOperator("GATHER", 1, (0,), (4,))], "needs 4,000,000,016 bytes for its tensors at once"),
+        ([TfliteOperator("WHILE", 1, (0,), (1,))], r"operator 0 \(WHILE\) is control flow, random or keeps a state"),
         ([TfliteOperator("RELU", 1, (0,), (1, 2))], "has 1 inputs and 2 outputs"),
     ],
 )
@@ -264,5 +266,39 @@ def test_the_order_of_operators(operators: list[TfliteOperator], message: str) -
         check_steps(tensors, operators, (0,), (1,), "m")
 
 
-def test_variables_may_be_read_before_they_are_made() -> None:
-    check_steps([t(2), t(2), t(2, variable=True)], [relu(2, 1)], (0,), (1,), "m")
+@pytest.mark.parametrize("kind", ["string", "resource", "variant"])
+def test_types_that_hold_pointers(kind: str) -> None:
+    """RESHAPE and SQUEEZE of them made LiteRT follow pointers out of the file; unused ones are refused as well."""
+    with pytest.raises(ModelFileError, match=f"m: tensor 't' is a {kind}; expected a network of plain numbers"):
+        check_steps([t(2), t(2), t(2, dtype=kind)], [relu(0, 1)], (0,), (1,), "m")
+    with pytest.raises(ModelFileError, match="tensor 't' keeps its values between runs"):
+        check_steps([t(2), t(2), t(2, variable=True)], [relu(2, 1)], (0,), (1,), "m")
+
+
+@pytest.mark.parametrize(
+    ("image", "inputs"), [(weights(2), (0,)), (t(2), (0, 0)), (t(2, dtype="float64"), (0,)), (t(2, dtype="bool"), (0,))]
+)
+def test_inputs_that_are_something_else_as_well(image: TfliteTensor, inputs: tuple[int, ...]) -> None:
+    """A constant buffer under the input ended in SIGSEGV when the image was written to it."""
+    with pytest.raises(
+        ModelFileError, match=r"m: the input .t. is .*, a constant or listed twice; expected a tensor of"
+    ):
+        check_steps([image, t(2)], [relu(0, 1)], inputs, (1,), "m")
+
+
+def test_a_constant_output() -> None:
+    with pytest.raises(ModelFileError, match="no operator makes the output"):
+        check_steps([t(2), t(2), weights(2)], [relu(0, 1)], (0,), (2,), "m")
+
+
+def test_a_huge_image() -> None:
+    with pytest.raises(ModelFileError, match=r"is \[1, 5000, 1, 3\]; expected sides of at most 4096"):
+        check_steps([t(1, 5000, 1, 3), t(1, 5000, 1, 3)], [relu(0, 1)], (0,), (1,), "m")
+
+
+def test_what_lives_at_once() -> None:
+    """A chain of four tensors of 200 bytes needs two at once, branches three."""
+    sizes = dict.fromkeys(range(4), 200)
+    assert live_bytes([((0,), (1,)), ((1,), (2,)), ((2,), (3,))], sizes, (3,)) == 400
+    assert live_bytes([((0,), (1,)), ((0,), (2,)), ((1, 2), (3,))], sizes, (3,)) == 600
+    assert live_bytes([((0,), (1,)), ((1,), (2,)), ((1,), (3,))], sizes, (3,)) == 400, "what nobody reads is let go"

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_effnet.errors import ImageError, UsageError
+from edge_effnet.errors import ImageError, SourceError, UsageError
 from edge_effnet.live import Region
-from edge_effnet.live.frames import taken_now
+from edge_effnet.live.frames import check_frame_size, taken_now
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4), (0, 4, 3), (4, 4, 1)])
@@ -45,3 +45,11 @@ def test_a_region_has_at_least_one_pixel(
 def test_a_region_outside_the_picture(values: tuple[float, float, float, float]) -> None:
     with pytest.raises(UsageError, match="is not inside the picture; expected left,top,width,height as fractions"):
         Region(*values)
+
+
+def test_frames_have_a_bound() -> None:
+    with pytest.raises(ImageError, match="frame has 10000×5001 pixels; at most 50,000,000 are taken"):
+        taken_now(np.broadcast_to(np.zeros(3, np.uint8), (5001, 10000, 3)))
+    with pytest.raises(SourceError, match="film has frames of 16000×16000 pixels; at most 16,777,216 are decoded"):
+        check_frame_size(16000, 16000, "film")
+    check_frame_size(4096, 4096, "film")

@@ -9,7 +9,7 @@ from support.cameras import Camera, Scripted
 from support.chromium import eventually
 
 from edge_effnet.errors import SourceError, UsageError
-from edge_effnet.live import Delivery, SourceOpener
+from edge_effnet.live import Delivery, SourceOpener, newest
 from edge_effnet.live.newest import FrameReader
 from edge_effnet.live.pacing import BackOff
 
@@ -141,3 +141,44 @@ def test_a_driver_that_hangs_is_seen() -> None:
 def test_every_is_at_least_one() -> None:
     with pytest.raises(UsageError, match="every is 0; expected at least 1"):
         FrameReader(Camera().opener(), every=0)
+
+
+def silent_until(opened: threading.Event, source: Scripted) -> SourceOpener:
+    def wait() -> Scripted:
+        opened.wait(60)
+        return source
+
+    return SourceOpener("silent", wait)
+
+
+def test_a_silent_source_does_not_hold_the_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(newest, "_OPEN_S", 0.05)
+    opened = threading.Event()
+    reader = FrameReader(silent_until(opened, Scripted([np.zeros((2, 2, 3), np.uint8)])))
+    reader.start()
+    assert caplog.messages == ["silent doesn't open yet; waiting for it"]
+    assert reader.state.reading_since is not None, "a driver that hangs here is noticed, too"
+    opened.set()
+    assert reader.take(30) is not None
+    assert reader.state.reopened == 0
+    reader.stop()
+
+
+def test_a_source_that_fails_late_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newest, "_OPEN_S", 0.05)
+    tries = [threading.Event()]
+
+    def open_source() -> Scripted:
+        if len(tries) == 1:
+            tries.append(threading.Event())
+            tries[0].wait(60)
+            raise SourceError("too late")
+        return Scripted([np.zeros((2, 2, 3), np.uint8)])
+
+    reader = FrameReader(SourceOpener("late", open_source), back_off=BackOff(0.01, 0.05))
+    reader.start()
+    tries[0].set()
+    assert reader.take(30) is not None
+    reader.stop()

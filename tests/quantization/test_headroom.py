@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from edge_effnet.classifier import BUNDLED_MODEL
 from edge_effnet.errors import CheckpointError
+from edge_effnet.exporters.families.layout import body_of
+from edge_effnet.exporters.families.table import FAMILIES
 from edge_effnet.formats import read_tflite
 from edge_effnet.network.graph import Conv2D, DepthwiseConv2D, Graph
 from edge_effnet.numerics import QuantParams
@@ -86,7 +88,9 @@ def test_depthwise_weights_are_counted_a_channel() -> None:
 def test_no_variant_can_overflow_whatever_its_weights(name: str) -> None:
     """All weights at 127, all inputs at the far end, the bias at the most that `weight_scales` lets it be (2^29)."""
     variant = VARIANTS[name]
-    fan_in = max(max(block.expanded_channels for block in variant.blocks()), variant.head_channels, 27)
+    body = body_of(FAMILIES[variant.family], width=variant.width, depth=variant.depth)
+    fan_in = max(int(np.prod(layer.shape[1:])) for layer in body.layers)
+    fan_in = max(fan_in, body.head)
     assert fan_in * 127 * 255 + (1 << 29) < ACCUMULATOR_LIMIT
     node = Conv2D("x", ("image",), np.full((1, 1, 1, fan_in), 1e-9, np.float32), np.array([1e9], np.float32))
     scale = float(weight_scales(node, 0.01)[0])

@@ -13,10 +13,10 @@ from support.networks import (
     CLASSES,
     NARROW,
     SIZE,
-    SOURCES,
     Array,
     export_narrow,
     float_graph,
+    narrow_preprocessing,
     narrow_state,
     photos,
     pixel_inputs,
@@ -25,7 +25,8 @@ from support.networks import (
 from support.running import run_file
 
 from edge_effnet.errors import UsageError
-from edge_effnet.exporters.families.dialects import DIALECTS
+from edge_effnet.exporters.families.scaling import strided
+from edge_effnet.exporters.families.table import FAMILIES
 from edge_effnet.network.execute import execute
 from edge_effnet.network.graph import weighted
 from edge_effnet.preprocessing import Preprocessing
@@ -38,7 +39,7 @@ VARIANTS = ("b0", "lite0")
 
 
 def preprocessing_of(variant: str) -> Preprocessing:
-    return DIALECTS[SOURCES[variant]].preprocessing(NARROW[variant], SIZE)
+    return narrow_preprocessing(variant)
 
 
 def calibration_of(variant: str, given: list[Array]) -> Any:
@@ -60,7 +61,7 @@ def float_logits(state: State, variant: str, pixels: list[Array]) -> Array:
 
 def prefixes(variant: str) -> dict[str, tuple[str, str | None]]:
     """Canonical name of a layer → its convolution's and its batch norm's key prefix."""
-    return {layer.name: (layer.conv, layer.norm) for layer in DIALECTS["timm"].layers(NARROW[variant])}
+    return {layer.name: (layer.conv, layer.norm) for layer in NARROW[variant].layers}
 
 
 def rescaled(state: State, variant: str, *, seed: int) -> State:
@@ -69,12 +70,12 @@ def rescaled(state: State, variant: str, *, seed: int) -> State:
     """
     random = np.random.default_rng(seed)
     changed = {name: values.copy() for name, values in state.items()}
-    names, blocks = prefixes(variant), NARROW[variant].blocks()
-    factors = np.ones(NARROW[variant].stem_channels)
+    names, blocks = prefixes(variant), strided(NARROW[variant], FAMILIES["lite" if variant.startswith("lite") else "b"])
+    factors = np.ones(NARROW[variant].stem)
     for index, block in enumerate(blocks):
-        if block.has_expand:
+        if block.kind == "mbconv":
             changed[f"{names[f'blocks.{index}.expand'][0]}.weight"] /= factors[:, None, None].astype(np.float32)
-        if not block.has_residual:
+        if not block.skip:
             factors = 2.0 ** random.integers(-5, 6, block.out_channels)
         norm = names[f"blocks.{index}.project"][1]
         for item in ("weight", "bias"):

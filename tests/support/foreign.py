@@ -97,8 +97,9 @@ def onnx(
     uint8: bool = False,
     outputs: int = 1,
     kind: str = "FLOAT",
+    zeros: int = 0,
 ) -> Path:
-    """layout: "nchw" or "nhwc"; uint8: raw pixels are cast inside; kind: of the input, where it isn't uint8."""
+    """zeros: so many are added up into each logit. layout: "nchw" or "nhwc"; uint8: raw pixels are cast inside; kind: of the input, where it isn't uint8."""
     from onnx import TensorProto, helper, numpy_helper
 
     shape = ["N", 3, SIZE, SIZE] if layout == "nchw" else [1, SIZE, SIZE, 3]
@@ -109,13 +110,20 @@ def onnx(
     nodes.append(helper.make_node("Gemm", ["pooled", "w"], ["logits"], transB=1))
     if softmax:
         nodes.append(helper.make_node("Softmax", ["logits"], ["scores"], axis=1))
+    constants = [numpy_helper.from_array(WEIGHTS, "w")]
+    if zeros:
+        constants += [numpy_helper.from_array(np.array([zeros]), "n"), numpy_helper.from_array(np.array([0]), "axis")]
+        nodes.append(helper.make_node("ConstantOfShape", ["n"], ["zeros"]))
+        nodes.append(helper.make_node("ReduceSum", ["zeros", "axis"], ["sum"]))
+        nodes.append(helper.make_node("Add", ["logits", "sum"], ["scores"]))
+        softmax = True
     names = ["scores" if softmax else "logits", "pooled"][:outputs]
     graph = helper.make_graph(
         nodes,
         "foreign",
         [helper.make_tensor_value_info("image", TensorProto.UINT8 if uint8 else getattr(TensorProto, kind), shape)],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3]) for name in names],
-        [numpy_helper.from_array(WEIGHTS, "w")],
+        constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path.write_bytes(model.SerializeToString())

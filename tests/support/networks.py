@@ -3,45 +3,44 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.exporters import ExportReport, export
-from edge_effnet.exporters.families.build import build_graph
-from edge_effnet.exporters.families.dialects import DIALECTS
-from edge_effnet.exporters.families.identify import identify
+from edge_effnet.exporters.families.layout import body_of
+from edge_effnet.exporters.families.records import Body
+from edge_effnet.exporters.families.table import FAMILIES
 from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.exporters.inputs.state_dict import default_preprocessing, network_of
 from edge_effnet.network.execute import execute
 from edge_effnet.network.graph import Conv2D, Graph, Node
 from edge_effnet.network.operators import run_node
-from edge_effnet.preprocessing import decode
+from edge_effnet.preprocessing import Preprocessing, decode
 from edge_effnet.quantization.measure.passes import Measurement, Wanted, measure
 from edge_effnet.quantization.pixels import network_input
-from edge_effnet.variants import Variant
 from support.golden import State, rebuild
 from support.photos import synthetic_photo
 
 Array = npt.NDArray[Any]
 SIZE = 64
 CLASSES = 5
-#: Under the names of whole variants, because a dialect's preprocessing is looked up by them.
-NARROW = {"b0": Variant("b0", 0.25, 0.5, SIZE, "b", 0), "lite0": Variant("lite0", 0.25, 0.5, SIZE, "lite", 0)}
+#: A quarter as wide and half as deep as the variants they are called after.
+NARROW: dict[str, Body] = {
+    name: body_of(FAMILIES[family], width=0.25, depth=0.5) for name, family in (("b0", "b"), ("lite0", "lite"))
+}
 SOURCES = {"b0": "timm", "lite0": "timm-tf"}
+EPS = {"b0": 1e-5, "lite0": 1e-3}
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 
 
-@contextmanager
-def narrow_variants() -> Iterator[None]:
-    with patch("edge_effnet.exporters.families.identify.VARIANTS", MappingProxyType(NARROW)):
-        yield
+def narrow_preprocessing(variant: str) -> Preprocessing:
+    return default_preprocessing(SOURCES[variant], variant, SIZE)
 
 
 def narrow_state(variant: str, *, seed: int = 1) -> State:
@@ -54,8 +53,8 @@ def narrow_state(variant: str, *, seed: int = 1) -> State:
 @functools.cache
 def _trained(variant: str, seed: int) -> State:
     state = _random_state(variant, seed)
-    norms = {layer.name: layer.norm for layer in DIALECTS["timm"].layers(NARROW[variant]) if layer.norm}
-    eps = DIALECTS[SOURCES[variant]].bn_eps
+    norms = {layer.name: layer.norm for layer in NARROW[variant].layers if layer.norm}
+    eps = EPS[variant]
 
     def run(node: Node, inputs: list[Array]) -> Array:
         if node.name not in norms:
@@ -69,7 +68,7 @@ def _trained(variant: str, seed: int) -> State:
         result = (values - mean) / np.sqrt(variance + eps) * gamma + beta
         return np.clip(result, 0, 6) if getattr(node, "activation", "none") == "relu6" else result
 
-    preprocessing = DIALECTS[SOURCES[variant]].preprocessing(NARROW[variant], SIZE)
+    preprocessing = narrow_preprocessing(variant)
     images = np.stack(
         [preprocessing.normalise(preprocessing.pixels(decode(photo))) for photo in photos(24, first=1000)]
     )
@@ -79,11 +78,11 @@ def _trained(variant: str, seed: int) -> State:
 
 def _random_state(variant: str, seed: int) -> State:
     keys: dict[str, tuple[int, ...]] = {}
-    for layer in DIALECTS["timm"].layers(NARROW[variant]):
+    for layer in NARROW[variant].layers:
         keys[f"{layer.conv}.weight"] = layer.shape
         owner, items = (layer.norm, BATCH_NORM) if layer.norm else (layer.conv, ("bias",))
         keys |= {f"{owner}.{item}": layer.shape[:1] for item in items}
-    keys |= {"classifier.weight": (CLASSES, NARROW[variant].head_channels), "classifier.bias": (CLASSES,)}
+    keys |= {"classifier.weight": (CLASSES, NARROW[variant].head), "classifier.bias": (CLASSES,)}
     state = rebuild(keys, seed)
     random = np.random.default_rng(seed)
     for name, values in state.items():
@@ -93,14 +92,12 @@ def _random_state(variant: str, seed: int) -> State:
 
 
 def float_graph(state: State, variant: str, *, size: int = SIZE) -> Graph:
-    with narrow_variants():
-        model = identify(load_checkpoint(state), source=SOURCES[variant])
-    return build_graph(model, image_size=size, built_for=size)
+    options = InputOptions(source=SOURCES[variant], image_size=(size, size))
+    return network_of(load_checkpoint(state), options).graph
 
 
 def export_narrow(state: State, variant: str, path: Path, **options: Any) -> ExportReport:
-    with narrow_variants():
-        return export(state, path, **{"source": SOURCES[variant], "image_size": SIZE, "refine": None, **options})
+    return export(state, path, **{"source": SOURCES[variant], "image_size": SIZE, "refine": 0.0, **options})
 
 
 def photos(count: int, *, first: int = 0) -> list[Array]:

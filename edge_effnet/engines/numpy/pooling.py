@@ -16,8 +16,9 @@ from edge_effnet.errors import EngineError
 def mean(node: Node, _workspace: Workspace) -> Kernel:
     """The mean over the axes that the second input names; a reduced side becomes 1 or, without keep_dims, goes.
 
-    8 bits: round(Σx · f + (z_out − z_in · n · f)) with f = s_in / s_out / n, all in float32, half to even; the zero
-    points meet before the rounding.
+    8 bits: round(Σx · f + (z_out − z_in · n · f)) with f = (s_in / s_out) · (1 / n), all in float32, half to even; the
+    zero points meet before the rounding. A factor one float32 step away tips one sum in a thousand that lies near a
+    half, and so a B0's scores by up to 0.02.
     """
     axes = _axes(node)
     shape = node.input(0).shape
@@ -31,7 +32,7 @@ def mean(node: Node, _workspace: Workspace) -> Kernel:
     if not is_integer(node):
         raise node.unsupported()
     source, target = node.affine(node.input(0)), node.affine(node.output)
-    factor = source.scale / target.scale / np.float32(count)
+    factor = source.scale / target.scale * (np.float32(1) / np.float32(count))
     offset = np.float32(target.zero_point) - np.float32(source.zero_point) * np.float32(count) * factor
     limits = integer_range((-np.inf, np.inf), target, node.output.dtype)
 

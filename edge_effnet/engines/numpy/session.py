@@ -27,10 +27,10 @@ class NumpySession:
     engine = "numpy"
     layout: Layout = "nhwc"
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, content: bytes) -> None:
         del threads
         self.version = f"numpy {np.__version__}"
-        file = read_tflite(path)
+        file = read_tflite(content, name=str(path))
         if len(file.inputs) != 1 or len(file.outputs) != 1:
             raise EngineError(
                 f"{path}: has {len(file.inputs)} inputs and {len(file.outputs)} outputs; expected one image input and "

@@ -7,13 +7,13 @@ import logging
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import threading
-from typing import BinaryIO
+from typing import IO
 
 from edge_effnet.errors import OutputError, UsageError
 from edge_effnet.live.events import Event
+from edge_effnet.system import end_group, group_is_left
 from edge_effnet.text import json_text, printable
 
 _LOG = logging.getLogger("edge_effnet.live")
@@ -63,7 +63,7 @@ class CommandSink:
             raise OutputError(f"took longer than {self._timeout_s:g} s and was ended") from error
         finally:
             self._running = None
-        self._background = {group for group in {*self._background, process.pid} if _is_left(group)}
+        self._background = {group for group in {*self._background, process.pid} if group_is_left(group)}
         listener.join(0 if self._background else _GRACE_S)
         self._judge(status, printable(bytes(said).decode(errors="backslashreplace").strip()))
 
@@ -76,9 +76,9 @@ class CommandSink:
 
     def close(self) -> None:
         """Ends what commands have left in the background."""
-        for group in filter(_is_left, self._background):
+        for group in filter(group_is_left, self._background):
             with contextlib.suppress(OSError):
-                os.killpg(group, signal.SIGTERM)
+                end_group(group, how="ask")
 
     def _started(self, event: Event) -> subprocess.Popen[bytes]:
         if self._abandoned:
@@ -108,14 +108,14 @@ class CommandSink:
             _LOG.warning("%s: %s", self.name, said)
 
 
-def _hand_over(pipe: BinaryIO | None, data: bytes) -> None:
+def _hand_over(pipe: IO[bytes] | None, data: bytes) -> None:
     """A few hundred bytes, which a pipe takes at once; a command needn't read them."""
     if pipe is not None:
         with contextlib.suppress(OSError), pipe:
             pipe.write(data)
 
 
-def _listen(pipe: BinaryIO, said: bytearray) -> None:
+def _listen(pipe: IO[bytes], said: bytearray) -> None:
     """Reads to the end, and keeps the beginning: a command that writes without end fills no memory."""
     with contextlib.suppress(OSError, ValueError), pipe:
         while piece := os.read(pipe.fileno(), 1 << 16):
@@ -125,27 +125,10 @@ def _listen(pipe: BinaryIO, said: bytearray) -> None:
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM, and after a second SIGKILL, to a command and all it has started."""
     with contextlib.suppress(OSError):
-        os.killpg(process.pid, signal.SIGTERM)
+        end_group(process.pid, how="ask")
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_GRACE_S)
     with contextlib.suppress(OSError):
-        os.killpg(process.pid, signal.SIGKILL)
+        end_group(process.pid, how="force")
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_GRACE_S)
-
-
-def _is_left(group: int) -> bool:
-    """Whether processes of an ended command's group are left: the system gives its number to no other process then."""
-    try:
-        os.kill(group, 0)
-    except ProcessLookupError:
-        pass
-    except OSError:
-        return False
-    else:
-        return False
-    try:
-        os.killpg(group, 0)
-    except OSError:
-        return False
-    return True

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edge_effnet.errors import OutputError
-from edge_effnet.files import lock, require_writable_folder, sync_folder
+from edge_effnet.files import lock, require_appendable, sync_folder
 from edge_effnet.live.delivery import Undelivered
 from edge_effnet.live.events import Event
+from edge_effnet.system import sync
 from edge_effnet.text import json_text
 
 _LOG = logging.getLogger("edge_effnet.live")
@@ -40,7 +41,7 @@ class FileSink:
         self._path = Path(path)
         self.name = f"event file {path}"
         self._abandoned = False
-        require_writable_folder(self._path)
+        require_appendable(self._path)
 
     def send(self, event: Event) -> None:
         """Appends the line and hands it to the disk."""
@@ -184,7 +185,7 @@ def _write(file: int, data: bytes) -> None:
 def _sync(file: int) -> None:
     """To the disk now, so that pulling the plug loses no event; nothing where the file system has no such thing."""
     try:
-        os.fdatasync(file) if hasattr(os, "fdatasync") else os.fsync(file)
+        sync(file)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise

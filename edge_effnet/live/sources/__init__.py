@@ -14,12 +14,14 @@ from edge_effnet.live.sources.folder import FolderSource, Photos
 from edge_effnet.live.sources.iterable import IterableSource
 from edge_effnet.live.sources.opencv import CameraSource, VideoFileSource
 from edge_effnet.live.sources.picamera2 import Picamera2Source
+from edge_effnet.live.sources.pictures import PicturesSource, open_stream
 
 __all__ = [
     "CameraSource",
     "FolderSource",
     "IterableSource",
     "Picamera2Source",
+    "PicturesSource",
     "Replay",
     "SourceOpener",
     "VideoFileSource",
@@ -60,9 +62,9 @@ def source_opener(
 ) -> SourceOpener:
     """What a name on the command line stands for.
 
-    name: "picamera2", a number (camera of OpenCV), a device, an address like rtsp://…, a video file or a folder of
-    photos. size: width and height to ask a camera for. turn: how it is mounted. Raises UsageError for a name that is
-    none of these.
+    name: "picamera2", a number (camera of OpenCV), a device, an address like rtsp://… or http://…, a video file or
+    a folder of photos. size: width and height to ask a camera for. turn: how it is mounted. Raises UsageError for a
+    name that is none of these.
     """
     if name == "picamera2":
         return SourceOpener(name, lambda: Picamera2Source(size=size or (640, 480), turn=turn))
@@ -77,6 +79,8 @@ def turned(source: SourceOpener, turn: Turn) -> SourceOpener:
 def _opener(name: str, size: tuple[int, int] | None, replay: Replay) -> SourceOpener:
     if name.isdecimal():
         return SourceOpener(f"camera {name}", lambda: CameraSource(int(name), size=size))
+    if name.startswith(("http://", "https://")):
+        return SourceOpener(_without_password(name), lambda: open_stream(name, lambda: CameraSource(name, size=size)))
     if name.startswith("/dev/") or re.match(r"[a-z][a-z0-9+]*://", name):
         return SourceOpener(_without_password(name), lambda: CameraSource(name, size=size))
     path = Path(name)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from edge_effnet.errors import MissingDependencyError, SourceError
-from edge_effnet.live.frames import Frame, taken_now
+from edge_effnet.live.frames import Frame, check_frame_size, taken_now
 from edge_effnet.live.sources.base import Source, delivery_at
+from edge_effnet.live.sources.pictures import SILENCE_S
 
 #: For video files that don't say their rate.
 _USUAL_RATE = 25.0
+#: FFmpeg's names.
+_BOUNDED_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,flv,hls,asf,ogg"
 
 
 class CameraSource(Source):
@@ -23,10 +29,11 @@ class CameraSource(Source):
     def __init__(self, device: int | str, *, size: tuple[int, int] | None = None) -> None:
         self._cv2 = _opencv()
         self._name = f"camera {device}" if isinstance(device, int) else device.rsplit("@", 1)[-1]
-        self._capture = self._cv2.VideoCapture(device)
+        self._capture = _open_address(self._cv2, device) if _is_address(device) else self._cv2.VideoCapture(device)
         if not self._capture.isOpened():
             self._capture.release()
             raise SourceError(f"{self._name} can't be opened; is it connected, and not in use by another program?")
+        _check_size(self._cv2, self._capture, self._name)
         self._capture.set(self._cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not the one of a second ago
         if size is not None:
             self._capture.set(self._cv2.CAP_PROP_FRAME_WIDTH, size[0])
@@ -79,6 +86,7 @@ class VideoFileSource(Source):
         if not capture.isOpened():
             capture.release()
             raise SourceError(f"{self._path} is no video that OpenCV can read; for photos name their folder")
+        _check_size(self._cv2, capture, str(self._path))
         return capture
 
     def _read(self) -> Any:
@@ -90,6 +98,40 @@ class VideoFileSource(Source):
         if not there:
             raise StopIteration
         return image
+
+
+def _is_address(device: int | str) -> bool:
+    return isinstance(device, str) and "://" in device
+
+
+def _open_address(cv2: Any, address: str) -> Any:
+    """A network stream, with a bound on how long its server may be silent; FFmpeg's own is half a minute."""
+    silence_ms = round(1000 * SILENCE_S)
+    bounds = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, silence_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, silence_ms]
+    with _only_bounded_formats(address):
+        return cv2.VideoCapture(address, cv2.CAP_FFMPEG, bounds)
+
+
+@contextlib.contextmanager
+def _only_bounded_formats(address: str) -> Iterator[None]:
+    """Over HTTP, formats alone whose pieces say how long they are: a server may change its mind about what it sends."""
+    name = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+    if not address.startswith(("http://", "https://")) or name in os.environ:
+        yield
+        return
+    os.environ[name] = f"format_whitelist;{_BOUNDED_FORMATS}"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+def _check_size(cv2: Any, capture: Any, name: str) -> None:
+    try:
+        check_frame_size(capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT), name)
+    except SourceError:
+        capture.release()
+        raise
 
 
 def _opencv() -> Any:

@@ -64,11 +64,15 @@ function renderAnnounced(state) {
   setText($("label"), announced ? announced.label : state.frames.classified ? "Nothing in particular" : "Nothing yet");
   $("label").classList.toggle("nothing", !announced);
   setText($("held"), announced ? `for ${duration(announced.for_s)}` : "");
+  setText($("waiting"), state.waiting ? state.waiting.text : "");
   setText($("score"), announced ? percent(announced.score) : "");
 }
 
 function renderTop(state) {
   const list = $("top");
+  const some = state.allowed !== null;
+  $("allowed-note").hidden = !some;
+  if (some) setText($("allowed-note"), `✓ may be announced: ${state.allowed.toLocaleString()} of ${state.model.classes.toLocaleString()} classes`);
   while (list.children.length > state.top.length) list.lastChild.remove();
   state.top.forEach((found, rank) => {
     let row = list.children[rank];
@@ -78,8 +82,9 @@ function renderTop(state) {
       list.append(row);
     }
     row.classList.toggle("held-now", state.announced?.index === found.index);
+    row.classList.toggle("not-allowed", !found.allowed);
     row.children[0].style.transform = `scaleX(${found.score})`;
-    setText(row.children[1], found.label);
+    setText(row.children[1], some && found.allowed ? `✓ ${found.label}` : found.label);
     setText(row.children[2], percent(found.score));
   });
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from edge_effnet.preprocessing import resize_and_crop
+from edge_effnet.cropping import resize_and_crop
 
 #: (width, height, resize, crop, interpolation): smaller, larger, odd, very wide, very tall, unchanged.
 CASES = (

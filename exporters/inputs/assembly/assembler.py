@@ -122,6 +122,10 @@ class Assembler:
     def affine(self, value: Value, scale: Array | float, shift: Array | float, *, what: str = "a product") -> Value:
         """scale · x + shift, each one number or one a channel; stays pending."""
         scale, shift = (value.channel_vector(np.asarray(part), what) for part in (scale, shift))
+        return self._factored_by(value, scale, shift, what)
+
+    def _factored_by(self, value: Value, scale: Floats, shift: Floats, what: str) -> Value:
+        """scale[C] · x + shift[C], pending."""
         if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
             raise CheckpointError(f"{what}: NaN or infinite factors; training diverged?")
         if value.scale is not None and (scale == 1).all() and (shift == 3).all():
@@ -165,7 +169,7 @@ class Assembler:
                 check_alike(left, right, name)
             node = self.add_node(Mul(name, (left.node, right.node)))
         result = replace(left, node=node, scale=None, shift=None)
-        return result if (factor == 1).all() else self.affine(result, factor, 0.0)
+        return result if (factor == 1).all() else self._factored_by(result, factor, np.zeros_like(factor), name)
 
     def pad(self, value: Value, padding: Padding, *, border: float = 0.0) -> Value:
         """A border of one number around the image; stays pending."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from edge_effnet.exporters.families.layout import body_of
+from edge_effnet.exporters.families.table import family_of
 from edge_effnet.exporters.inputs.assembly.assembler import Assembler
 from edge_effnet.exporters.inputs.assembly.finish import finished
 from edge_effnet.exporters.inputs.assembly.image import Given, preprocessing_for
@@ -90,8 +92,13 @@ def architecture_of(graph: Graph) -> str | None:
         for block in find_blocks(graph)
     ]
     for name, variant in VARIANTS.items():
-        expected = [(spec.expanded_channels, spec.out_channels, spec.kernel) for spec in variant.blocks()]
-        gated = any(spec.se_channels for spec in variant.blocks())
+        blocks = body_of(family_of(variant), width=variant.width, depth=variant.depth).blocks
+        expected = [
+            (block.inner, block.out_channels, 0 if block.kind == "fused" else block.kernel)
+            for block in blocks
+            if block.kind != "plain"
+        ]
+        gated = any(block.se_channels for block in blocks)
         if found == expected and gated == any(block.gates for block in find_blocks(graph)):
             return name
     return None

@@ -129,3 +129,31 @@ def test_a_window_larger_than_the_image() -> None:
     options = schema.Pool2DOptionsT(padding=1, strideW=1, strideH=1, filterWidth=3, filterHeight=3)
     with pytest.raises(EngineError, match=r"has a window of \[3, 3\] pixels on an input of 2×2"):
         run_numpy(one_operator("MAX_POOL_2D", [(image, None)], ((1, 1, 1, 1), "float32", None), options=options), image)
+
+
+def test_mean_where_float32_factors_disagree() -> None:
+    """Sums next to a half, chosen so that s_in / s_out / n and (s_in / s_out) · (1 / n) round them apart."""
+    random = np.random.default_rng(1)
+    compared = 0
+    for _ in range(60):
+        side = int(random.choice([7, 10, 14, 28]))
+        count = side * side
+        source = Affine(float(np.float32(random.uniform(0.004, 0.1))), int(random.integers(-128, 0)))
+        target = Affine(float(np.float32(source.scale * random.uniform(0.1, 1))), int(random.integers(-128, 0)))
+        sums = np.arange(-128 * count, 127 * count + 1)
+        s_in, s_out, n = np.float32(source.scale), np.float32(target.scale), np.float32(count)
+        rounded = [
+            np.rint(
+                sums.astype(np.float32) * f + (np.float32(target.zero_point) - np.float32(source.zero_point) * n * f)
+            )
+            for f in (s_in / s_out / n, s_in / s_out * (np.float32(1) / n), s_in / n / s_out)
+        ]
+        apart = sums[(np.clip(rounded, -128, 127) != np.clip(rounded[0], -128, 127)).any(axis=0)][:64]
+        if not len(apart):
+            continue
+        whole, rest = np.divmod(apart, count)
+        image = whole + (np.arange(count)[:, None] < rest)
+        image = image.reshape(1, side, side, -1).astype(np.int8)
+        assert_equal(mean(image, source, target, keep=True), image)
+        compared += len(apart)
+    assert compared > 5

@@ -37,7 +37,10 @@ def test_small_networks_with_every_kind_of_node(model_path: Path) -> None:
     """Stem, swish, depthwise, squeeze-excitation, residual sum: float32 differs by the order of its sums, int8 not at
     all.
     """
-    ours, theirs = NumpySession(model_path, 1), LitertSession(model_path, 1)
+    ours, theirs = (
+        NumpySession(model_path, 1, model_path.read_bytes()),
+        LitertSession(model_path, 1, model_path.read_bytes()),
+    )
     assert (ours.input, ours.output, ours.layout) == (theirs.input, theirs.output, theirs.layout)
     random = np.random.default_rng(1)
     for _ in range(10):
@@ -56,7 +59,7 @@ def test_the_bundled_model_on_the_example_photos() -> None:
 
 
 def test_results_are_copies(model_path: Path) -> None:
-    session = NumpySession(model_path, 1)
+    session = NumpySession(model_path, 1, model_path.read_bytes())
     first = session.run(np.zeros(session.input.shape, session.input.dtype))
     kept = first.copy()
     session.run(np.full(session.input.shape, 1, session.input.dtype))
@@ -64,7 +67,7 @@ def test_results_are_copies(model_path: Path) -> None:
 
 
 def test_a_wrong_tensor_and_a_closed_session(model_path: Path) -> None:
-    session = NumpySession(model_path, 1)
+    session = NumpySession(model_path, 1, model_path.read_bytes())
     with pytest.raises(EngineError, match=r"got float64\[1, 2\]; the model expects"):
         session.run(np.zeros((1, 2)))
     session.close()
@@ -135,7 +138,7 @@ def test_damaged_files_end_in_an_error_of_ours(kind: str, tmp_path: Path) -> Non
     for data in mutations(make_tflite(kind), 400, seed=9):
         path.write_bytes(data)
         try:
-            session = NumpySession(path, 1)
+            session = NumpySession(path, 1, path.read_bytes())
             session.run(np.zeros(session.input.shape, session.input.dtype))
         except EdgeEffnetError as error:
             outcomes.add(type(error).__name__)
@@ -151,4 +154,4 @@ def test_files_of_several_inputs_are_refused(tmp_path: Path) -> None:
         )
     )
     with pytest.raises(EngineError, match="has 2 inputs and 1 outputs; expected one image input and one output"):
-        NumpySession(path, 1)
+        NumpySession(path, 1, path.read_bytes())

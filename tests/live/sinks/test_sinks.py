@@ -386,11 +386,8 @@ def _gone(pid: int) -> bool:
 @pytest.mark.parametrize("ending", ["timeout", "abandon"])
 def test_a_command_is_ended_with_all_it_has_started(tmp_path: Path, ending: str) -> None:
     note = tmp_path / "pid"
-    code = (
-        "import subprocess, sys, time; "
-        f"open({str(note)!r}, 'w').write(str(subprocess.Popen(['sleep', '60']).pid)); time.sleep(60)"
-    )
-    sink = CommandSink(python(code), timeout_s=1.5 if ending == "timeout" else 60)
+    command = f"sh -c 'sleep 60 & echo $! > {note}.new; mv {note}.new {note}; wait'"
+    sink = CommandSink(command, timeout_s=3 if ending == "timeout" else 60)
     failed: list[str] = []
 
     def send() -> None:
@@ -414,8 +411,7 @@ def test_a_command_is_ended_with_all_it_has_started(tmp_path: Path, ending: str)
 
 def test_what_a_command_leaves_in_the_background_ends_with_the_camera(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-    code = f"import subprocess; open({str(note)!r}, 'w').write(str(subprocess.Popen(['sleep', '60']).pid))"
-    sink = CommandSink(python(code))
+    sink = CommandSink(f"sh -c 'sleep 60 & echo $! > {note}'")
     sink.send(event(1))
     pid = int(note.read_text())
     assert not _gone(pid), "until then it may run on"

@@ -40,8 +40,17 @@ class Picamera2:
             {"size": (3280, 2464), "bit_depth": 10, "crop_limits": (0, 0, 3280, 2464)},
         ]
 
-    def create_video_configuration(self, main=None, lores=None, buffer_count=6, queue=True, sensor=None):
-        return {"main": main, "lores": lores, "buffer_count": buffer_count, "queue": queue, "sensor": sensor}
+    def create_video_configuration(
+        self, main=None, lores=None, buffer_count=6, queue=True, sensor=None, transform=None
+    ):
+        return {
+            "main": main,
+            "lores": lores,
+            "buffer_count": buffer_count,
+            "queue": queue,
+            "sensor": sensor,
+            "transform": transform,
+        }
 
     def configure(self, configuration: dict) -> None:
         assert not self.started
@@ -66,6 +75,9 @@ class Picamera2:
         stream = self.configuration[name]
         assert stream["format"] in ("BGR888", "RGB888"), "another format has another shape"
         rgb = np.asarray(Image.open(PHOTO).convert("RGB").resize(stream["size"]))
+        transform = self.configuration.get("transform")
+        if transform is not None:
+            rgb = np.ascontiguousarray(rgb[:: -1 if transform.vflip else 1, :: -1 if transform.hflip else 1])
         return rgb if stream["format"] == "BGR888" else np.ascontiguousarray(rgb[:, :, ::-1])
 
     def stop(self) -> None:

@@ -9,9 +9,10 @@ import pytest
 from support.golden import make_state, noise
 
 from edge_effnet.errors import CheckpointError
-from edge_effnet.exporters.families.build import build_graph, fold_batch_norm
-from edge_effnet.exporters.families.identify import identify
+from edge_effnet.exporters.families.build import fold_batch_norm
 from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.exporters.inputs.state_dict import network_of
 from edge_effnet.exporters.order import order_channels
 from edge_effnet.exporters.outputs.half import to_half
 from edge_effnet.network.execute import execute
@@ -22,8 +23,8 @@ from edge_effnet.network.structure import find_blocks
 
 
 def graph_of(source: str, variant: str, size: int = 32) -> Graph:
-    model = identify(load_checkpoint(make_state(source, variant, classes=3)), source=source)
-    return build_graph(model, image_size=size, built_for=size)
+    options = InputOptions(source=source, image_size=(size, size))
+    return network_of(load_checkpoint(make_state(source, variant, classes=3)), options).graph
 
 
 @pytest.fixture(scope="module", params=[("timm", "b0"), ("timm-tf", "lite0")])

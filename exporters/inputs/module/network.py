@@ -1,0 +1,236 @@
+"""From an `nn.Module` to the `Network`: exported by torch, read operator by operator, compared with the module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from edge_effnet.errors import CheckpointError, EdgeEffnetError, UsageError, first_line
+from edge_effnet.exporters.inputs.assembly.assembler import Assembler
+from edge_effnet.exporters.inputs.assembly.complete import Source, completed
+from edge_effnet.exporters.inputs.assembly.image import Given
+from edge_effnet.exporters.inputs.assembly.operands import Operand, Probabilities
+from edge_effnet.exporters.inputs.assembly.value import Value, refuse
+from edge_effnet.exporters.inputs.module.operators import OPERATORS, Call
+from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.network.execute import execute
+from edge_effnet.network.records import Network
+from edge_effnet.preprocessing import triple
+
+#: Photos that the module and the graph are compared on, and how far they may be apart: float32 in another order.
+_COMPARED = 2
+_TOLERANCE = 1e-3
+_WRAPPED = ("model", "net", "network", "backbone", "module", "classifier", "student")
+
+
+def network_of_module(module: Any, options: InputOptions) -> Network:
+    """The network that a module computes in evaluation mode.
+
+    Raises OperatorError for what isn't in the operator table, CheckpointError where torch can't export it or the graph
+    gives something else, UsageError where its image size must be said.
+    """
+    config = _configuration(module)
+    size = options.image_size or _size_of(module, config)
+    channels = _channels(module)
+    with evaluating(module):
+        network_module, program = _exported(module, (1, channels, *size))
+        assembler, image, output = _assembled(program, size, channels)
+        source = _source(module, config)
+        network = completed(assembler, image, output, source=source, options=options)
+        _compare(network_module, network, assembler, (channels, *size))
+    return network
+
+
+@contextmanager
+def evaluating(module: Any) -> Iterator[None]:
+    """The module in evaluation mode, and afterwards as it was."""
+    before = [(child, child.training) for child in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for child, training in before:
+            child.training = training
+
+
+def _configuration(module: Any) -> Mapping[str, Any]:
+    """timm's `pretrained_cfg` of a module or of the one inside it; empty without one."""
+    for child in (module, *(getattr(module, name, None) for name in _WRAPPED)):
+        config = getattr(child, "pretrained_cfg", None) or getattr(child, "default_cfg", None)
+        config = config if isinstance(config, Mapping) else getattr(config, "__dict__", None)
+        if config:
+            return config
+    return {}
+
+
+def _size_of(module: Any, config: Mapping[str, Any]) -> tuple[int, int]:
+    found = config.get("input_size")
+    if isinstance(found, tuple | list) and len(found) == 3:
+        return int(found[1]), int(found[2])
+    settings = getattr(module, "_global_params", None)
+    size = getattr(settings, "image_size", None) or getattr(getattr(module, "config", None), "image_size", None)
+    if isinstance(size, int):
+        return size, size
+    try:
+        from edge_effnet.exporters.families.identify import identify
+        from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+
+        model = identify(load_checkpoint(module), source=None, variant=None)
+        return model.native_size, model.native_size
+    except EdgeEffnetError:
+        raise UsageError(
+            f"{type(module).__name__} doesn't say the size of its images; say which: image_size=224"
+        ) from None
+
+
+def _channels(module: Any) -> int:
+    first = next((value for value in module.parameters() if value.dim() == 4), None)
+    return 1 if first is not None and first.shape[1] == 1 and first.shape[0] > 1 else 3
+
+
+def _source(module: Any, config: Mapping[str, Any]) -> Source:
+    import hashlib
+
+    digest = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        array = value.detach().cpu().numpy() if hasattr(value, "detach") else np.zeros(0)
+        digest.update(f"{key}{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    mean, std = config.get("mean"), config.get("std")
+    given = Given(
+        statistics=None if mean is None or std is None else (triple(mean), triple(std)),
+        crop_pct=config.get("crop_pct"),
+        interpolation=config.get("interpolation") if config.get("interpolation") in ("bilinear", "bicubic") else None,
+    )
+    names = {"module": f"{type(module).__module__}.{type(module).__qualname__}"}
+    return Source("module", "pytorch", digest.hexdigest(), given=given, details=names)
+
+
+def _exported(module: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """(the module that was exported, torch's program): the whole, or where that fails what it wraps."""
+    import torch
+
+    inside = [child for name in _WRAPPED if isinstance(child := getattr(module, name, None), torch.nn.Module)]
+    reason: BaseException | None = None
+    for candidate in (module, *inside):
+        parameter = next(candidate.parameters(), None)
+        kind = torch.float32 if parameter is None else parameter.dtype
+        try:
+            with torch.no_grad():
+                return candidate, torch.export.export(candidate, (torch.zeros(shape, dtype=kind),), strict=False)
+        except Exception as error:  # torch.export raises whatever the module's own code does
+            reason = reason or error
+    raise CheckpointError(
+        f"torch.export can't take {type(module).__name__} apart ({first_line(reason or Exception())}); expected a "
+        "module of one image, without decisions that depend on its pixels"
+    ) from reason
+
+
+def _assembled(program: Any, size: tuple[int, int], channels: int) -> tuple[Assembler, Value, Operand]:
+    assembler = Assembler()
+    image = assembler.image("NCHW", *size, channels)
+    signature = program.graph_signature
+    held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    held |= signature.inputs_to_lifted_tensor_constants
+    tensors: dict[str, Any] = {}
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            key = held.get(node.name)
+            tensors[node.name] = image if key is None else _constant(program, key)
+        elif node.op == "call_function":
+            tensors[node.name] = _run(assembler, node, tensors)
+        elif node.op == "output":
+            return assembler, image, _first(node.args, tensors)
+    raise CheckpointError("torch's program has no output; expected a classifier")
+
+
+def _constant(program: Any, key: str) -> Any:
+    found = program.state_dict.get(key)
+    return program.constants[key] if found is None else found
+
+
+def _first(arguments: Any, tensors: Mapping[str, Any]) -> Operand:
+    """The first output that depends on the image."""
+    waiting = list(arguments)
+    while waiting:
+        item = waiting.pop(0)
+        if isinstance(item, tuple | list):
+            waiting = [*item, *waiting]
+        elif isinstance(found := tensors.get(getattr(item, "name", "")), Value | Probabilities):
+            return found
+    refuse("no output that depends on its image", "a classifier")
+
+
+def _run(assembler: Assembler, node: Any, tensors: Mapping[str, Any]) -> Any:
+    """One node: on the network's tensors by the table, on constants alone by torch itself."""
+    import torch
+
+    given = torch.fx.node.map_arg((node.args, dict(node.kwargs)), lambda item: tensors.get(item.name))
+    arguments, named = given
+    if getattr(node.target, "__name__", "") == "getitem" and isinstance(arguments[0], Value | Probabilities):
+        return arguments[0]
+    if not _reads_image((arguments, named)):
+        return None if any(item is None for item in node.args[:1]) else node.target(*arguments, **named)
+    op = str(getattr(node.target, "_opname", getattr(node.target, "__name__", node.target)))
+    name = op.rstrip("_") if op.rstrip("_") in OPERATORS else op
+    if name.startswith("_assert") or name in ("sym_size", "sym_constrain_range_for_size"):
+        return None
+    if name not in OPERATORS:
+        refuse(f"{op} ({node.name!r})", f"one of {', '.join(sorted(OPERATORS))}")
+    schema = [item.name for item in node.target._schema.arguments]
+    bound = {**dict(zip(schema, arguments, strict=False)), **named}
+    return OPERATORS[name](Call(assembler, name, node.name, {key: _numpy(item) for key, item in bound.items()}))
+
+
+def _reads_image(arguments: Any) -> bool:
+    if isinstance(arguments, Value | Probabilities):
+        return True
+    items = arguments.values() if isinstance(arguments, Mapping) else arguments
+    return isinstance(arguments, tuple | list | Mapping) and any(_reads_image(item) for item in items)
+
+
+def _numpy(item: Any) -> Any:
+    return item.detach().cpu().float().numpy() if hasattr(item, "detach") else item
+
+
+def _compare(module: Any, network: Network, assembler: Assembler, shape: tuple[int, ...]) -> None:
+    """Raises CheckpointError where the graph gives anything else than the module, on random images."""
+    import torch
+
+    images = np.random.default_rng(0).standard_normal((_COMPARED, *shape)).astype(np.float32)
+    with torch.no_grad():
+        found = module(torch.from_numpy(images).to(next(module.parameters()).dtype))
+    expected = _tensor(found)
+    scale, shift = assembler.normalisation or (np.ones(1), np.zeros(1))
+    nhwc = (images.transpose(0, 2, 3, 1) * scale + shift).astype(np.float32)
+    given = np.repeat(nhwc, 3, axis=3) if shape[0] == 1 else nhwc
+    made = execute(network.graph, given)
+    if network.head.kind in ("softmax", "sigmoid") and not np.allclose(made, expected, atol=_TOLERANCE * 10):
+        made = _as_probabilities(made, expected, network.head.kind)
+    worst = float(np.abs(made - expected).max()) if made.shape == expected.shape else float("inf")
+    if not worst <= _TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        raise CheckpointError(
+            f"the graph read off {type(module).__name__} differs from the module by {worst:.3g} on random images; "
+            "please report it with the module"
+        )
+
+
+def _tensor(found: Any) -> Any:
+    """The first tensor of what a module gives."""
+    while not hasattr(found, "detach"):
+        if found is None:
+            raise CheckpointError("the module gives no tensor; expected classes or features")
+        found = next(iter(found.values() if isinstance(found, Mapping) else found), None)
+    return found.detach().float().numpy().reshape(len(found), -1)
+
+
+def _as_probabilities(made: Any, expected: Any, kind: str) -> Any:
+    """The head's end, where the module has it."""
+    if kind == "sigmoid":
+        return 1 / (1 + np.exp(-made))
+    shifted = np.exp(made - made.max(axis=1, keepdims=True))
+    scores = shifted / shifted.sum(axis=1, keepdims=True)
+    return np.log(scores) if (expected < 0).any() else scores

@@ -1,0 +1,108 @@
+"""One door for whatever a trained network lies in: told by content, not by ending, and handed to its reader."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from edge_effnet.errors import CheckpointError
+from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.exporters.inputs.stored import FileBytes, MalformedError
+from edge_effnet.exporters.inputs.zip_directory import is_zip, members
+from edge_effnet.formats.tflite_schema import IDENTIFIER
+from edge_effnet.network.records import Network
+
+#: "checkpoint": tensors without what computes with them, for `state_dict`; "saved model" is refused by name.
+Form: TypeAlias = Literal["keras", "onnx", "tflite", "module", "folder", "hub", "saved model", "program", "checkpoint"]
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_HUBS = ("hf-hub:", "torchvision:", "hf_hub:")
+_SAVED_MODEL = "saved_model.pb"
+
+
+def form_of(source: Any) -> Form:
+    """What an input is. Raises CheckpointError for a path where nothing lies."""
+    if isinstance(source, str) and source.startswith(_HUBS):
+        return "hub"
+    if isinstance(source, str | os.PathLike):
+        return _form_of_path(Path(source))
+    return "module" if hasattr(source, "named_modules") and _computes(source) else "checkpoint"
+
+
+def open_network(source: Any, options: InputOptions) -> Network:
+    """The network in a file, a folder, a repository on a hub, or an nn.Module.
+
+    source: a path, "hf-hub:OWNER/NAME[@REVISION]", "torchvision:NAME", a module or a state dict. Raises
+    EdgeEffnetError's leaves, each saying what to do.
+    """
+    form = form_of(source)
+    if form == "onnx":
+        from edge_effnet.exporters.inputs.onnx import network_of_onnx
+
+        return network_of_onnx(Path(source), options)
+    if form == "tflite":
+        from edge_effnet.exporters.inputs.tflite import network_of_tflite
+
+        return network_of_tflite(Path(source), options)
+    if form == "keras":
+        from edge_effnet.exporters.inputs.keras import network_of_keras
+
+        return network_of_keras(Path(source), options)
+    if form == "module":
+        from edge_effnet.exporters.inputs.module import network_of_module
+
+        return network_of_module(source, options)
+    if form == "checkpoint":
+        from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+        from edge_effnet.exporters.inputs.state_dict import network_of
+
+        return network_of(load_checkpoint(source, weights=options.weights), options)
+    raise CheckpointError(_refusal(source, form))
+
+
+def _computes(module: Any) -> bool:
+    """Whether a module has a forward of its own, not the one that nn.Module refuses with."""
+    forward = getattr(type(module), "forward", None)
+    return forward is not None and getattr(forward, "__name__", "") != "_forward_unimplemented"
+
+
+def _form_of_path(path: Path) -> Form:
+    if path.is_dir():
+        return "saved model" if (path / _SAVED_MODEL).is_file() else "folder"
+    try:
+        source = FileBytes.of(path)
+        head = bytes(source.read(0, min(16, source.size)))
+        names = members(source) if is_zip(source) else {}
+    except (MalformedError, OSError):
+        return "checkpoint"  # whose reader says what is wrong
+    if head[:8] == _HDF5 or "config.json" in names:
+        return "keras"
+    if head[4:8] == IDENTIFIER:
+        return "tflite"
+    if any(name.rsplit("/", 1)[-1] in ("serialized_exported_program.json", "archive_format") for name in names):
+        return "program"
+    return "onnx" if _is_onnx(path, head) else "checkpoint"
+
+
+def _is_onnx(path: Path, head: bytes) -> bool:
+    from edge_effnet.formats.onnx import looks_like_onnx
+    from edge_effnet.formats.source import open_source
+
+    if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04") or head[8:10] == b'{"' or not head:
+        return False
+    return looks_like_onnx(open_source(path)[1])
+
+
+def _refusal(source: Any, form: Form) -> str:
+    """What a form that isn't read is, and the way out."""
+    if form == "saved model":
+        return (
+            f"{source}: a TensorFlow SavedModel, whose graph is a program; make a Keras file of it where TensorFlow "
+            "is: model = tf.keras.models.load_model(FOLDER); model.save('model.keras')"
+        )
+    if form == "program":
+        return (
+            f"{source}: a program of torch.export, which isn't opened since that may run code; export the module "
+            "itself, or write it with torch.onnx.export and export that"
+        )
+    return f"{source}: holds tensors alone; expected a file that says what is computed"

@@ -1,0 +1,123 @@
+"""Keras files, against what Keras gives for the models that were saved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support import golden_files, keras_files
+
+from edge_effnet.errors import CheckpointError, OperatorError
+from edge_effnet.exporters.inputs.assembly.finish import finished
+from edge_effnet.exporters.inputs.assembly.operands import head_of
+from edge_effnet.exporters.inputs.keras import network_of_keras
+from edge_effnet.exporters.inputs.keras.archive import opened
+from edge_effnet.exporters.inputs.keras.network import assembled
+from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.network.execute import execute
+
+h5py = pytest.importorskip("h5py")
+#: One full-size file for every run of the tests; all of them are slow.
+QUICK = "EfficientNetB0-nested-flatten-128-s109"
+SMALL = [
+    (case, name)
+    for case in golden_files.names("kerasfiles")
+    for name in json.loads((golden_files.FOLDER / "kerasfiles" / f"{case}.json").read_text(encoding="utf-8"))["files"]
+]
+FULL = [
+    pytest.param(name, ending, marks=() if (name, ending) == (QUICK, ".keras") else pytest.mark.slow)
+    for name in golden_files.names("keras")
+    for ending in (".keras", ".h5", ".weights.h5")
+]
+
+
+def error_of(path: Path, case: dict[str, Any]) -> float:
+    """The logits' error, in tolerances. Graphs of images that aren't square are run without a preprocessing."""
+    height, width, channels = case["image_size"]
+    photo = golden_files.image(case["seed"], case["image_size"])
+    options = InputOptions(image_size=(height, width))
+    if height == width:
+        network = network_of_keras(path, options)
+        pixels = np.repeat(photo, 3, axis=2) if channels == 1 else photo
+        return golden_files.logit_error(
+            execute(network.graph, network.preprocessing.normalise(pixels)[None]), case["logits"]
+        )
+    with opened(path) as file:
+        assembler, image, output = assembled(file, options.image_size, str(path))
+        graph = finished(assembler, image, head_of(assembler, output)[0])
+    scale, shift = assembler.normalisation or (np.ones(3), np.zeros(3))
+    return golden_files.logit_error(execute(graph, (photo * scale + shift).astype(np.float32)[None]), case["logits"])
+
+
+@pytest.mark.parametrize(("case", "name"), [pair for pair in SMALL if "weights" not in pair[1]])
+def test_small_files_of_both_keras(case: str, name: str, tmp_path: Path) -> None:
+    golden_files.unpacked("kerasfiles", case, tmp_path)
+    known = json.loads((golden_files.FOLDER / "kerasfiles" / f"{case}.json").read_text(encoding="utf-8"))
+    assert error_of(tmp_path / name, known) < 1
+
+
+@pytest.mark.parametrize(("name", "ending"), [item for item in FULL if item.values[1] != ".weights.h5"])
+def test_full_size_files(name: str, ending: str, tmp_path: Path) -> None:
+    path, case = keras_files.rebuilt(name, ending, tmp_path)
+    assert error_of(path, case) < 1
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    case, name = next(pair for pair in SMALL if pair[1].startswith("keras3") and pair[1].endswith(".h5"))
+    golden_files.unpacked("kerasfiles", case, tmp_path)
+    return tmp_path / name
+
+
+def _edited(path: Path, change: Any) -> None:
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        change(config["config"]["layers"])
+        file.attrs["model_config"] = json.dumps(config)
+
+
+def test_the_normalisation_inside_and_the_head_are_read(small: Path) -> None:
+    network = network_of_keras(small, InputOptions())
+    assert (network.preprocessing.mean, network.preprocessing.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert network.head.kind == "softmax"
+    assert network.preprocessing.interpolation == "bilinear"
+
+
+def test_a_lambda_is_refused_by_name(small: Path) -> None:
+    def change(layers: list[dict[str, Any]]) -> None:
+        layers[-2]["class_name"] = "Lambda"
+
+    _edited(small, change)
+    with pytest.raises(OperatorError, match=r"Lambda.*isn't run"):
+        network_of_keras(small, InputOptions())
+
+
+def test_a_link_to_another_file_is_not_followed(small: Path) -> None:
+    with h5py.File(small, "r+") as file:
+        name = next(iter(file["model_weights"]))
+        del file["model_weights"][name]
+        for layer in list(file["model_weights"]):
+            del file["model_weights"][layer]
+            file["model_weights"][layer] = h5py.ExternalLink("elsewhere.h5", "/x")
+    with pytest.raises(CheckpointError, match=r"link to elsewhere|no weights"):
+        network_of_keras(small, InputOptions())
+
+
+def test_weights_that_unpack_to_far_more_than_the_file_are_refused(small: Path) -> None:
+    with h5py.File(small, "r+") as file:
+        found: list[str] = []
+        file["model_weights"].visititems(lambda name, item: found.append(name) if hasattr(item, "dtype") else None)
+        for name in found:
+            del file["model_weights"][name]
+            file["model_weights"].create_dataset(name, (1 << 24,), "f4", compression="gzip", chunks=(1 << 20,))
+    with pytest.raises(CheckpointError, match="far more than the file has"):
+        network_of_keras(small, InputOptions())
+
+
+def test_a_cut_off_file_is_an_error(small: Path) -> None:
+    small.write_bytes(small.read_bytes()[: small.stat().st_size // 2])
+    with pytest.raises(CheckpointError, match="HDF5"):
+        network_of_keras(small, InputOptions())

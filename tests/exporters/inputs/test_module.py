@@ -1,0 +1,109 @@
+"""nn.Modules of any make, compared with themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402, N812
+
+from edge_effnet.errors import CheckpointError, OperatorError, UsageError  # noqa: E402
+from edge_effnet.exporters.inputs.open import open_network  # noqa: E402
+from edge_effnet.exporters.inputs.options import InputOptions  # noqa: E402
+from edge_effnet.network.execute import execute  # noqa: E402
+
+pytestmark = pytest.mark.torch
+SIZE = InputOptions(image_size=(32, 32))
+
+
+class Gate(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduce, self.excite = nn.Linear(channels, 4), nn.Linear(4, channels)
+
+    def forward(self, x):
+        gate = torch.sigmoid(self.excite(F.silu(self.reduce(x.mean((2, 3))))))
+        return x * gate[:, :, None, None]
+
+
+class Own(nn.Module):
+    """Normalises inside, pads by itself, gates with linear layers, spells hard swish out, and ends in a softmax."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.SiLU(inplace=True))
+        self.depthwise = nn.Conv2d(16, 16, 5, 2, groups=16, bias=False)
+        self.norm, self.gate, self.point = nn.BatchNorm2d(16, eps=1e-3), Gate(16), nn.Conv2d(16, 16, 1)
+        self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 5))
+
+    def forward(self, x):
+        x = self.stem((x - self.mean) / 0.25)
+        y = F.relu6(self.norm(self.depthwise(F.pad(x, (1, 2, 1, 2)))))
+        y = self.point(self.gate(y))
+        y = F.hardswish(y * F.relu6(y + 3) / 6)
+        return F.softmax(self.head(F.adaptive_avg_pool2d(y, 1).flatten(1)), -1)
+
+
+def own(seed: int = 0) -> Own:
+    torch.manual_seed(seed)
+    module = Own()
+    for child in module.modules():
+        if isinstance(child, nn.BatchNorm2d):
+            child.running_mean.normal_()
+            child.running_var.uniform_(0.5, 2)
+    return module
+
+
+def test_a_module_of_ones_own_is_read_by_what_it_computes() -> None:
+    module = own()
+    network = open_network(module, SIZE)
+    assert module.training
+    assert network.head.kind == "softmax"
+    assert network.preprocessing.mean == (0.485, 0.456, 0.406)
+    assert network.preprocessing.std == (0.25, 0.25, 0.25)
+    assert [node.kind for node in network.graph.nodes if hasattr(node, "kind")].count("hard_swish") == 2
+    pixels = np.random.default_rng(1).random((2, 32, 32, 3), np.float32)
+    logits = execute(network.graph, ((pixels - [0.485, 0.456, 0.406]) / 0.25).astype(np.float32))
+    with torch.no_grad():
+        expected = module.eval()(torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())).numpy()
+    scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.abs(scores - expected).max() < 1e-5
+
+
+def test_a_wrapper_around_a_network_is_looked_into() -> None:
+    class Trainer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = own()
+
+        def forward(self, batch):
+            return self.model(batch["image"])
+
+    assert open_network(Trainer(), SIZE).output_size == 5
+
+
+def test_what_the_operators_have_no_place_for_is_named() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.InstanceNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(OperatorError, match="instance_norm"):
+        open_network(module, SIZE)
+
+
+def test_decisions_on_pixels_are_refused() -> None:
+    class Deciding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3)
+
+        def forward(self, x):
+            return self.conv(x).mean((2, 3)) if float(x.sum()) > 0 else self.conv(-x).mean((2, 3))
+
+    with pytest.raises(CheckpointError, match=r"torch\.export"):
+        open_network(Deciding(), SIZE)
+
+
+def test_a_module_that_says_no_size_is_asked_for_it() -> None:
+    with pytest.raises(UsageError, match="image_size"):
+        open_network(own(), InputOptions())
