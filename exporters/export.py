@@ -144,10 +144,8 @@ class ExportOptions:
                 rules=self.image_rules,
                 workers=self.workers,
             )
-        for name in ("calibration", "evaluation", "max_drop"):
-            if getattr(self, name) is not None:
-                flag = name.replace("_", "-")
-                raise UsageError(f"--{flag} goes with --precision int8; it has no effect on {self.precision}")
+        if self.max_drop is not None:
+            raise UsageError(f"--max-drop goes with --precision int8; it has no effect on {self.precision}")
         return None
 
 

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.comparison import sqnr_db
 from edge_effnet.errors import EngineError, MissingDependencyError
 from edge_effnet.exporters.calibrated import Calibrated
 from edge_effnet.exporters.candidate import Answers, Squares, run_candidate, run_or_simulate
-from edge_effnet.exporters.inputs.onnx.moves import softmax
+from edge_effnet.heads import Head
 from edge_effnet.network.activations import sigmoid
 from edge_effnet.network.execute import execute
 from edge_effnet.network.graph import Graph
+from edge_effnet.numerics import softmax
 from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.quantization.measure.calibration import CalibrationSet
 from edge_effnet.quantization.records import Progress, QuantizedGraph

@@ -68,10 +68,10 @@ def main() -> None:
             weights,
             TARGET,
             precision="int8",
-            refine=None,
             source="lukemelas",
             labels=ROOT / "scripts" / "imagenet-labels.txt",
             calibration=images,
+            refine=0.0,
             seed=SEED,
         )
     print(

@@ -13,8 +13,8 @@ from edge_effnet.variants import VARIANTS
 
 #: What isn't passed on by its own name.
 _OTHERS = ("verb", "debug", "checkpoint", "output", *IMAGE_OPTIONS)
-#: Minutes of refinement; a test holds it against `quantization.refine`.
-_MINUTES = 5.0
+#: As quantization/refine has it, which isn't imported for `--help`.
+_DEFAULT_MINUTES = 5.0
 _PRECISIONS = ("fp32", "fp16", "int8", "weight-int8")
 
 
@@ -71,21 +71,22 @@ def _add_int8_options(parser: argparse.ArgumentParser) -> None:
     workers = group.add_argument(
         "--workers", type=positive, metavar="N", help="photos decoded at a time (default: the cores there are)"
     )
-    duration = group.add_mutually_exclusive_group()
-    quick = duration.add_argument(
-        "--quick", action="store_const", const=None, default=_MINUTES, dest="refine", help="without learned refinement"
-    )
-    refine = duration.add_argument(
-        "--refine",
-        type=float,
-        default=_MINUTES,
-        metavar="MINUTES",
-        help=f"of learned refinement, on two idle cores (default {_MINUTES:g}); Ctrl-C keeps what was reached",
-    )
     evaluation = group.add_argument(
         "--evaluation", metavar="DIR", help="photos to judge int8 by, in class folders or not (default: some held out)"
     )
     seed = group.add_argument("--seed", type=int, default=0, help="for drawing the photos (default 0)")
+    duration = group.add_mutually_exclusive_group()
+    refine = duration.add_argument(
+        "--refine",
+        type=float,
+        default=_DEFAULT_MINUTES,
+        metavar="MINUTES",
+        help="how long to learn int8's rounding and ranges from the photos, in minutes of two idle cores (default "
+        f"{_DEFAULT_MINUTES:g}); Ctrl-C ends it with what was reached",
+    )
+    quick = duration.add_argument(
+        "--quick", action="store_const", const=0.0, dest="refine", help="don't learn: a first look in a minute or two"
+    )
     drop = group.add_argument(
         "--max-drop",
         type=float,
@@ -97,7 +98,7 @@ def _add_int8_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a page (.html), or the same as data (.json), on what int8 did; measured on photos not calibrated on",
     )
-    given = (calibration, images, workers, quick, refine, evaluation, seed, drop, report)
+    given = (calibration, images, workers, evaluation, seed, refine, quick, drop, report)
     goes_with("without --precision int8", *given)
     add_image_options(parser, others="calibration photos beyond it are left out", needed="without --precision int8")
 

@@ -30,9 +30,7 @@ class Plan:
 
 
 def plan(graph: Graph, *, minutes: float, photos: int) -> Plan:
-    """What takes about so many minutes on two idle cores. photos: how many there are. Raises UsageError."""
-    if not 0 < minutes <= 24 * 60:
-        raise UsageError(f"refinement of {minutes:g} minutes; expected more than 0, and a day at most")
+    """What takes about so many minutes on two idle cores. photos: how many there are."""
     held_out = held_out_photos(photos)
     judging = _JUDGEMENTS * (held_out or photos) * photo_seconds(graph) / 3  # forwards alone
     steps = (60 * minutes - judging) / (BATCH * photo_seconds(graph))

@@ -32,11 +32,11 @@ def int8_files(tmp_path_factory: pytest.TempPathFactory, photo_folder: Path) -> 
             state,
             path,
             precision="int8",
-            refine=None,
             source=source,
             image_size=64,
             labels=("a", "b", "c"),
             calibration=photo_folder,
+            refine=0.0,
         )
         made[path.name] = path
     return made

@@ -16,10 +16,15 @@ from support.photos import synthetic_photo
 from edge_effnet.decoding import IMAGE_FORMATS, TIFF, ImageRules
 from edge_effnet.errors import CalibrationError, CheckpointError, OutputError, UsageError
 from edge_effnet.exporters import PRECISIONS, export
+from edge_effnet.exporters.calibrated import calibrate, part_photos, refine_calibrated
+from edge_effnet.exporters.inputs.open import open_network
+from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.formats import read_model_file
+from edge_effnet.metadata import ModelDocument
+from edge_effnet.quantization.measure.calibration import draw_calibration_set
 
 pytestmark = [pytest.mark.litert, pytest.mark.onnx]
-SMALL: dict[str, Any] = {"source": "timm-tf", "image_size": 32}
+SMALL: dict[str, Any] = {"source": "timm-tf", "image_size": 32, "refine": 0.0}
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -47,7 +52,7 @@ def test_the_document(tmp_path: Path, lite0_state: State, photo_folder: Path) ->
             lite0_state,
             path,
             precision="int8",
-            refine=None,
+            refine=0.0,
             labels=("a", "b", "c"),
             calibration=photo_folder,
             calibration_images=4,
@@ -91,7 +96,7 @@ def test_the_seed_draws_other_photos(tmp_path: Path, lite0_state: State, photo_f
                 lite0_state,
                 tmp_path / "m.tflite",
                 precision="int8",
-                refine=None,
+                refine=0.0,
                 calibration=photo_folder,
                 calibration_images=2,
                 seed=seed,
@@ -103,6 +108,34 @@ def test_the_seed_draws_other_photos(tmp_path: Path, lite0_state: State, photo_f
     assert len(set(digests.values())) > 1
 
 
+def test_refinement_is_recorded_and_gives_equal_bytes(tmp_path: Path, lite0_state: State, photo_folder: Path) -> None:
+    options: dict[str, Any] = {**SMALL, "precision": "int8", "calibration": photo_folder, "refine": 0.02}
+    found = []
+    for name in ("a", "b"):
+        report = export(lite0_state, tmp_path / f"{name}.tflite", **options)
+        found.append((tmp_path / f"{name}.tflite").read_bytes())
+    assert found[0] == found[1]
+    assert report.document.quantization is not None
+    refinement = report.document.quantization["refinement"]
+    assert refinement["steps"] == refinement["planned"] > 1
+    assert (refinement["photos"], refinement["held_out"], refinement["ended"]) == (6, 0, "as planned")
+    assert [text for text in report.remarks if text.startswith("refined: logits ")]
+    quick = export(lite0_state, tmp_path / "quick.tflite", **{**options, "refine": 0.0})
+    assert "refinement" not in (quick.document.quantization or {})
+    assert (tmp_path / "quick.tflite").read_bytes() != found[0]
+
+
+def test_parts_in_float_keep_what_was_learned(lite0_state: State, photo_folder: Path) -> None:
+    network = open_network(lite0_state, InputOptions(source="timm-tf", image_size=(32, 32)))
+    document = ModelDocument("lite0", 32, 3, None, network.preprocessing, "int8", {})
+    photos = part_photos(draw_calibration_set(photo_folder, network.preprocessing, limit=6, seed=0), seed=0)
+    made = calibrate(network.graph, document, ".tflite", photos=photos)
+    refined, sentence = refine_calibrated(made, minutes=0.01)
+    assert sentence.startswith("refined: ")
+    assert refined.correct(refined.quantized.activations) is refined.quantized.graph
+    assert made.correct(made.quantized.activations) is not made.quantized.graph
+
+
 def _digest(report: Any) -> str:
     return str(report.document.quantization["calibration_digest"])
 
@@ -112,7 +145,7 @@ def test_calibration_takes_a_sequence_and_reports_broken_photos(tmp_path: Path, 
         lite0_state,
         tmp_path / "m.tflite",
         precision="int8",
-        refine=None,
+        refine=0.0,
         calibration=[synthetic_photo(seed) for seed in range(3)],
         **SMALL,
     )
@@ -122,7 +155,7 @@ def test_calibration_takes_a_sequence_and_reports_broken_photos(tmp_path: Path, 
         synthetic_photo(seed, 40, 40).save(folder / "deep" / f"{seed}.png")
     (folder / "broken.jpg").write_bytes(b"broken")
     (folder / "notes.txt").write_text("no photo")
-    report = export(lite0_state, tmp_path / "m.tflite", precision="int8", refine=None, calibration=folder, **SMALL)
+    report = export(lite0_state, tmp_path / "m.tflite", precision="int8", calibration=folder, **SMALL)
     assert any("left out a calibration photo: " in text and "broken.jpg" in text for text in report.remarks)
 
 
@@ -153,6 +186,8 @@ def test_photos_are_decoded_by_the_rules_from_beginning_to_end(tmp_path: Path, l
             UsageError,
             "precision 'int4' is unknown; expected one of fp32, fp16, int8, weight-int8",
         ),
+        ({"precision": "int8", "refine": -1.0}, UsageError, "refinement of -1 minutes; expected more than 0"),
+        ({"precision": "int8", "refine": float("nan")}, UsageError, "refinement of nan minutes"),
         ({"precision": "int8"}, UsageError, "int8 needs photos to calibrate on: --calibration DIR"),
         (
             {"precision": "int8", "calibration": "/nowhere"},
@@ -245,7 +280,7 @@ def test_progress_is_told(tmp_path: Path, lite0_state: State) -> None:
         lite0_state,
         tmp_path / "m.tflite",
         precision="int8",
-        refine=None,
+        refine=0.0,
         calibration=photos,
         progress=lambda *values: told.append(values),
         **SMALL,

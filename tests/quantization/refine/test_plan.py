@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 from support.networks import float_graph, narrow_state
 
-from edge_effnet.errors import UsageError
 from edge_effnet.quantization.refine.plan import held_out_photos, photo_seconds, plan, plan_steps
 
 
@@ -24,9 +23,3 @@ def test_photos_held_out(photos: int, held_out: int) -> None:
 def test_steps_as_said() -> None:
     assert plan_steps(100, photos=256).judged_every == 13
     assert plan_steps(1, photos=2).judged_every == 1
-
-
-@pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), 1e9])
-def test_impossible_minutes(minutes: float) -> None:
-    with pytest.raises(UsageError, match="expected more than 0, and a day at most"):
-        plan(float_graph(narrow_state("b0"), "b0"), minutes=minutes, photos=256)
