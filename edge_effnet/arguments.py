@@ -30,9 +30,10 @@ def whole_number(value: Any, name: str, *, least: int) -> int:
 
 def fraction(value: Any, name: str) -> float:
     """The value as a float of 0 to 1. Raises UsageError."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0.0 <= value <= 1.0:
+    number = float(value) if isinstance(value, numbers.Real) and value is not True and value is not False else -1.0
+    if not 0.0 <= number <= 1.0:
         raise UsageError(f"{name} is {_shown(value)}; expected 0 to 1")
-    return float(value)
+    return number
 
 
 def texts(value: Any, name: str) -> tuple[str, ...]:

@@ -202,7 +202,7 @@ def _path(source: Any) -> Path:
         raise ImageError(f"can't read an image from {type(source).__name__}; expected a path of text") from error
 
 
-def _from_pil(image: Image.Image) -> Photo:
+def _from_pil(image: Any) -> Photo:
     from PIL import Image
 
     if not isinstance(image, Image.Image):

@@ -35,7 +35,7 @@ def top_predictions(
     scores: float32[C]. top_k: at least 1, more than C gives C. among: class indices to choose from, all by default.
     Raises UsageError for a top_k that is no whole number or below 1, or a threshold outside 0..1.
     """
-    top_k, threshold = whole_number(top_k, "top_k", least=1), fraction(threshold, "threshold")
+    top_k, threshold = min(whole_number(top_k, "top_k", least=1), scores.size), fraction(threshold, "threshold")
     order = np.argsort(-scores, kind="stable")
     lowest = np.float32(threshold)  # numpy 1 and 2 compare a float32 with a Python number in different types
     best = takewhile(lambda index: scores[index] >= lowest, order.tolist())

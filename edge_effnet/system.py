@@ -29,7 +29,9 @@ def available_cores() -> int:
 
 def load_average() -> float | None:
     """Programs that were running on average in the last minute; None on Windows."""
-    return None if sys.platform == "win32" else round(os.getloadavg()[0], 2)
+    if sys.platform == "win32":
+        return None
+    return round(os.getloadavg()[0], 2)
 
 
 def file_identity(path: Path) -> tuple[int, ...]:
@@ -43,7 +45,9 @@ def file_identity(path: Path) -> tuple[int, ...]:
 
 def own_user() -> int:
     """This user's number as `os.stat` gives it for files; Windows gives 0 for everybody's."""
-    return 0 if sys.platform == "win32" else os.getuid()
+    if sys.platform == "win32":
+        return 0
+    return os.getuid()
 
 
 def try_lock(handle: int) -> LockState:
@@ -94,7 +98,9 @@ def reopened(handle: int, name: str) -> int:
 
 def open_folder(path: str) -> int | None:
     """A handle that stays a folder's through a rename, for its lock; None on Windows (see `open_to_lock`)."""
-    return None if sys.platform == "win32" else os.open(path, os.O_RDONLY)
+    if sys.platform == "win32":
+        return None
+    return os.open(path, os.O_RDONLY)
 
 
 def rename_open(handle: int, name: str, target: str | os.PathLike[str]) -> None:
@@ -124,7 +130,10 @@ def let_go(handle: int) -> None:
 
 def sync(handle: int) -> None:
     """Hands an open file's contents to the disk: what was written, and its length."""
-    os.fdatasync(handle) if sys.platform == "linux" else os.fsync(handle)
+    if sys.platform == "linux":
+        os.fdatasync(handle)
+    else:
+        os.fsync(handle)
 
 
 def end_group(process: int, *, how: Literal["ask", "force"]) -> None:
@@ -164,3 +173,25 @@ def keep_to_core(process: int, core: int) -> None:
     """Keeps a process to one core; nothing but on Linux."""
     if sys.platform == "linux":
         os.sched_setaffinity(process, {core})
+
+
+def limit_process(*, data_bytes: int, cpu_s: int) -> None:
+    """Ends this process when it writes to more memory or takes more processor time; no core is left.
+
+    Nothing on Windows. Raises OSError or ValueError where the system refuses.
+    """
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (data_bytes, data_bytes))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 5))
+
+
+def ran_out_of_time(status: int) -> bool:
+    """Whether a process with this exit status was ended by `limit_process` for its processor time."""
+    if sys.platform == "win32":
+        return False
+    import signal
+
+    return status == -signal.SIGXCPU

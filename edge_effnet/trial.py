@@ -23,6 +23,7 @@ import numpy as np
 
 from edge_effnet.engines import open_session
 from edge_effnet.errors import EdgeEffnetError, EngineError, MissingDependencyError, SlowEngineWarning, UsageError
+from edge_effnet.system import limit_process, ran_out_of_time
 from edge_effnet.text import printable
 from edge_effnet.version import __version__
 
@@ -62,7 +63,7 @@ def try_in_child(
         raise EngineError(
             f"{path}: the process for a trial run can't be started ({error.strerror or error})"
         ) from error
-    if status == -signal.SIGXCPU:
+    if ran_out_of_time(status):
         raise EngineError(f"{path}: a trial run took more than {CPU_SECONDS} s; the file is broken or hostile")
     if status == _NO_ENGINE:
         return False
@@ -124,13 +125,9 @@ def _limit(file_bytes: int) -> None:
     no such thing.
     """
     try:
-        import resource
-
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
         held = next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData:"))
-        resource.setrlimit(resource.RLIMIT_DATA, (held + MOST_BYTES + _COPIES * file_bytes,) * 2)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
+        limit_process(data_bytes=held + MOST_BYTES + _COPIES * file_bytes, cpu_s=CPU_SECONDS)
     except (ImportError, OSError, ValueError, StopIteration):
         return
 

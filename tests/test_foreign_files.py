@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support import foreign
+from support import foreign, golden_files
 
 from edge_effnet import Classifier, Preprocessing
 from edge_effnet.errors import EngineError, ModelFileError
@@ -124,3 +124,23 @@ def test_results_that_are_not_finite(tmp_path: Path) -> None:
         ),
     ):
         classifier.predict(PHOTO)
+
+
+@pytest.mark.parametrize("engine", ["litert", "numpy"])
+@pytest.mark.parametrize("name", [name for name in golden_files.names("tflite") if name.endswith(".tflite")])
+def test_files_of_tensorflow_s_converter_run_as_they_are(tmp_path: Path, name: str, engine: str) -> None:
+    """Float and fp16, a free batch, shapes computed around squeeze-excitation, a softmax at the end; 0..255 in."""
+    path, case = golden_files.unpacked("tflite", name, tmp_path)
+    raw = Preprocessing(64, 64, mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255))
+    photo = golden_files.image(case["seed"], case["image_size"])
+    with open_foreign(path, raw, engine=engine) as classifier:
+        assert np.abs(classifier.scores(photo) - case["outputs"]).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", [name for name in golden_files.names("tflite") if name.endswith(".onnx")])
+def test_files_of_tf2onnx_run_as_they_are(tmp_path: Path, name: str) -> None:
+    path, case = golden_files.unpacked("tflite", name, tmp_path)
+    raw = Preprocessing(64, 64, mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255))
+    photo = golden_files.image(case["seed"], case["image_size"])
+    with open_foreign(path, raw) as classifier:
+        assert np.abs(classifier.scores(photo) - case["outputs"]).max() < 1e-4

@@ -58,3 +58,7 @@ def test_sorted_and_bounded(values: list[float], top_k: int, threshold: float) -
     assert scores == sorted(scores, reverse=True)
     assert len(found) == min(top_k, sum(np.float32(value) >= np.float32(threshold) for value in values))
     assert all(values[item.index] == item.score for item in found)
+
+
+def test_more_than_all_are_all() -> None:
+    assert len(top_predictions(np.array([0.1, 0.9], np.float32), None, top_k=10**30)) == 2

@@ -160,6 +160,8 @@ def _peak_mb(pid: int) -> float:
 
 def _cpu_s(pid: int) -> float:
     """Processor time of all threads; what else runs on the machine, the strangers themselves included, isn't in it."""
+    if sys.platform == "win32":
+        return 0.0
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

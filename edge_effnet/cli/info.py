@@ -138,23 +138,39 @@ def _lines(facts: dict[str, Any], document: ModelDocument | None) -> list[str]:
     return [f"{name:<14} {printable(text, most=_LONGEST_ROW)}" for name, text in rows]
 
 
+_RESIZED = {"shorter": "shorter side", "squash": "squashed", "longer": "longer side", "pad": "fitted and filled"}
+
+
+def _family(document: ModelDocument) -> str:
+    """The variant's name; a network that is none of the table's has no name."""
+    return "a network" if document.variant == "network" else f"EfficientNet-{document.variant.capitalize()}"
+
+
+def _origin(source: Mapping[str, Any]) -> list[str]:
+    """What is known of the checkpoint; an input that says each convolution's padding has no rule for it."""
+    found = [str(source.get("dialect"))]
+    if source.get("padding") is not None:
+        found.append(f"{source['padding']} padding")
+    if source.get("bn_eps") is not None:
+        found.append(f"BN eps {source['bn_eps']}")
+    return [*found, f"sha256 {str(source.get('sha256'))[:12]}…"]
+
+
 def _document_rows(document: ModelDocument) -> list[tuple[str, str]]:
     pre, source = document.preprocessing, document.source
     rows = [
         (
             "network",
-            f"EfficientNet-{document.variant.capitalize()}, {document.num_classes} classes, "
-            f"{document.size_text}, {document.precision}",
+            f"{_family(document)}, {document.num_classes} classes, {document.size_text}, {document.precision}",
         ),
         (
             "photos",
-            f"shorter side to {pre.resize}, centre {pre.crop}, {pre.interpolation}; mean {_triple(pre.mean)}, std "
+            f"{_RESIZED[pre.mode]} to {pre.resize}, centre {pre.crop}, {pre.interpolation}; mean {_triple(pre.mean)}, std "
             f"{_triple(pre.std)}, {pre.channels}",
         ),
         (
             "checkpoint",
-            f"{source.get('dialect')}, {source.get('padding')} padding, BN eps {source.get('bn_eps')}, sha256 "
-            f"{str(source.get('sha256'))[:12]}…",
+            ", ".join(_origin(source)),
         ),
     ]
     rows += _quantization_rows(document.quantization or {})

@@ -13,6 +13,7 @@ from typing import Any
 from edge_effnet.cli.console import complain, flush, leave_standard_output, remark, settle_standard_streams, write
 from edge_effnet.cli.parsing import EXIT_USER, Parser
 from edge_effnet.errors import EdgeEffnetError, MissingDependencyError, OutputError
+from edge_effnet.text import printable
 from edge_effnet.version import __version__
 
 #: Verb → one line of help; its module is edge_effnet.cli.<verb>, with add_arguments(parser) and run(arguments).
@@ -75,12 +76,25 @@ def _report(error: Exception, *, debug: bool) -> int:
         return _EXIT_UNEXPECTED
     if debug:
         traceback.print_exc()
-    known = isinstance(error, EdgeEffnetError)
-    text = " ".join(str(error).split()) or type(error).__name__
+    known = isinstance(error, EdgeEffnetError) or _is_the_systems(error)
+    text = _text(error)
     hint = "" if known else f"unexpected {type(error).__name__}: "
     again = "" if known or debug else "; run again with --debug for the details"
     complain(f"{hint}{text}{again}")
     return EXIT_USER if known else _EXIT_UNEXPECTED
+
+
+def _is_the_systems(error: Exception) -> bool:
+    """Whether the system says what is wrong with a file, a disk or the memory, which nobody but its user can mend."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; close other programs, or take less at once"
+    if isinstance(error, OSError) and not isinstance(error, EdgeEffnetError) and error.filename is not None:
+        return f"{printable(error.filename, most=300)}: {error.strerror or error}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -19,6 +19,8 @@ _WIRE_MASK = 7
 _MAX_VARINT_BYTES = 10
 _MAX_TAG = (1 << 32) - 1
 _MAX_FIELDS = 1 << 18
+#: Of all messages that are read of a file; a B7 has some 100,000.
+_MAX_ALL_FIELDS = 1 << 21
 _MAX_DEPTH = 32
 _UINT64 = (1 << 64) - 1
 _INT64_SIGN = 1 << 63
@@ -93,9 +95,11 @@ class Message:
     Messages inside are read when they are asked for, at most 32 deep. All methods raise ModelFileError.
     """
 
-    __slots__ = ("_depth", "_fields", "data", "name")
+    __slots__ = ("_depth", "_fields", "_left", "data", "name")
 
-    def __init__(self, data: memoryview, start: int, end: int, *, name: str, depth: int = 0) -> None:
+    def __init__(
+        self, data: memoryview, start: int, end: int, *, name: str, depth: int = 0, left: list[int] | None = None
+    ) -> None:
         if depth > _MAX_DEPTH:
             raise ModelFileError(
                 f"{name}: messages lie more than {_MAX_DEPTH} deep inside each other at byte {start}; expected a "
@@ -104,12 +108,15 @@ class Message:
         self.data = data
         self.name = name
         self._depth = depth
+        self._left = [_MAX_ALL_FIELDS] if left is None else left
         self._fields: dict[int, list[tuple[int, int]]] = {}
         for count, (opening, _, content, stop) in enumerate(spans(data, start, end, name=name)):
             self._fields.setdefault(opening, []).append((content, stop))
-            if count >= _MAX_FIELDS:
+            self._left[0] -= 1
+            if count >= _MAX_FIELDS or self._left[0] < 0:
                 raise ModelFileError(
-                    f"{name}: the message at byte {start} has more than {_MAX_FIELDS} fields; expected a plain model"
+                    f"{name}: the message at byte {start} has more than {_MAX_FIELDS} fields, or all of them have more "
+                    f"than {_MAX_ALL_FIELDS}; expected a plain model"
                 )
 
     def has(self, number: int) -> bool:
@@ -167,7 +174,7 @@ class Message:
     def messages(self, number: int, *, limit: int) -> list[Message]:
         """Repeated messages, at most `limit` of them."""
         return [
-            Message(self.data, start, end, name=self.name, depth=self._depth + 1)
+            Message(self.data, start, end, name=self.name, depth=self._depth + 1, left=self._left)
             for start, end in self._repeated(number, limit)
         ]
 

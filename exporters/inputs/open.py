@@ -52,12 +52,37 @@ def open_network(source: Any, options: InputOptions) -> Network:
         from edge_effnet.exporters.inputs.module import network_of_module
 
         return network_of_module(source, options)
+    if form == "hub":
+        return _published(source, options)
+    if form == "folder":
+        return _of_folder(Path(source), options)
     if form == "checkpoint":
+        from edge_effnet.exporters.inputs.beside import with_facts
         from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
         from edge_effnet.exporters.inputs.state_dict import network_of
 
-        return network_of(load_checkpoint(source, weights=options.weights), options)
+        checkpoint = load_checkpoint(source, weights=options.weights)
+        return network_of(checkpoint, with_facts(options, checkpoint.beside))
     raise CheckpointError(_refusal(source, form))
+
+
+def _of_folder(folder: Path, options: InputOptions) -> Network:
+    from edge_effnet.exporters.inputs.folder import read_folder, whole_network_in
+    from edge_effnet.exporters.inputs.state_dict import network_of
+
+    if (whole := whole_network_in(folder)) is not None:
+        return open_network(whole, options)
+    found = read_folder(folder, options)
+    return network_of(found.checkpoint, found.options)
+
+
+def _published(name: str, options: InputOptions) -> Network:
+    from edge_effnet.exporters.inputs import hub
+
+    if not name.startswith("torchvision:"):
+        return _of_folder(hub.repository_folder(name), options)
+    path = hub.torchvision_file(name)
+    return open_network(path, hub.with_torchvision_facts(options, name))
 
 
 def _computes(module: Any) -> bool:

@@ -203,3 +203,28 @@ def test_no_verb_writes_over_what_it_reads(run: Run, tmp_path: Path) -> None:
         assert outcome.status == 2, words
         assert "overwrite" in outcome.err or "same file" in outcome.err or "another folder" in outcome.err, words
     assert {path.read_bytes() for path in (photo, model, text)} == {b"a user's"}
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(36, "File name too long", "x" * 5000), "x…: File name too long"),
+        (PermissionError(13, "Permission denied", "a\x1bb"), "a\\x1bb: Permission denied"),
+        (MemoryError(), "there is not enough memory"),
+    ],
+    ids=["name", "permission", "memory"],
+)
+def test_what_the_system_says_is_the_users(run: Run, failing: Any, error: Exception, message: str) -> None:
+    failing(error)
+    outcome = run("predict", "x")
+    assert outcome.status == 2
+    assert "unexpected" not in outcome.err
+    assert message.lstrip("x…") in outcome.err
+    assert len(outcome.err) < 600
+
+
+def test_names_that_are_too_long(run: Run) -> None:
+    for words in (("predict", "x" * 5000), ("info", "x" * 5000), ("eval", "x" * 5000, "y" * 5000)):
+        outcome = run(*words)
+        assert outcome.status == 2
+        assert "File name too long" in outcome.err

@@ -128,3 +128,12 @@ def test_depth() -> None:
 def _deepest(message: Message) -> Message:
     inner = message.message(1)
     return message if inner is None else _deepest(inner)
+
+
+def test_the_fields_of_all_messages_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_effnet.formats.protobuf._MAX_ALL_FIELDS", 10)
+    outer = b"".join(repeat(encoded_field(1, _varint(1, 0) + _varint(2, 0)), 4))
+    with pytest.raises(ModelFileError, match=r"m: the message at byte .* or all of them have more than 10; expected a"):
+        _message(outer).messages(1, limit=4)
+    monkeypatch.setattr("edge_effnet.formats.protobuf._MAX_ALL_FIELDS", 12)
+    assert len(_message(outer).messages(1, limit=4)) == 4

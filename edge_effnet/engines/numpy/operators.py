@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
-from edge_effnet.engines.numpy import activations, conversion, convolution, dense, elementwise, layout, pooling
+from edge_effnet.engines.numpy import activations, conversion, convolution, dense, elementwise, layout, pooling, shapes
 from edge_effnet.engines.numpy.operands import Kernel, Node, Workspace
 
 #: Checks a node's types and shapes and prepares its constants. Raises EngineError.
@@ -14,6 +14,8 @@ Prepare: TypeAlias = Callable[[Node, Workspace], Kernel]
 
 #: The name under which the program runs LOGISTIC and MUL of one tensor in one step; no code of the file format.
 SWISH = "LOGISTIC·MUL"
+#: Computed when a file is opened, from what it declares.
+SHAPE = "SHAPE"
 
 OPERATORS: Mapping[str, Prepare] = MappingProxyType(
     {
@@ -29,6 +31,7 @@ OPERATORS: Mapping[str, Prepare] = MappingProxyType(
         "MAX_POOL_2D": pooling.max_pool_2d,
         "MEAN": pooling.mean,
         "MUL": elementwise.mul,
+        "PACK": shapes.pack,
         "PAD": layout.pad,
         "PADV2": layout.pad,
         "QUANTIZE": conversion.quantize,
@@ -37,6 +40,7 @@ OPERATORS: Mapping[str, Prepare] = MappingProxyType(
         "RESHAPE": layout.reshape,
         "SOFTMAX": conversion.softmax,
         "SQUEEZE": layout.reshape,
+        "STRIDED_SLICE": shapes.strided_slice,
         "SUB": elementwise.sub,
         SWISH: activations.swish,
     }

@@ -11,7 +11,8 @@ import numpy as np
 
 from edge_effnet.engines.numpy.memory import Layout, Lifetime, plan
 from edge_effnet.engines.numpy.operands import Array, Kernel, Node, Operand, Workspace
-from edge_effnet.engines.numpy.operators import OPERATORS, SWISH
+from edge_effnet.engines.numpy.operators import OPERATORS, SHAPE, SWISH
+from edge_effnet.engines.numpy.shapes import known_shape
 from edge_effnet.errors import EdgeEffnetError, EngineError, first_line
 from edge_effnet.formats.tflite import TfliteFile, TfliteOperator
 from edge_effnet.formats.tflite_schema import NUMPY_TYPES
@@ -49,8 +50,11 @@ def compile_program(file: TfliteFile, workspace: Workspace) -> Program:
         node = _node(operator, operands, where)
         read = operator.inputs[:1] if operator.code == SWISH else operator.inputs  # the gate is never made
         _check_order(read, operator.outputs, operands, computed, where)
-        kernel = _prepared(node, workspace)
         output = operator.outputs[0]
+        if operator.code == SHAPE:
+            operands[output] = known_shape(node)
+            continue
+        kernel = _prepared(node, workspace)
         if all(operand is None or operand.values is not None for operand in node.inputs):
             operands[output] = _evaluated(node, kernel)
             continue
@@ -71,7 +75,7 @@ def _operand(tensor: TfliteTensor) -> Operand:
 
 
 def _node(operator: TfliteOperator, operands: Sequence[Operand], where: str) -> Node:
-    if operator.code not in OPERATORS:
+    if operator.code not in (*OPERATORS, SHAPE):
         raise EngineError(
             f"{where}: the numpy engine lacks this operator; it has {', '.join(sorted(OPERATORS))}; use --engine litert"
         )

@@ -64,6 +64,8 @@ class FileSink:
 
     def keep(self, undelivered: Sequence[Undelivered]) -> str:
         """Appends undelivered events, with the sink's name, to a file beside this one; what became of them."""
+        if self._path.is_char_device():
+            return f"nor kept, since {self._path} is a device"
         path = self._path.with_name(f"{self._path.name}.undelivered")
         lines = [{**event.to_dict(), "sink": left.sink} for left in undelivered for event in left.events]
         try:

@@ -15,6 +15,7 @@ from edge_effnet.live.sources.iterable import IterableSource
 from edge_effnet.live.sources.opencv import CameraSource, VideoFileSource
 from edge_effnet.live.sources.picamera2 import Picamera2Source
 from edge_effnet.live.sources.pictures import PicturesSource, open_stream
+from edge_effnet.live.sources.pyav import PyavFileSource, has_pyav
 
 __all__ = [
     "CameraSource",
@@ -22,6 +23,7 @@ __all__ = [
     "IterableSource",
     "Picamera2Source",
     "PicturesSource",
+    "PyavFileSource",
     "Replay",
     "SourceOpener",
     "VideoFileSource",
@@ -89,13 +91,17 @@ def _opener(name: str, size: tuple[int, int] | None, replay: Replay) -> SourceOp
             path.resolve().name, lambda: FolderSource(path, rate=replay.rate, loop=replay.loop, photos=replay.photos)
         )
     if path.is_file():
-        return SourceOpener(
-            path.name, lambda: VideoFileSource(path, rate=replay.rate, every_frame=replay.every_frame, loop=replay.loop)
-        )
+        return SourceOpener(path.name, lambda: _video_file(path, replay))
     raise UsageError(
         f"source {name!r}: no such file; expected picamera2, a camera's number, /dev/video…, rtsp://…, a video file "
         "or a folder of photos"
     )
+
+
+def _video_file(path: Path, replay: Replay) -> FrameSource:
+    """Through PyAV, which tells damaged frames, where it is installed; otherwise through OpenCV."""
+    kind = PyavFileSource if has_pyav() else VideoFileSource
+    return kind(path, rate=replay.rate, every_frame=replay.every_frame, loop=replay.loop)
 
 
 def _without_password(address: str) -> str:

@@ -29,7 +29,8 @@ class CameraSource(Source):
     def __init__(self, device: int | str, *, size: tuple[int, int] | None = None) -> None:
         self._cv2 = _opencv()
         self._name = f"camera {device}" if isinstance(device, int) else device.rsplit("@", 1)[-1]
-        self._capture = _open_address(self._cv2, device) if _is_address(device) else self._cv2.VideoCapture(device)
+        is_address = isinstance(device, str) and "://" in device
+        self._capture = _open_address(self._cv2, str(device)) if is_address else self._cv2.VideoCapture(device)
         if not self._capture.isOpened():
             self._capture.release()
             raise SourceError(f"{self._name} can't be opened; is it connected, and not in use by another program?")
@@ -98,10 +99,6 @@ class VideoFileSource(Source):
         if not there:
             raise StopIteration
         return image
-
-
-def _is_address(device: int | str) -> bool:
-    return isinstance(device, str) and "://" in device
 
 
 def _open_address(cv2: Any, address: str) -> Any:

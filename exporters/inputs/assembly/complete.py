@@ -8,15 +8,16 @@ from typing import Any
 from edge_effnet.exporters.families.layout import body_of
 from edge_effnet.exporters.families.table import family_of
 from edge_effnet.exporters.inputs.assembly.assembler import Assembler
-from edge_effnet.exporters.inputs.assembly.finish import finished
+from edge_effnet.exporters.inputs.assembly.finish import finished, without_head
 from edge_effnet.exporters.inputs.assembly.image import Given, preprocessing_for
 from edge_effnet.exporters.inputs.assembly.operands import Operand, head_of
 from edge_effnet.exporters.inputs.assembly.value import Value
 from edge_effnet.exporters.inputs.options import InputOptions
-from edge_effnet.exporters.order import order_channels
+from edge_effnet.heads import HeadKind
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.network.graph import Dense, Graph
-from edge_effnet.network.records import Head, HeadKind, Network, Origin
+from edge_effnet.network.operators import tensor_shapes
+from edge_effnet.network.records import Network, Origin
 from edge_effnet.network.structure import find_blocks
 from edge_effnet.variants import VARIANTS
 
@@ -41,25 +42,26 @@ class Source:
 def completed(assembler: Assembler, image: Value, output: Operand, *, source: Source, options: InputOptions) -> Network:
     """The network from the image to `output`; raises EdgeEffnetError's leaves for what can't be one."""
     logits, kind = head_of(assembler, output)
-    graph = order_channels(finished(assembler, image, logits))
+    graph = finished(assembler, image, logits)
+    if options.head == "features":
+        graph, kind = without_head(graph), None
     own = None if source.document is None else ModelDocument.from_json(source.document, name=source.form)
     given = source.given if own is None else _as_documented(source.given, own)
     preprocessing, remarks = preprocessing_for(
-        assembler.normalisation, (image.height, image.width), options.preprocessing, given
+        assembler.normalisation, (image.height, image.width), image.channels, options.preprocessing, given
     )
-    if image.channels == 1:
-        remarks = (*remarks, "the network takes grey images: its first convolution reads the grey of RGB photos")
-    labels = source.labels if own is None or own.labels is None else own.labels
+    brought = source.labels if own is None or own.labels is None else own.labels
+    outputs = int(tensor_shapes(graph)[graph.output_name][-1])
     network = Network(
         graph,
         preprocessing,
-        Head(kind or _kind(graph)),
+        options.resolve_head(kind or _kind(graph), outputs=outputs),
         Origin(source.form, source.dialect, source.sha256, details=source.details),
         architecture=source.architecture or (own.variant if own else None) or architecture_of(graph),
-        labels=labels,
+        labels=brought if options.labels is None else tuple(options.labels),
         remarks=(*source.remarks, *remarks),
     )
-    return _with_fitting_labels(network)
+    return network if options.labels is not None else _with_fitting_labels(network)
 
 
 def _kind(graph: Graph) -> HeadKind:
@@ -67,13 +69,20 @@ def _kind(graph: Graph) -> HeadKind:
     node = graph.by_name()[graph.output_name]
     if not isinstance(node, Dense):
         return "features"
-    return "softmax" if len(node.bias) > 1 else "sigmoid"
+    return "softmax"
 
 
 def _as_documented(given: Given, own: ModelDocument) -> Given:
+    """A file of this project that comes back: prepared as its document says."""
     shown = own.preprocessing
     return replace(
-        given, statistics=(shown.mean, shown.std), resize=shown.resize, interpolation=shown.interpolation, remarks=()
+        given,
+        statistics=(shown.mean, shown.std),
+        resize=shown.resize if isinstance(shown.resize, int) else None,
+        interpolation=shown.interpolation,
+        mode=shown.mode,
+        resizer=shown.resizer,
+        remarks=(),
     )
 
 
@@ -87,18 +96,12 @@ def _with_fitting_labels(network: Network) -> Network:
 
 def architecture_of(graph: Graph) -> str | None:
     """ "b0" … where the blocks are those of a variant, in number and width; None otherwise. A label, nothing more."""
-    found = [
-        (block.channels, len(block.project.bias), block.depthwise.kernel[0] if block.depthwise else 0)
-        for block in find_blocks(graph)
-    ]
+    blocks = find_blocks(graph)
+    found = [(block.channels, len(block.project.bias)) for block in blocks]
+    gated = any(block.gates for block in blocks)
     for name, variant in VARIANTS.items():
-        blocks = body_of(family_of(variant), width=variant.width, depth=variant.depth).blocks
-        expected = [
-            (block.inner, block.out_channels, 0 if block.kind == "fused" else block.kernel)
-            for block in blocks
-            if block.kind != "plain"
-        ]
-        gated = any(block.se_channels for block in blocks)
-        if found == expected and gated == any(block.gates for block in find_blocks(graph)):
+        body = body_of(family_of(variant), width=variant.width, depth=variant.depth)
+        expected = [(block.inner, block.out_channels) for block in body.blocks if block.kind != "plain"]
+        if found == expected and gated == any(block.se_channels for block in body.blocks):
             return name
     return None

@@ -1,13 +1,9 @@
-"""From assembled nodes to the `Graph`: the head in two dimensions, a grey input taken from RGB, what isn't read left
-out.
-"""
+"""From assembled nodes to the `Graph`: the head in two dimensions, what isn't read left out."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from edge_effnet.errors import OperatorError
 from edge_effnet.exporters.inputs.assembly.assembler import INPUT_NAME, Assembler
@@ -27,9 +23,6 @@ from edge_effnet.network.graph import (
 )
 from edge_effnet.network.operators import tensor_shapes
 
-#: Grey from RGB (ITU-R BT.601), what Pillow, OpenCV and TensorFlow use for 8-bit photos.
-LUMA = (0.299, 0.587, 0.114)
-
 
 def finished(assembler: Assembler, image: Value, output: Value) -> Graph:
     """The graph from the image to a head's output [1, C]; raises OperatorError where the output isn't one."""
@@ -42,8 +35,7 @@ def finished(assembler: Assembler, image: Value, output: Value) -> Graph:
     tail = _Tail(assembler, {**tensor_shapes(raw)}, {})
     name = tail.flat(output.node)
     nodes = _reached(assembler.nodes, name)
-    graph = Graph(INPUT_NAME, raw.input_shape, tuple(nodes), (name,))
-    return named(_from_rgb(graph) if image.channels == 1 else graph)
+    return named(Graph(INPUT_NAME, raw.input_shape, tuple(nodes), (name,)))
 
 
 @dataclass(eq=False)
@@ -112,14 +104,10 @@ def _reached(nodes: dict[str, Node], output: str) -> list[Node]:
     return [node for name, node in nodes.items() if name in wanted]
 
 
-def _from_rgb(graph: Graph) -> Graph:
-    """The same network for RGB photos: its convolutions read the grey of them."""
-    nodes: list[Node] = []
-    for node in graph.nodes:
-        if INPUT_NAME in node.inputs:
-            if not isinstance(node, Conv2D) or node.groups != 1:
-                refuse("something else than a convolution of a grey image", "a convolution first")
-            luma = np.asarray(LUMA, np.float64)
-            node = replace(node, weight=(node.weight * luma).astype(np.float32))
-        nodes.append(node)
-    return replace(graph, input_shape=(*graph.input_shape[:3], 3), nodes=tuple(nodes))
+def without_head(graph: Graph) -> Graph:
+    """The graph up to what its last dense layer reads, the features; as it is where it ends in none."""
+    node = graph.by_name()[graph.output_name]
+    if not isinstance(node, Dense):
+        return graph
+    kept = _reached(graph.by_name(), node.inputs[0])
+    return named(Graph(graph.input_name, graph.input_shape, tuple(kept), (node.inputs[0],)))

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from edge_effnet.errors import UsageError
 from edge_effnet.exporters.inputs.assembly.value import Floats
-from edge_effnet.exporters.settings import PreprocessingOptions
+from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
+from edge_effnet.framing import ResizeMode
 from edge_effnet.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Interpolation,
     Preprocessing,
-    Triple,
+    Resizer,
+    Values,
     resize_for_crop_pct,
-    triple,
 )
 
+#: (mean, standard deviation) of pixels in 0..1, one number a channel or one for all.
+Statistics: TypeAlias = tuple[Values, Values]
 #: Pixels as they are, and pixels divided by 255: as mean and standard deviation of pixels in 0..1.
-RAW = ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
-UNIT = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-IMAGENET = (IMAGENET_MEAN, IMAGENET_STD)
+RAW: Statistics = ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
+UNIT: Statistics = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+IMAGENET: Statistics = (IMAGENET_MEAN, IMAGENET_STD)
 #: Standard deviations of pixels in 0..1 that a normalisation may be meant for.
 _PLAUSIBLE = (0.02, 2.5)
 #: Of float32, a few operations on.
@@ -36,49 +40,56 @@ class Given:
     statistics: (mean, std) of pixels in 0..1 that the file's input is made with; None where nothing says.
     """
 
-    statistics: tuple[Triple, Triple] | None = None
+    statistics: Statistics | None = None
     resize: int | None = None
     crop_pct: float | None = None
     interpolation: Interpolation | None = None
+    mode: ResizeMode = "shorter"
+    resizer: Resizer = "pillow"
     remarks: tuple[str, ...] = ()
 
 
 def preprocessing_for(
     normalisation: tuple[Floats, Floats] | None,
     image_size: tuple[int, int],
+    channels: int,
     options: PreprocessingOptions,
     given: Given,
 ) -> tuple[Preprocessing, tuple[str, ...]]:
     """(how a photo becomes the graph's input, remarks on what had to be assumed).
 
-    normalisation: what the network does to its input first. image_size: (height, width).
+    normalisation: what the network does to its input first. image_size: (height, width). channels: 3, or 1 for grey.
     """
-    scale, shift = normalisation if normalisation is not None else (np.ones(3), np.zeros(3))
+    scale, shift = normalisation if normalisation is not None else (np.ones(channels), np.zeros(channels))
     inside = bool((scale != 1).any() or (shift != 0).any())
     outer, remarks = _outer(scale, options, given, inside=inside)
-    mean, std = (np.asarray(part, np.float64) for part in outer)
+    mean, std = (_channel_values(part, channels) for part in outer)
     if (scale <= 0).any():
         raise UsageError("the network multiplies its image by numbers of 0 or below; expected a normalisation")
     total = std / scale
-    middle = mean - shift * total
-    if image_size[0] != image_size[1]:
-        raise UsageError(f"an image of {image_size[0]}×{image_size[1]} pixels isn't square; expected a square one")
-    crop = image_size[0]
-    return (
-        Preprocessing(
-            resize=_resize(crop, options, given),
-            crop=crop,
-            interpolation=options.interpolation or given.interpolation or "bicubic",
-            mean=triple(_as_written(value) for value in np.broadcast_to(middle, 3)),
-            std=triple(_as_written(value) for value in np.broadcast_to(total, 3)),
-        ),
-        (*given.remarks, *remarks),
+    default = Preprocessing(
+        resize=_resize(image_size, given),
+        crop=image_size,
+        interpolation=given.interpolation or "bicubic",
+        mean=tuple(_as_written(value) for value in mean - shift * total),
+        std=tuple(_as_written(value) for value in total),
+        channels="grey" if channels == 1 else "rgb",
+        mode=given.mode,
+        resizer=given.resizer,
     )
+    said = replace(options, mean=None, std=None, channels=options.channels if channels == 3 else None)
+    return resolve_preprocessing(default, said, image_size=image_size), (*given.remarks, *remarks)
+
+
+def _channel_values(values: Values, channels: int) -> Floats:
+    """One a channel; for a grey network the mean of three."""
+    given = np.asarray(values, np.float64)
+    return np.full(1, given.mean()) if channels == 1 else np.broadcast_to(given, (channels,))
 
 
 def _outer(
     scale: Floats, options: PreprocessingOptions, given: Given, *, inside: bool
-) -> tuple[tuple[Triple, Triple], tuple[str, ...]]:
+) -> tuple[Statistics, tuple[str, ...]]:
     """(mean, std) that make the file's input from pixels in 0..1, and what to say about it."""
     if options.mean is not None or options.std is not None:
         known = given.statistics or (RAW if inside else IMAGENET)
@@ -95,13 +106,13 @@ def _outer(
     )
 
 
-def _resize(crop: int, options: PreprocessingOptions, given: Given) -> int:
-    if options.resize is not None:
-        return options.resize
-    crop_pct = options.crop_pct if options.crop_pct is not None else given.crop_pct
-    if options.crop_pct is None and given.resize is not None:
+def _resize(image_size: tuple[int, int], given: Given) -> int | tuple[int, int]:
+    if given.resize is not None:
         return given.resize
-    return crop if crop_pct is None else resize_for_crop_pct(crop, crop_pct)
+    if given.crop_pct is None:
+        return image_size
+    height, width = (resize_for_crop_pct(side, given.crop_pct) for side in image_size)
+    return height, width
 
 
 def _as_written(value: float) -> float:

@@ -12,13 +12,14 @@ from edge_effnet.errors import GraphError
 from edge_effnet.network.graph import Activation, Add, Border, Dense, Flatten, GlobalMean, Graph, Node
 from edge_effnet.network.structure import Block, find_blocks
 
-OUTPUT_NAME = "logits"
+OUTPUT_NAME, FEATURES_NAME = "logits", "features"
 
 
 def named(graph: Graph) -> Graph:
     """The graph with the names that a state dict's network has, as far as its structure tells them."""
     names = _by_structure(graph)
-    names[graph.output_name] = OUTPUT_NAME
+    dense = isinstance(graph.by_name()[graph.output_name], Dense)
+    names[graph.output_name] = OUTPUT_NAME if dense else FEATURES_NAME
     taken = set(names.values()) | {graph.input_name}
     for node in graph.nodes:
         if node.name not in names:

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from edge_effnet.exporters.inputs.assembly.assembler import Assembler
 from edge_effnet.exporters.inputs.assembly.value import Value, refuse
+from edge_effnet.heads import HeadKind
 from edge_effnet.network.geometry import Padding, same_padding
 from edge_effnet.network.graph import is_activation
-from edge_effnet.network.records import HeadKind
 
 Array: TypeAlias = npt.NDArray[Any]
 

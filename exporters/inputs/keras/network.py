@@ -25,7 +25,7 @@ from edge_effnet.network.records import Network
 _CHANNELS = (1, 3)
 _REMARK = (
     "photos are squashed to a square with bilinear interpolation, as Keras' image_dataset_from_directory does; "
-    "--resize or --crop-pct if trained otherwise"
+    "--resize-mode and --resizer if trained otherwise"
 )
 
 
@@ -47,7 +47,7 @@ def network_of_keras(path: Path, options: InputOptions) -> Network:
             form="keras",
             dialect="keras",
             sha256=sha256_of(path),
-            given=Given(statistics=RAW, interpolation="bilinear", remarks=(_REMARK,)),
+            given=Given(statistics=RAW, interpolation="bilinear", mode="squash", remarks=(_REMARK,)),
             architecture=architecture,
             details={"keras_version": file.version} if file.version else {},
         )

@@ -1,0 +1,182 @@
+"""Folders as hubs keep them: weights, and a config.json that says what they are of and how photos are prepared.
+
+Sources: timm's `push_to_hf_hub` (`architecture`, `pretrained_cfg`, `label_names`), transformers' EfficientNet
+(`configuration_efficientnet.py`, `modeling_efficientnet.py`, `image_processing_efficientnet.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edge_effnet.errors import CheckpointError
+from edge_effnet.exporters.inputs.assembly.labels import labels_of
+from edge_effnet.exporters.inputs.checkpoint import Checkpoint, load_checkpoint
+from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.exporters.settings import PreprocessingOptions
+from edge_effnet.framing import ResizeMode
+from edge_effnet.preprocessing import Triple, triple
+from edge_effnet.text import parse_json
+
+_CONFIG, _PROCESSOR = "config.json", "preprocessor_config.json"
+#: Names of weights, the safe format first.
+WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.pth", "model.pt", "open_clip_model.safetensors")
+#: Whole networks that a folder may hold instead.
+NETWORKS = ("model.keras", "model.onnx", "model.tflite", "model.h5")
+_MAX_CONFIG_BYTES = 1 << 22
+#: PIL's numbers of interpolations.
+_RESAMPLE = {2: "bilinear", 3: "bicubic"}
+_PREFIX = "efficientnet."
+#: transformers' names → efficientnet-pytorch's, whose rules they share.
+_RENAMED = (
+    (r"embeddings\.convolution\.", "_conv_stem."),
+    (r"embeddings\.batchnorm\.", "_bn0."),
+    (r"encoder\.top_conv\.", "_conv_head."),
+    (r"encoder\.top_bn\.", "_bn1."),
+    (r"encoder\.blocks\.(\d+)\.expansion\.expand_conv\.", r"_blocks.\1._expand_conv."),
+    (r"encoder\.blocks\.(\d+)\.expansion\.expand_bn\.", r"_blocks.\1._bn0."),
+    (r"encoder\.blocks\.(\d+)\.depthwise_conv\.depthwise_conv\.", r"_blocks.\1._depthwise_conv."),
+    (r"encoder\.blocks\.(\d+)\.depthwise_conv\.depthwise_norm\.", r"_blocks.\1._bn1."),
+    (r"encoder\.blocks\.(\d+)\.squeeze_excite\.reduce\.", r"_blocks.\1._se_reduce."),
+    (r"encoder\.blocks\.(\d+)\.squeeze_excite\.expand\.", r"_blocks.\1._se_expand."),
+    (r"encoder\.blocks\.(\d+)\.projection\.project_conv\.", r"_blocks.\1._project_conv."),
+    (r"encoder\.blocks\.(\d+)\.projection\.project_bn\.", r"_blocks.\1._bn2."),
+    (r"classifier\.", "_fc."),
+)
+
+
+@dataclass(frozen=True)
+class FolderContent:
+    """A folder's weights, and what its configuration says laid under the user's options."""
+
+    checkpoint: Checkpoint
+    options: InputOptions
+
+
+def whole_network_in(folder: Path) -> Path | None:
+    """A file of a folder that says what is computed, where there are no weights of a known name."""
+    if any((folder / name).is_file() for name in WEIGHTS):
+        return None
+    return next((folder / name for name in NETWORKS if (folder / name).is_file()), None)
+
+
+def read_folder(folder: Path, options: InputOptions) -> FolderContent:
+    """Weights and configuration; raises CheckpointError where one is missing or broken."""
+    config = read_config(folder / _CONFIG)
+    found = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if found is None:
+        parts = sorted(path.name for path in folder.glob("*.index.json"))
+        what = f"weights in parts ({parts[0]})" if parts else "none of them"
+        raise CheckpointError(f"{folder}: {what}; expected {', '.join(WEIGHTS[:2])} beside its config.json")
+    checkpoint = load_checkpoint(found, weights=options.weights)
+    if config.get("model_type") == "efficientnet" or any(key.startswith(_PREFIX) for key in checkpoint.tensors):
+        return _of_transformers(folder, config, checkpoint, options)
+    given = config.get("pretrained_cfg")
+    given = given if isinstance(given, Mapping) else {}
+    said = laid_under(options.preprocessing, facts_of_timm(given))
+    labels = labels_of(config.get("label_names")) or labels_of(given.get("label_names"))
+    size = options.image_size or _size(given)
+    return FolderContent(
+        checkpoint, replace(options, preprocessing=said, image_size=size, labels=options.labels or labels)
+    )
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """A small JSON object; empty where there is no such file. Raises CheckpointError."""
+    if not path.is_file():
+        return {}
+    try:
+        if path.stat().st_size > _MAX_CONFIG_BYTES:
+            raise CheckpointError(f"{path}: larger than {_MAX_CONFIG_BYTES:,} bytes; expected a configuration")
+        content = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path}: can't be read ({error})") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: holds a {type(content).__name__}; expected an object")
+    return content
+
+
+def _size(config: Mapping[str, Any]) -> tuple[int, int] | None:
+    sides = config.get("input_size")
+    return (int(sides[1]), int(sides[2])) if isinstance(sides, list) and len(sides) == 3 else None
+
+
+def facts_of_timm(config: Mapping[str, Any]) -> PreprocessingOptions:
+    """mean, std, crop_pct and interpolation, of a `pretrained_cfg` or of the options that timm's trainer keeps."""
+    interpolation, share = config.get("interpolation"), config.get("crop_pct")
+    squash: ResizeMode | None = "squash" if config.get("crop_mode") == "squash" else None
+    return PreprocessingOptions(
+        mean=_triple(config.get("mean")),
+        std=_triple(config.get("std")),
+        crop_pct=float(share) if isinstance(share, int | float) else None,
+        interpolation=interpolation if interpolation in ("bilinear", "bicubic") else None,
+        mode=squash,
+    )
+
+
+def _triple(values: Any) -> Triple | None:
+    try:
+        return None if values is None else triple(values)
+    except (TypeError, ValueError):
+        return None
+
+
+def laid_under(said: PreprocessingOptions, config: PreprocessingOptions) -> PreprocessingOptions:
+    """What the user says, and what the configuration says where the user doesn't."""
+    share = config.crop_pct if said.crop_pct is None and said.resize is None else said.crop_pct
+    resize = config.resize if said.crop_pct is None and said.resize is None else said.resize
+    return replace(
+        said,
+        mean=said.mean or config.mean,
+        std=said.std or config.std,
+        crop_pct=share,
+        resize=resize,
+        interpolation=said.interpolation or config.interpolation,
+        mode=said.mode or config.mode,
+    )
+
+
+def _of_transformers(
+    folder: Path, config: Mapping[str, Any], checkpoint: Checkpoint, options: InputOptions
+) -> FolderContent:
+    """transformers' EfficientNet: its own names, and TensorFlow's SAME baked for its image size."""
+    tensors = {_renamed(key.removeprefix(_PREFIX)): value for key, value in checkpoint.tensors.items()}
+    size = config.get("image_size")
+    built_for = size if isinstance(size, int) else None
+    processor = read_config(folder / _PROCESSOR)
+    options = replace(
+        options,
+        source=options.source or "lukemelas",
+        preprocessing=laid_under(options.preprocessing, _of_processor(processor)),
+        image_size=options.image_size or (None if built_for is None else (built_for, built_for)),
+        padding_size=options.padding_size or built_for,
+        labels=options.labels or labels_of(config.get("id2label")),
+    )
+    renamed = replace(checkpoint, tensors=tensors, built_for=built_for, architecture=None)
+    return FolderContent(renamed, options)
+
+
+def _renamed(key: str) -> str:
+    for pattern, name in _RENAMED:
+        if re.match(pattern, key):
+            return re.sub(pattern, name, key, count=1)
+    return key
+
+
+def _of_processor(config: Mapping[str, Any]) -> PreprocessingOptions:
+    """`include_top` divides by `image_std` once more, as the original does."""
+    mean, std = _triple(config.get("image_mean")), _triple(config.get("image_std"))
+    if mean is not None and std is not None and config.get("include_top"):
+        std = triple(round(value * value, 6) for value in std)
+    side = config.get("size", {}).get("height") if isinstance(config.get("size"), Mapping) else None
+    return PreprocessingOptions(
+        mean=mean,
+        std=std,
+        resize=side if isinstance(side, int) and config.get("do_center_crop") else None,
+        interpolation=_RESAMPLE.get(config.get("resample", 0), "bilinear") if config else None,  # type: ignore[arg-type]
+    )

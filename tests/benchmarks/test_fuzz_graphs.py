@@ -1,0 +1,55 @@
+"""Made-up graphs and pickles: the same for a number, judged in a process of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_effnet.benchmarks.fuzz import graphs
+
+pytestmark = [
+    pytest.mark.litert,
+    pytest.mark.onnx,
+    pytest.mark.skipif(sys.platform != "linux", reason="needs fork and /proc"),
+]
+
+
+@pytest.mark.parametrize("kind", graphs.KINDS)
+def test_a_short_campaign_finds_nothing(kind: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert graphs.main(["--only", kind, "--number", "60", "--results", str(tmp_path / "r.json")]) == 0
+    assert '"findings": []' in capsys.readouterr().out
+    assert graphs.made(kind, 7) == graphs.made(kind, 7) != graphs.made(kind, 8)
+
+
+def test_making_one_again(tmp_path: Path) -> None:
+    assert graphs.main(["--remake", "pickle/3", "-o", str(tmp_path / "p")]) == 0
+    assert (tmp_path / "p").read_bytes() == graphs.made("pickle", 3)
+    assert graphs.main(["--remake", "other/3"]) == 2
+
+
+def test_what_becomes_of_a_process_that_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal is a crash, an error that isn't ours unexpected, silence a hang; the next file gets a new process."""
+    acts = {
+        b"\x00": lambda: os.kill(os.getpid(), signal.SIGTERM),
+        b"\x01": lambda: 1 / 0,
+        b"\x02": lambda: os.read(os.pipe()[0], 1),
+    }
+
+    def act(data: bytes) -> None:
+        if data in acts:
+            acts[data]()
+
+    monkeypatch.setitem(graphs.KINDS, "test", (lambda _random: b"", act))
+    monkeypatch.setattr(graphs, "made", lambda _kind, number, **_: bytes([number]))
+    monkeypatch.setattr(graphs, "HANG_S", 1.0)
+    found = [(result, detail) for _, result, detail, _ in graphs.outcomes("test", range(4), campaign=0)]
+    assert found == [
+        ("crash", "SIGTERM"),
+        ("unexpected", "ZeroDivisionError: division by zero"),
+        ("hang", "SIGKILL"),
+        ("ran", ""),
+    ]
