@@ -77,7 +77,7 @@ def test_a_candidate_without_finite_logits_is_no_candidate(tmp_path: Path, monke
     monkeypatch.setattr(
         candidate, "open_session", lambda *arguments, **options: Broken(open_session(*arguments, **options))
     )
-    with pytest.raises(EngineError, match="the file made here gave NaN or infinite numbers for 36 of 36 photos"):
+    with pytest.raises(EngineError, match="the file made here gave NaN or infinite numbers for [0-9]+ of [0-9]+ photos"):
         small_export(tmp_path / "m.tflite", 1.0)
     assert not (tmp_path / "m.tflite").exists()
 

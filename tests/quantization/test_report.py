@@ -226,7 +226,7 @@ def test_an_onnx_file_is_measured_as_such(tmp_path: Path) -> None:
 
 
 def test_without_an_engine_it_is_simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object) -> None:
+    def missing(*_: object, **_options: object) -> None:
         raise MissingDependencyError("no engine")
 
     export(tmp_path / "m.tflite", photos(6), variant="lite0", report=tmp_path / "a.json")
