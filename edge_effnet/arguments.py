@@ -15,14 +15,20 @@ from edge_effnet.text import printable
 T = TypeVar("T")
 
 
-def whole_number(value: Any, name: str, *, least: int) -> int:
-    """The value as an int of at least `least`; numpy's whole numbers, too. Raises UsageError."""
+def integer(value: Any, name: str) -> int:
+    """The value as an int; numpy's whole numbers, too. Raises UsageError."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = None
     if number is None:
-        raise UsageError(f"{name} is {_shown(value)}; expected a whole number of at least {least}")
+        raise UsageError(f"{name} is {_shown(value)}; expected a whole number")
+    return number
+
+
+def whole_number(value: Any, name: str, *, least: int) -> int:
+    """The value as an int of at least `least`. Raises UsageError."""
+    number = integer(value, name)
     if number < least:
         raise UsageError(f"{name} is {_shown(number)}; expected at least {least}")
     return number
@@ -34,6 +40,13 @@ def fraction(value: Any, name: str) -> float:
     if not 0.0 <= number <= 1.0:
         raise UsageError(f"{name} is {_shown(value)}; expected 0 to 1")
     return number
+
+
+def real_numbers(name: str, *values: Any) -> None:
+    """Raises UsageError unless all are real numbers, NaN and infinity included."""
+    for value in values:
+        if not isinstance(value, numbers.Real) or value is True or value is False:
+            raise UsageError(f"{name}: {_shown(value)}; expected a number")
 
 
 def texts(value: Any, name: str) -> tuple[str, ...]:

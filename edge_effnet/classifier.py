@@ -23,10 +23,11 @@ from edge_effnet.engines import ENGINES, Session, TensorInfo, open_session
 from edge_effnet.errors import EngineError, ModelFileError, UnverifiedModelWarning, UsageError
 from edge_effnet.formats import ModelFile, read_model_bytes, read_model_file, weights_are_verified
 from edge_effnet.formats.integrity import digest
+from edge_effnet.heads import PLAIN_HEAD, Head, among_decided, decisions_of, scores_of
 from edge_effnet.labels import check_label_count, find_label_indices, label_of
 from edge_effnet.many import predict_each
 from edge_effnet.metadata import ModelDocument
-from edge_effnet.numerics import dequantize, softmax
+from edge_effnet.numerics import dequantize
 from edge_effnet.prediction import Prediction, top_predictions
 from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.system import available_cores, file_identity
@@ -128,11 +129,13 @@ class Classifier:
         self._session: Session | None = open_session(
             self.model_path, file_format=contents.format, engine=engine, threads=self.threads, content=content
         )
-        self.num_classes = _check_shapes(self._session, self.preprocessing, self.model_path)
-        check_classes(self.metadata, self.num_classes, str(self.model_path))
+        self.head = PLAIN_HEAD if contents.document is None else contents.document.head
+        outputs = _check_shapes(self._session, self.preprocessing, self.head, self.model_path)
+        check_classes(self.metadata, outputs, str(self.model_path))
         self._input = InputTensor(self.preprocessing, self._session, known=self.metadata is not None)
         chosen = labels if labels is not None else contents.labels
         source = "labels" if labels is not None else str(self.model_path)
+        self.num_classes = decisions_of(self.head, outputs, chosen)
         self.labels = None if chosen is None else check_label_count(chosen, self.num_classes, source=source)
         self.grouping: Grouping | None = _grouping(groups, self.labels, self.num_classes)
         if self.grouping is not None:
@@ -175,7 +178,7 @@ class Classifier:
         image: ImageSource,
         *,
         top_k: int = 5,
-        threshold: float = 0.0,
+        threshold: float | None = None,
         channels: ChannelOrder = "rgb",
         width: int | None = None,
         allow: Iterable[str] | None = None,
@@ -186,14 +189,16 @@ class Classifier:
         image: a path, the bytes of an image file, an open file, a PIL image, or an array that `channels` describes:
         uint8[H, W, 3] "rgb" or "bgr", uint8[H, W, 4] "rgba" or "bgra", uint8[H, W] "grey", planar "yuv420"; `width` is
         the picture's where its rows are padded (see `edge_effnet.pixel_arrays`).
-        top_k: at least 1. threshold: lowest score, 0..1. allow, deny: labels to choose from or to leave out.
+        top_k: at least 1. threshold: lowest score, 0..1; None means 0, but where several classes may hold at once the
+        file's own thresholds, or 0.5. allow, deny: labels to choose from or to leave out.
         Raises ImageError for a photo that can't be read.
         """
         scores = self.scores(image, channels=channels, width=width)
         start = time.perf_counter()
-        found = top_predictions(
-            scores, self.labels, top_k=top_k, threshold=threshold, among=self.class_indices(allow=allow, deny=deny)
-        )
+        among = self.class_indices(allow=allow, deny=deny)
+        if threshold is None:
+            among = among_decided(self.head, scores, among)
+        found = top_predictions(scores, self.labels, top_k=top_k, threshold=threshold or 0.0, among=among)
         self._timing["postprocess"] += _since(start)
         return found
 
@@ -236,6 +241,7 @@ class Classifier:
         def predict(classifier: Classifier, image: ImageSource) -> list[Prediction]:
             return classifier.predict(image, top_k=top_k, threshold=threshold, channels=channels)
 
+        one_of(images, Iterable, "images")  # type: ignore[type-abstract]
         if workers is not None:
             return predict_each(self, predict, images, workers=workers)
         return [predict(self, image) for image in images]
@@ -261,10 +267,14 @@ class Classifier:
     def scores(
         self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
     ) -> npt.NDArray[np.float32]:
-        """float32[C], sums to 1: the softmax of the logits; a group's sum stands at its first class."""
+        """float32[C], what the head makes of the output: a softmax, which sums to 1 (a group's sum stands at its first
+        class), or a sigmoid of each class; one sigmoid with two labels gives both.
+
+        Raises UsageError for a network that gives features.
+        """
         logits = self.logits(image, channels=channels, width=width)
         start = time.perf_counter()
-        scores = logits if self._gives_probabilities(logits) else softmax(logits)
+        scores = logits if self._gives_probabilities(logits) else scores_of(self.head, logits, self.num_classes)
         scores = scores if self.grouping is None else self.grouping.add_up(scores)
         self._timing["postprocess"] += _since(start)
         return scores
@@ -292,6 +302,16 @@ class Classifier:
         )
         return logits
 
+    def features(
+        self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
+    ) -> npt.NDArray[np.float32]:
+        """float32[D], the pooled features of a file exported with the head features. Raises UsageError for others."""
+        if self.head.has_classes:
+            raise UsageError(
+                f"{self.model_path} gives {self.num_classes} classes, no features; export it with --head features"
+            )
+        return self.logits(image, channels=channels, width=width)
+
     def class_indices(
         self, *, allow: Iterable[str] | None = None, deny: Iterable[str] | None = None
     ) -> frozenset[int] | None:
@@ -310,7 +330,8 @@ class Classifier:
 
     @property
     def _shortest(self) -> int | None:
-        return None if self.decoding == "full" else _SPARE * min(self.preprocessing.resized)
+        whole = self.decoding == "full" or not self.preprocessing.antialiased
+        return None if whole else _SPARE * min(self.preprocessing.resized)
 
     def _pixels(self, photo: Photo) -> npt.NDArray[np.uint8]:
         quick = self.decoding == "quick" or photo.image.size != photo.size
@@ -386,7 +407,7 @@ def _preprocessing(document: ModelDocument | None, given: Preprocessing | None, 
     return document.preprocessing
 
 
-def _check_shapes(session: Session, preprocessing: Preprocessing, path: Path) -> int:
+def _check_shapes(session: Session, preprocessing: Preprocessing, head: Head, path: Path) -> int:
     """Number of classes; raises ModelFileError unless the file takes one square RGB image and gives one score a
     class.
     """
@@ -398,7 +419,7 @@ def _check_shapes(session: Session, preprocessing: Preprocessing, path: Path) ->
             f"preprocessing's {width}×{height} {preprocessing.channels}"
         )
     classes = math.prod(session.output.shape)
-    if session.output.shape[-1:] != (classes,) or classes < 2:
+    if session.output.shape[-1:] != (classes,) or classes < (2 if head.kind == "softmax" else 1):
         raise ModelFileError(
             f"{path}: its output is {list(session.output.shape)}; expected one score for each of at least 2 classes"
         )

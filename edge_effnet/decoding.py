@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.addresses import refuse_address
+from edge_effnet.arguments import real_numbers, texts
 from edge_effnet.contents import HEAD_BYTES
 from edge_effnet.errors import ImageError, UsageError, first_line
 from edge_effnet.photo_colours import to_rgb
@@ -107,6 +108,8 @@ class ImageRules:
     truncated: Literal["refuse", "accept"] = "refuse"
 
     def __post_init__(self) -> None:
+        real_numbers("image limits", self.max_pixels, self.max_bytes)
+        texts(self.formats, "image formats")
         if not 1 <= self.max_pixels <= MOST_PIXELS or self.max_bytes < 1:
             raise UsageError(
                 f"image limits {self.max_pixels} pixels, {self.max_bytes} bytes; expected 1 to {MOST_PIXELS:,} pixels "

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
+import numpy.typing as npt
+
 from edge_effnet.errors import UsageError
+from edge_effnet.numerics import softmax
 
 HeadKind: TypeAlias = Literal["softmax", "sigmoid", "raw", "features"]
 Output: TypeAlias = Literal["logits", "probabilities"]
@@ -69,3 +73,41 @@ class Head:
 
 
 PLAIN_HEAD = Head()
+
+#: Score from which a class that others don't exclude is taken to hold.
+DEFAULT_THRESHOLD = 0.5
+FloatArray: TypeAlias = npt.NDArray[np.float32]
+
+
+def decisions_of(head: Head, outputs: int, labels: Sequence[str] | None) -> int:
+    """Classes to decide between: as many as outputs, but two where one sigmoid has two labels, no and yes."""
+    return 2 if head.kind == "sigmoid" and outputs == 1 and labels is not None and len(labels) == 2 else outputs
+
+
+def scores_of(head: Head, outputs: FloatArray, decisions: int) -> FloatArray:
+    """float32[decisions] in 0..1 from the network's float32[C]; raises UsageError where it has no classes."""
+    if not head.has_classes:
+        raise UsageError(f"the network gives {head.kind}, {len(outputs)} numbers, and no scores of classes")
+    if head.kind == "softmax":
+        return outputs if head.output == "probabilities" else softmax(outputs)
+    scores = outputs if head.output == "probabilities" else _sigmoid(outputs)
+    if decisions == 2 and len(outputs) == 1:
+        return np.concatenate([np.float32(1) - scores, scores])
+    return scores
+
+
+def among_decided(head: Head, scores: FloatArray, among: Set[int] | None) -> Set[int] | None:
+    """The classes that hold, where several may at once: at or above their threshold. All others are left as given."""
+    if head.kind != "sigmoid" or (head.thresholds is None and len(scores) <= 2):
+        return among
+    lowest = np.asarray(head.thresholds or [DEFAULT_THRESHOLD] * len(scores), np.float32)
+    if len(lowest) != len(scores):
+        return among
+    holding = frozenset(int(index) for index in np.flatnonzero(scores >= lowest))
+    return holding if among is None else holding & among
+
+
+def _sigmoid(values: FloatArray) -> FloatArray:
+    """1 / (1 + exp(-x)) in float64, without overflow."""
+    found: FloatArray = (1.0 / (1.0 + np.exp(-np.clip(values.astype(np.float64), -700, 700)))).astype(np.float32)
+    return found

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from edge_effnet.arguments import path_of
 from edge_effnet.errors import UsageError
 from edge_effnet.reading import read_file
 from edge_effnet.text import MOST_CHARACTERS, printable
@@ -28,7 +29,7 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
     file, empty, has a blank line in the middle or an index twice.
     """
     try:
-        text = read_file(path, most_bytes=_MOST_BYTES).decode("utf-8-sig")
+        text = read_file(path_of(path, "labels"), most_bytes=_MOST_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"can't read labels from {path}: {error}") from error
     lines = [line.strip() for line in text.rstrip().splitlines()]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from edge_effnet.arguments import integer
 from edge_effnet.parallel import map_in_order
 from edge_effnet.system import available_cores
 
@@ -37,6 +38,7 @@ def spread(
     classifiers: what function is given, or twins of them with one engine thread each. They are in use until the end of
     the context, which waits for what is being worked on and closes the twins.
     """
+    workers = integer(workers, "workers")
     crew = _Twins(classifiers, with_originals=workers == 1 or all(one.threads == 1 for one in classifiers))
     with closing(crew), closing(map_in_order(lambda item: crew.call(function, item), items, workers=workers)) as found:
         yield found

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from edge_effnet.arguments import integer
 from edge_effnet.errors import UsageError
 
 Item = TypeVar("Item")
@@ -32,7 +33,7 @@ def map_in_order(
     `items` may be endless, and may wait. What `function` or `items` raises is raised in its place and ends the rest.
     Closing the iterator waits for the items that are being worked on, and takes no more. Raises UsageError.
     """
-    if workers < 1:
+    if integer(workers, "workers") < 1:
         raise UsageError(f"{workers} workers; expected at least 1")
     return _one_by_one(function, items) if workers == 1 else _Crew(function, items, workers).results()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.arguments import whole_number
 from edge_effnet.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def image_from_array(array: npt.NDArray[Any], channels: ChannelOrder, *, width: 
     from PIL import Image
 
     check_array(array, channels)
+    width = None if width is None else whole_number(width, "width", least=1)
     if channels == "yuv420":
         return Image.fromarray(_from_yuv420(array, width or array.shape[1]))
     if channels == "grey":

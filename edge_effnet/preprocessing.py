@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.arguments import real_numbers, whole_number
 from edge_effnet.cropping import resize_and_crop, resize_method, resize_only_crop
 from edge_effnet.decoding import ImageSource, Photo, decode
 from edge_effnet.errors import UsageError
@@ -89,10 +90,7 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         for name in ("resize", "crop"):
-            value = getattr(self, name)
-            if not isinstance(value, int):
-                height, width = value
-                object.__setattr__(self, name, height if height == width else (height, width))
+            object.__setattr__(self, name, _one_or_two(getattr(self, name), name))
         self._check_sizes()
         self._check_choices()
         self._check_statistics()
@@ -118,10 +116,13 @@ class Preprocessing:
             raise UsageError(f"preprocessing: channels {self.channels!r}; expected rgb, bgr or grey")
         if self.mode not in RESIZE_MODES:
             raise UsageError(f"preprocessing: mode {self.mode!r}; expected one of {', '.join(RESIZE_MODES)}")
+        real_numbers("preprocessing: fill", *(self.fill if isinstance(self.fill, (tuple, list)) else "?"))
         if len(self.fill) != 3 or not all(0 <= value <= 255 for value in self.fill):
             raise UsageError(f"preprocessing: fill {self.fill}; expected three of 0 to 255")
 
     def _check_statistics(self) -> None:
+        for statistics in (self.mean, self.std):
+            real_numbers("preprocessing: mean, std", *(statistics if isinstance(statistics, (tuple, list)) else "?"))
         if len(self.mean) != self.depth or len(self.std) != self.depth:
             raise UsageError(
                 f"preprocessing: mean {self.mean}, std {self.std}; expected {self.depth} of each for {self.channels}"
@@ -284,6 +285,16 @@ def _framed(
     canvas = Image.new(image.mode, frame.crop, fill)  # type: ignore[arg-type]
     canvas.paste(resized, (-frame.left, -frame.top))
     return canvas
+
+
+def _one_or_two(value: Any, name: str) -> int | Size:
+    """A side, or height and width where those differ. Raises UsageError."""
+    if not isinstance(value, (tuple, list)):
+        return whole_number(value, f"preprocessing: {name}", least=0)
+    sides = [whole_number(side, f"preprocessing: {name}", least=0) for side in value]
+    if len(sides) != 2:
+        raise UsageError(f"preprocessing: {name} {value}; expected one side, or height and width")
+    return sides[0] if sides[0] == sides[1] else (sides[0], sides[1])
 
 
 def triple(values: Any) -> Triple:

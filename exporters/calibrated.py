@@ -70,11 +70,6 @@ class Calibrated:
         """The file that another quantization of the network, or the float network, would be."""
         return emit(quantized, self.document, self.ending)
 
-    def emit_logits(self, quantized: QuantizedGraph) -> bytes:
-        """As `emit`, but a file that gives logits, whatever the finished one gives."""
-        head = replace(self.document.head, output="logits")
-        return emit(quantized, replace(self.document, head=head), self.ending)
-
     def with_quantized(self, quantized: QuantizedGraph) -> Calibrated:
         """The same with another quantization from the same photos."""
         document = replace(self.document, quantization=_summary(quantized.summary or {}, self.photos))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from edge_effnet.agreement import check_seed, check_sides
+from edge_effnet.arguments import path_of
 from edge_effnet.clashes import check_outputs
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import UsageError
@@ -18,12 +19,13 @@ from edge_effnet.exporters.int8 import Int8, Int8Options, make_int8
 from edge_effnet.exporters.judging import made_up_squares, verify
 from edge_effnet.exporters.order import order_channels
 from edge_effnet.exporters.outputs.emit import emit
+from edge_effnet.exporters.outputs.ending import with_probabilities
 from edge_effnet.exporters.report import check_report, write_report
 from edge_effnet.exporters.settings import PreprocessingOptions
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import read_model_file
 from edge_effnet.framing import ResizeMode
-from edge_effnet.heads import HeadKind, Output
+from edge_effnet.heads import HeadKind, Output, decisions_of
 from edge_effnet.images import look_through
 from edge_effnet.labels import check_label_count, read_labels, remarks_on_labels
 from edge_effnet.metadata import ModelDocument
@@ -156,7 +158,7 @@ def export(checkpoint: Any, output: str | os.PathLike[str], **options: Any) -> E
     state dict. options: the fields of `ExportOptions`. The same arguments give the same bytes. Raises EdgeEffnetError's
     leaves, TypeError for an option that there isn't; nothing is written then.
     """
-    told, path = ExportOptions(**options), Path(output)
+    told, path = ExportOptions(**options), path_of(output, "output")
     _check(path, told, checkpoint)
     int8_options = told.of_int8()
     network = open_network(checkpoint, told.of_input())
@@ -171,8 +173,9 @@ def export(checkpoint: Any, output: str | os.PathLike[str], **options: Any) -> E
     else:
         quantized = quantize_weights_only(graph) if told.precision == "weight-int8" else QuantizedGraph(graph)
         document = replace(document, quantization=quantized.summary)
+    quantized = replace(quantized, graph=with_probabilities(quantized.graph, network.head))
     if told.verification == "on a few photos":
-        document = _verified(graph, quantized, document, path.suffix, int8)
+        document = _verified(with_probabilities(graph, network.head), quantized, document, path.suffix, int8)
     data = emit(quantized, document, path.suffix)
     written = read_model_file(data, name=str(path)).document or document
     write_atomically(path, data)
@@ -223,7 +226,6 @@ def _verified(
         int8.made.photos.judged if int8 else made_up_squares(document.preprocessing),
         ending=ending,
         preprocessing=document.preprocessing,
-        head=document.head,
         exact=document.precision == "fp32",
     )
     return document if found is None else replace(document, extra={**document.extra, "verified": found})
@@ -235,7 +237,9 @@ def _document(network: Network, precision: str) -> ModelDocument:
         variant=network.architecture or "network",
         image_size=network.preprocessing.crop,
         num_classes=outputs,
-        labels=None if labels is None else check_label_count(labels, outputs, source="labels"),
+        labels=None
+        if labels is None
+        else check_label_count(labels, decisions_of(network.head, outputs, labels), source="labels"),
         preprocessing=network.preprocessing,
         precision=precision,
         source=network.origin.to_dict(),

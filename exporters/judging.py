@@ -19,7 +19,6 @@ from edge_effnet.heads import Head
 from edge_effnet.network.activations import sigmoid
 from edge_effnet.network.execute import execute
 from edge_effnet.network.graph import Graph
-from edge_effnet.numerics import softmax
 from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.quantization.measure.calibration import CalibrationSet
 from edge_effnet.quantization.records import Progress, QuantizedGraph
@@ -80,7 +79,7 @@ def judge(made: Calibrated, *, progress: Progress | None = None) -> tuple[Judgem
     judged = made.photos.judged
     exact, rounded = (
         run_or_simulate(
-            made.emit_logits(quantized),
+            made.emit(quantized),
             quantized,
             judged,
             ending=made.ending,
@@ -144,7 +143,6 @@ def verify(
     *,
     ending: str,
     preprocessing: Preprocessing,
-    head: Head,
     exact: bool,
 ) -> dict[str, Any] | None:
     """The file, opened and run on a few photos, against its float graph; None where no engine is installed.
@@ -157,7 +155,6 @@ def verify(
     except MissingDependencyError:
         return None
     wanted = np.concatenate([execute(graph, preprocessing.normalise(square)[None]) for square in pixels])
-    wanted = as_output(wanted, head)
     difference = float(np.abs(answers.logits - wanted).max() / max(1.0, float(np.abs(wanted).max())))
     if exact and difference > _FLOAT_BOUND:
         raise EngineError(
@@ -177,13 +174,6 @@ def verify(
         "largest_difference": float(f"{difference:.2g}"),
         "correlation": round(correlation, 4),
     }
-
-
-def as_output(logits: npt.NDArray[Any], head: Head) -> npt.NDArray[Any]:
-    """What a file with this head gives for these logits, float32[N, C]."""
-    if head.output == "logits":
-        return logits
-    return np.stack([softmax(row) for row in logits]) if head.kind == "softmax" else sigmoid(logits)
 
 
 def _correlation(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:

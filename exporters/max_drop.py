@@ -74,5 +74,5 @@ def _sentence(best: Mixture, max_drop: float, *, photos: int, labelled: bool) ->
 
 def _logits(made: Calibrated, quantized: QuantizedGraph, photos: CalibrationSet) -> npt.NDArray[np.float32]:
     """float32[N, C] of the file that it would be."""
-    data = made.emit_logits(quantized)
+    data = made.emit(quantized)
     return run_candidate(data, photos, ending=made.ending, preprocessing=photos.preprocessing).logits

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
 
 from edge_effnet.errors import UsageError
 from edge_effnet.exporters.calibrated import Calibrated
@@ -53,18 +51,13 @@ def report_on(made: Calibrated, judgement: Judgement, exact: Answers, rounded: A
     found = compare_answers(
         exact.logits,
         rounded.logits,
-        names=[_name(source, number) for number, source in enumerate(photos.judged.sources, 1)],
+        sources=photos.judged.sources,
         squares=photos.judged.squares,
         labels=made.document.labels,
         engine=judgement.engine,
         note=f"Measured on {photos.note}.",
-        right=(judgement.float_top1, judgement.int8_top1),
     )
     return make_report(_subject(made), made.quantized, made.trace, sqnr, found)
-
-
-def _name(source: Any, number: int) -> str:
-    return Path(source).name if isinstance(source, (str, os.PathLike)) else f"photo {number}"
 
 
 def _subject(made: Calibrated) -> Subject:

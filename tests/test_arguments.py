@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_effnet import Classifier, EdgeEffnetError
+from edge_effnet import Classifier, EdgeEffnetError, Preprocessing
 from edge_effnet.arguments import fraction, one_of, path_of, texts, whole_number
-from edge_effnet.decoding import decode
+from edge_effnet.decoding import ImageRules, decode
 from edge_effnet.errors import ImageError, UsageError
-from edge_effnet.labels import find_label_indices
+from edge_effnet.labels import find_label_indices, read_labels
+from edge_effnet.live import DecisionRule, LiveClassifier, Region, Replay, SourceOpener, source_opener
+from edge_effnet.live.newest import FrameReader
+from edge_effnet.live.web import Access, WebAddress
+from edge_effnet.parallel import map_in_order
 
 _FRAME = np.zeros((8, 8, 3), np.uint8)
 
@@ -24,7 +28,7 @@ class Untellable:
 
 @pytest.mark.parametrize("value", [2.5, "1", None, True, [1], 0, -1, float("nan"), Untellable()])
 def test_what_is_no_whole_number(value: Any) -> None:
-    with pytest.raises(UsageError, match=r"expected (a whole number of )?at least 1"):
+    with pytest.raises(UsageError, match=r"expected (a whole number|at least 1)"):
         whole_number(value, "top_k", least=1)
 
 
@@ -163,3 +167,43 @@ def test_a_photo_in_a_view_with_gaps() -> None:
 def test_labels_of_5000_digits() -> None:
     with pytest.raises(UsageError, match="is not among the model's 2"):
         find_label_indices(["1" * 5000], ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Preprocessing(resize="256", crop=224),
+        lambda: Preprocessing(resize=256.5, crop=224),
+        lambda: Preprocessing(resize=(1, 2, 3), crop=224),
+        lambda: Preprocessing(resize=256, crop=224, mean="abc"),
+        lambda: Preprocessing(resize=256, crop=224, std=None),
+        lambda: ImageRules(max_pixels="5"),
+        lambda: ImageRules(formats="JPEG"),
+        lambda: ImageRules(formats=5),
+        lambda: Region("a", 0, 1, 1),
+        lambda: DecisionRule("a"),
+        lambda: DecisionRule(agree=2.5),
+        lambda: Replay("x"),
+        lambda: LiveClassifier("x", []),
+        lambda: FrameReader(SourceOpener("x", list), every=1.5),
+        lambda: source_opener(5),
+        lambda: read_labels(5),
+        lambda: Access(5),
+        lambda: WebAddress.parse(5),
+        lambda: map_in_order(str, [], workers="2"),
+    ],
+)
+def test_records_and_openers_say_what_they_expect(make: Any) -> None:
+    with pytest.raises(UsageError, match="expected"):
+        make()
+
+
+@pytest.mark.litert
+def test_predict_many_says_what_it_expects(bundled: Classifier) -> None:
+    for call in (
+        lambda: bundled.predict_many(5),
+        lambda: list(bundled.predict_many([_FRAME], workers="2")),
+        lambda: bundled.predict(np.zeros((12, 8), np.uint8), channels="yuv420", width="x"),
+    ):
+        with pytest.raises(UsageError, match="expected"):
+            call()

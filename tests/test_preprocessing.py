@@ -158,7 +158,7 @@ def test_a_photo_too_long_to_resize_whole() -> None:
 def test_resizing_only_the_crop_gives_the_same(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     image, preprocessing = synthetic_photo(2, *size), Preprocessing(37, 32)
     whole = preprocessing.pixels(image)
-    monkeypatch.setattr("edge_effnet.preprocessing.MAX_PIXELS", 1)
+    monkeypatch.setattr("edge_effnet.cropping.MAX_PIXELS", 1)
     assert np.abs(preprocessing.pixels(image).astype(int) - whole).max() <= 1
 
 

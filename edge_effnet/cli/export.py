@@ -6,15 +6,27 @@ import argparse
 import time
 
 from edge_effnet.cli.console import remark, say
-from edge_effnet.cli.options import IMAGE_OPTIONS, add_image_options, image_rules_from, positive, three
+from edge_effnet.cli.options import (
+    IMAGE_OPTIONS,
+    add_image_options,
+    colour,
+    fractions,
+    image_rules_from,
+    image_size,
+    positive,
+    three,
+)
 from edge_effnet.cli.parsing import goes_with
 from edge_effnet.cli.progress import StageBars
+from edge_effnet.framing import RESIZE_MODES
+from edge_effnet.preprocessing import INTERPOLATIONS
 from edge_effnet.variants import VARIANTS
 
 #: What isn't passed on by its own name.
 _OTHERS = ("verb", "debug", "checkpoint", "output", *IMAGE_OPTIONS)
 #: As quantization/refine has it, which isn't imported for `--help`.
 _DEFAULT_MINUTES = 5.0
+INTERPOLATION_NAMES = tuple(dict.fromkeys(name for names in INTERPOLATIONS.values() for name in names))
 _PRECISIONS = ("fp32", "fp16", "int8", "weight-int8")
 
 
@@ -33,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--variant", choices=tuple(VARIANTS), help="default: found from the tensors")
     parser.add_argument(
-        "--image-size", type=positive, metavar="N", help="side of the network's input (default: the variant's)"
+        "--image-size",
+        type=image_size,
+        metavar="N|HxW",
+        help="side of the network's input, or height x width (default: the variant's)",
     )
     parser.add_argument(
         "--padding-size",
@@ -50,14 +65,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="verification",
         help="don't run the file on a few photos and compare it with the float network before it is kept",
     )
+    _add_head_options(parser)
     group = parser.add_argument_group("preprocessing", "default: as published for the checkpoint's origin")
     group.add_argument("--mean", type=three, metavar="R,G,B", help="of pixels in 0..1")
     group.add_argument("--std", type=three, metavar="R,G,B", help="of pixels in 0..1")
     resize = group.add_mutually_exclusive_group()
     resize.add_argument("--crop-pct", type=float, metavar="X", help="share of the resized photo that the crop keeps")
     resize.add_argument("--resize", type=positive, metavar="N", help="shorter side before the crop")
-    group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize")
+    group.add_argument("--interpolation", choices=INTERPOLATION_NAMES, help="of the resize")
+    group.add_argument(
+        "--resize-mode",
+        choices=RESIZE_MODES,
+        help="shorter side to N and a crop, squash to the size, longer side to N, or pad: a letterbox",
+    )
+    group.add_argument("--resizer", choices=tuple(INTERPOLATIONS), help="whose resize training used")
+    group.add_argument("--fill", type=colour, metavar="R,G,B", help="0..255, around photos with pad and longer")
+    group.add_argument("--channels", choices=("rgb", "bgr", "grey"), help="order the network takes (default rgb)")
     _add_int8_options(parser)
+
+
+def _add_head_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("outputs", "default: as found; one output is a sigmoid")
+    group.add_argument("--head", choices=("softmax", "sigmoid", "features"), help="what they mean; features: no head")
+    group.add_argument(
+        "--head-activation",
+        choices=("relu", "silu", "gelu", "tanh", "sigmoid", "leaky_relu", "relu6", "hardswish", "none"),
+        help="between several linear layers, which a state dict doesn't say",
+    )
+    group.add_argument(
+        "--probabilities",
+        dest="output_kind",
+        action="store_const",
+        const="probabilities",
+        default="logits",
+        help="end the file in softmax or sigmoid, for programs that take no logits; not with int8",
+    )
+    group.add_argument(
+        "--thresholds", type=fractions, metavar="X[,X …]", help="of a sigmoid head: one, or one a class (default 0.5)"
+    )
 
 
 def _add_int8_options(parser: argparse.ArgumentParser) -> None:

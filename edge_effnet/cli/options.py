@@ -245,6 +245,26 @@ def three(text: str) -> Triple:
         raise argparse.ArgumentTypeError(f"{text!r} is not three numbers like 0.485,0.456,0.406") from error
 
 
+def image_size(text: str) -> tuple[int, int]:
+    """(height, width) of "224" or "192x256", for argparse."""
+    height, _, width = text.lower().replace("×", "x").partition("x")
+    return positive(height), positive(width or height)
+
+
+def colour(text: str) -> tuple[int, int, int]:
+    """Three whole numbers from 0 to 255 split by commas, for argparse."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 3 or not all(part.isdecimal() and len(part) <= 3 and int(part) <= 255 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r:.40} is not a colour like 114,114,114")
+    red, green, blue = map(int, parts)
+    return red, green, blue
+
+
+def fractions(text: str) -> tuple[float, ...]:
+    """Numbers from 0 to 1 split by commas, for argparse."""
+    return tuple(fraction(part) for part in text.split(","))
+
+
 def names(text: str) -> list[str]:
     """Labels split by commas, for argparse."""
     return [name.strip() for name in text.split(",") if name.strip()]

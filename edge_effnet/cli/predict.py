@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="how many classes to show (default 5)")
     parser.add_argument(
-        "--threshold", type=fraction, default=0.0, metavar="X", help="lowest score to show, 0 to 1 (default 0)"
+        "--threshold", type=fraction, metavar="X", help="lowest score to show, 0 to 1 (default 0, or the file's own)"
     )
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, instead of the model's")
     parser.add_argument("--allow", type=names, metavar="L,…", help="show only these labels (names or indices)")
@@ -182,7 +182,7 @@ def _classify(
         )
     except ImageError as error:
         return {"source": name, "status": "error", "error": str(error)}, None
-    lowest = float(np.float32(arguments.threshold))  # as scores are
+    lowest = float(np.float32(arguments.threshold or 0.0))  # as scores are
     found = [one for one in ranked[: arguments.top_k] if one.score >= lowest]
     lead = ranked[0].score - (ranked[1].score if len(ranked) > 1 else 0.0)
     uncertain = arguments.margin is not None and lead < arguments.margin

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.arguments import one_of
 from edge_effnet.classifier import Classifier
 from edge_effnet.errors import UsageError, first_line
 from edge_effnet.labels import label_of
@@ -115,7 +116,7 @@ class LiveClassifier:
         channels: ChannelOrder = "rgb",
         width: int | None = None,
     ) -> None:
-        self.classifier, self.region, self.every = classifier, region, every
+        self.classifier, self.region, self.every = one_of(classifier, Classifier, "classifier"), region, every
         self.rule = rule or default_rule(classifier.num_classes)
         opener = _opener(source, turn=turn, channels=channels, width=width)
         self.reader = FrameReader(opener, every=every, back_off=back_off)

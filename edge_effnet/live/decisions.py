@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.arguments import integer, real_numbers
 from edge_effnet.errors import UsageError
 
 Scores = npt.NDArray[np.float32]
@@ -37,6 +38,9 @@ class DecisionRule:
     margin: float = 0.15
 
     def __post_init__(self) -> None:
+        real_numbers("rule", self.smoothing, self.enter, self.leave, self.margin)
+        integer(self.agree, "agree")
+        integer(self.window, "window")
         if not 0 < self.smoothing <= 1:
             raise UsageError(f"smoothing is {self.smoothing}; expected above 0, at most 1 (1: none)")
         if not 0 <= self.leave <= self.enter <= 1:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.arguments import real_numbers
 from edge_effnet.decoding import MAX_PIXELS
 from edge_effnet.errors import ImageError, SourceError, UsageError
 from edge_effnet.pixel_arrays import check_array
@@ -134,6 +135,7 @@ class Region:
 
     def __post_init__(self) -> None:
         values = (self.left, self.top, self.width, self.height)
+        real_numbers("region", *values)
         inside = (
             all(0 <= value <= 1 for value in values)
             and self.left + self.width <= 1 + 1e-9

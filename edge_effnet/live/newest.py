@@ -8,7 +8,8 @@ import threading
 import time
 from dataclasses import dataclass, replace
 
-from edge_effnet.errors import UsageError, first_line
+from edge_effnet.arguments import whole_number
+from edge_effnet.errors import first_line
 from edge_effnet.live.frames import Delivery, Frame, FrameSource
 from edge_effnet.live.pacing import BackOff, Pacer
 from edge_effnet.live.rates import RateMeter
@@ -51,8 +52,7 @@ class FrameReader:
     """
 
     def __init__(self, source: SourceOpener, *, every: int = 1, back_off: BackOff | None = None) -> None:
-        if every < 1:
-            raise UsageError(f"every is {every}; expected at least 1")
+        whole_number(every, "every", least=1)
         self.source = source
         self._every = every
         self._back_off = back_off or BackOff()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from edge_effnet.errors import UsageError
 from edge_effnet.exporters.settings import PreprocessingOptions
 from edge_effnet.framing import Size
 from edge_effnet.heads import Head, HeadKind, Output
@@ -35,4 +36,16 @@ class InputOptions:
     def resolve_head(self, found: HeadKind, *, outputs: int) -> Head:
         """What is said over what was found; one output that nothing says more of is a sigmoid."""
         kind = self.head or ("sigmoid" if found == "softmax" and outputs == 1 else found)
-        return Head(kind, self.output, self.thresholds)
+        return Head(kind, self.output, self._thresholds(kind, outputs))
+
+    def _thresholds(self, kind: HeadKind, outputs: int) -> tuple[float, ...] | None:
+        """One stands for all; none where the head isn't a sigmoid."""
+        said = self.thresholds
+        if said is None:
+            return None
+        if kind != "sigmoid" or len(said) not in (1, outputs):
+            raise UsageError(
+                f"{len(said)} thresholds don't fit a {kind} head of {outputs} outputs; expected one, or one a class, "
+                "of a sigmoid head"
+            )
+        return said * outputs if len(said) == 1 else said

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import math
+import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +27,10 @@ _Z = 1.959964
 
 @dataclass(frozen=True)
 class PhotoOutcome:
-    """One photo's best class in float and in int8, each with its score; `kept`: int8's score for float's class."""
+    """One photo's best class in float and in int8, each with its score; `kept`: int8's score for float's class.
+
+    truth: its folder's name where that is one of the labels, otherwise None.
+    """
 
     name: str
     float_label: str
@@ -34,6 +39,7 @@ class PhotoOutcome:
     int8_score: float
     kept: float
     agrees: bool
+    truth: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class HeldOut:
     """The measurement. agreement_interval: 95 % of the top-1 agreement (Wilson), what so few photos can tell.
 
     drift: mean of int8's minus float's score for float's class. engine: what ran the two models. note: where the
-    photos come from. float_top1, int8_top1: shares of right answers where the photos' folders are classes.
+    photos come from. float_top1, int8_top1: accuracy, 0..1, where all photos lie in folders that are labels, else None.
     """
 
     images: int
@@ -73,23 +79,23 @@ def compare_answers(
     exact: Logits,
     rounded: Logits,
     *,
-    names: Sequence[str],
+    sources: Sequence[Any],
     squares: Sequence[npt.NDArray[np.uint8]],
     labels: Sequence[str] | None,
     engine: str,
     note: str,
-    right: tuple[float | None, float | None] = (None, None),
 ) -> HeldOut:
-    """From both networks' logits, float32[N, C], for the same prepared photos. right: shares of right answers."""
+    """From both networks' logits, float32[N, C], for the same prepared photos of these sources (paths or not)."""
     agreement, outcomes = Agreement(), []
-    for name, one, other in zip(names, exact, rounded, strict=True):
+    for number, (source, one, other) in enumerate(zip(sources, exact, rounded, strict=True), 1):
         scores = softmax(one), softmax(other)
         agreement.add(one, other, *scores)
-        outcomes.append(_outcome(name, scores, labels))
+        outcomes.append(replace(_outcome(_name(source, number), scores, labels), truth=_truth(source, labels)))
     order = sorted(
         range(len(outcomes)),
         key=lambda index: (outcomes[index].agrees, -abs(outcomes[index].kept - outcomes[index].float_score), index),
     )
+    labelled = all(outcome.truth is not None for outcome in outcomes)
     return HeldOut(
         engine=engine,
         note=note,
@@ -99,8 +105,8 @@ def compare_answers(
         drift=_mean(outcome.kept - outcome.float_score for outcome in outcomes),
         photos=tuple(outcomes),
         worst=tuple(ShownPhoto(outcomes[index], _thumbnail(squares[index])) for index in order[:_SHOWN]),
-        float_top1=right[0],
-        int8_top1=right[1],
+        float_top1=_mean(one.float_label == one.truth for one in outcomes) if labelled else None,
+        int8_top1=_mean(one.int8_label == one.truth for one in outcomes) if labelled else None,
         **agreement.to_dict(),
     )
 
@@ -128,6 +134,18 @@ def _outcome(
         kept=float(scores[1][first]),
         agrees=first == second,
     )
+
+
+def _name(source: Any, number: int) -> str:
+    return Path(source).name if hasattr(source, "__fspath__") or isinstance(source, str) else f"photo {number}"
+
+
+def _truth(source: Any, labels: Sequence[str] | None) -> str | None:
+    """The label that a photo's folder is called by, whatever the case."""
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    folder = Path(source).parent.name.casefold()
+    return next((label for label in labels or () if label.casefold() == folder), None)
 
 
 def _thumbnail(square: npt.NDArray[np.uint8]) -> str:

@@ -22,7 +22,7 @@ from edge_effnet.formats import read_model_file
 from edge_effnet.quantization.measure.layers import layer_sqnr
 from edge_effnet.quantization.records import QuantizedGraph
 from edge_effnet.quantization.report.held_out import wilson_interval
-from edge_effnet.quantization.report.page import render_page
+from edge_effnet.quantization.report.page import _held_out_tiles, render_page
 
 pytestmark = pytest.mark.litert
 LABELS = tuple("<abcde"[:CLASSES])
@@ -280,7 +280,7 @@ def test_layers_of_an_unquantized_graph_are_exact() -> None:
 
 def test_names_are_escaped(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hostile = '<img src="https://example.org/x" onerror="a">'
-    monkeypatch.setattr(module, "_name", lambda *_: hostile)
+    monkeypatch.setattr(held_out, "_name", lambda *_: hostile)
     pages: list[str] = []
 
     def keep(report: Any) -> str:
@@ -291,3 +291,20 @@ def test_names_are_escaped(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     export(made / "h.tflite", made / "photos", report=made / "h.html")
     assert hostile not in pages[0]
     assert "&lt;img src=&quot;https://example.org/x" in pages[0]
+
+
+def test_the_accuracy_where_folders_are_classes(tmp_path: Path) -> None:
+    sources = [tmp_path / folder / f"{number}.png" for number, folder in enumerate(("Cat", "dog", "cat"))]
+    right, wrong = np.float32([3, 0]), np.float32([0, 3])
+    squares = [np.zeros((8, 8, 3), np.uint8)] * 3
+
+    def compared(labels: tuple[str, ...] | None) -> Any:
+        exact, rounded = np.stack([right, right, wrong]), np.stack([right, wrong, right])
+        given: dict[str, Any] = {"sources": sources, "squares": squares, "engine": "none", "note": ""}
+        return compare_answers(exact, rounded, labels=labels, **given)
+
+    found, unnamed = compared(("cat", "dog")), compared(None)
+    assert [photo.truth for photo in found.photos] == ["cat", "dog", "cat"]
+    assert (found.float_top1, found.int8_top1) == (pytest.approx(1 / 3), 1.0)
+    assert "right answers in int8" in "".join(what for _, what, _ in _held_out_tiles(found))
+    assert unnamed.float_top1 is None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_effnet.arguments import one_of, real_numbers
 from edge_effnet.errors import UsageError
 from edge_effnet.live.frames import UNTURNED, FrameSource, Turn
 from edge_effnet.live.sources.base import TurnedSource
@@ -47,6 +48,7 @@ class Replay:
     photos: Photos = "scenes"
 
     def __post_init__(self) -> None:
+        real_numbers("rate", 1 if self.rate is None else self.rate)
         if self.rate is not None and not 0 < self.rate <= 1000:
             raise UsageError(f"{self.rate:g} frames a second; expected above 0, at most 1000")
 
@@ -68,6 +70,7 @@ def source_opener(
     a folder of photos. size: width and height to ask a camera for. turn: how it is mounted. Raises UsageError for a
     name that is none of these.
     """
+    one_of(name, str, "source")
     if name == "picamera2":
         return SourceOpener(name, lambda: Picamera2Source(size=size or (640, 480), turn=turn))
     return turned(_opener(name, size, replay or Replay()), turn)

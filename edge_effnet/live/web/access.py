@@ -26,7 +26,7 @@ class WebAddress:
     @classmethod
     def parse(cls, text: str) -> WebAddress:
         """From HOST:PORT ([…] around an IPv6 address); raises UsageError."""
-        match = re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[^:\s\[\]/]+):(\d{1,5})", text)
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[^:\s\[\]/]+):(\d{1,5})", str(text))
         if match is None or int(match[2]) > 65535:
             raise UsageError(
                 f"web address {text!r}; expected HOST:PORT like 127.0.0.1:8080, or 0.0.0.0:8080 with --token for "
@@ -55,6 +55,8 @@ class Access:
     names: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
+        if self.token is not None and not isinstance(self.token, str):
+            raise UsageError(f"token is a {type(self.token).__name__}; expected a text")
         if self.token is not None and (
             len(self.token) < _SHORTEST_TOKEN
             or not self.token.isascii()
