@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from support.networks import float_graph, narrow_state
 
 from edge_effnet.quantization.refine.plan import held_out_photos, photo_seconds, plan, plan_steps
+from edge_effnet.quantization.refine.record import decibels
 
 
 def test_minutes_become_steps_by_the_networks_size() -> None:
@@ -23,3 +26,11 @@ def test_photos_held_out(photos: int, held_out: int) -> None:
 def test_steps_as_said() -> None:
     assert plan_steps(100, photos=256).judged_every == 13
     assert plan_steps(1, photos=2).judged_every == 1
+
+
+@pytest.mark.parametrize(
+    ("power", "error", "expected"),
+    [(10.0, 1.0, 10.0), (1.0, 0.0, math.inf), (1.0, math.nan, -math.inf), (math.inf, 1.0, -math.inf)],
+)
+def test_decibels(power: float, error: float, expected: float) -> None:
+    assert decibels(power, error) == pytest.approx(expected)
