@@ -21,7 +21,8 @@ from edge_effnet.exporters import report as module
 from edge_effnet.formats import read_model_file
 from edge_effnet.quantization.measure.layers import layer_sqnr
 from edge_effnet.quantization.records import QuantizedGraph
-from edge_effnet.quantization.report.held_out import wilson_interval
+from edge_effnet.quantization.report import held_out
+from edge_effnet.quantization.report.held_out import compare_answers, wilson_interval
 from edge_effnet.quantization.report.page import _held_out_tiles, render_page
 
 pytestmark = pytest.mark.litert
