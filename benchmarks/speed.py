@@ -97,7 +97,10 @@ def _work(arguments: argparse.Namespace) -> None:
         write_atomically(
             arguments.render,
             render(
-                _read(arguments.results), _read(folder / "arm.json"), _read(folder / "photo_path.json") or None
+                _read(arguments.results),
+                _read(folder / "arm.json"),
+                _read(folder / "photo_path.json") or None,
+                throughput=_read(folder / "throughput.json") or None,
             ).encode(),
         )
 

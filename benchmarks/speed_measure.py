@@ -67,6 +67,7 @@ def make_files(task: Task, say: Callable[[str], None]) -> dict[str, str]:
                 source=task.source,
                 calibration=photos,
                 calibration_images=task.images,
+                refine=0.0,
             )
     if not (task.folder / "arrays.npz").exists():
         write_atomically(task.folder / "arrays.npz", _arrays(task))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edge_effnet.benchmarks.speed_peers import BASE, SUBJECTS
+from edge_effnet.benchmarks.throughput_render import many_photos
 
 _HEAD = """# What a photo costs
 
@@ -44,16 +45,22 @@ instructions a core finishes in a cycle. It compares two programs on one board, 
 """
 
 
-def render(speed: Mapping[str, Any], arm: Mapping[str, Any], photo_path: Mapping[str, Any] | None) -> str:
-    """The Markdown page. speed, arm, photo_path: benchmarks/results/{speed,arm,photo_path}.json; None where there is
-    none.
-    """
+def render(
+    speed: Mapping[str, Any],
+    arm: Mapping[str, Any],
+    photo_path: Mapping[str, Any] | None,
+    *,
+    throughput: Mapping[str, Any] | None = None,
+) -> str:
+    """The Markdown page. speed, arm, photo_path, throughput: benchmarks/results/….json; None where there is none."""
     parts = [_HEAD]
     for name, network in speed.get("networks", {}).items():
         parts += _inference(name, network)
     parts += _whole(speed.get("networks", {}))
     parts += _photo_path(photo_path)
     parts += _counts(arm)
+    bundled = {board: found.get("bundled Lite0 int8", {}) for board, found in arm["counts"].items()}
+    parts += many_photos(throughput, bundled)
     parts += [_BOARD, *_how(speed)]
     return "\n".join(parts).rstrip() + "\n"
 

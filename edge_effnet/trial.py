@@ -147,14 +147,14 @@ def has_passed(digest: str, *, engine: str) -> bool:
     """Whether these bytes have passed a trial by this user, with this engine's installed version."""
     try:
         return _key(digest, engine) in _store().read_text("ascii").split()
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: a user without a home
         return False
 
 
 def remember(digest: str, *, engine: str) -> None:
     """Notes that these bytes have passed; nothing where the user has no place for that."""
-    store = _store()
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        store = _store()
         store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         known = store.read_text("ascii").split() if store.exists() else []
         lines = [*known[-_MOST_REMEMBERED + 1 :], _key(digest, engine)]
@@ -175,7 +175,8 @@ def _key(digest: str, engine: str) -> str:
 
 def _installed(package: str) -> tuple[str, int] | None:
     """Where a package lies and since when, without the time its import or the look-up of its version takes."""
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
+    try:
+        found = importlib.util.find_spec(package)
+        return None if found is None or found.origin is None else (found.origin, os.stat(found.origin).st_mtime_ns)
+    except (ImportError, ValueError, OSError):
         return None
-    return found.origin, Path(found.origin).stat().st_mtime_ns

@@ -9,9 +9,11 @@ from typing import Any
 from edge_effnet.exporters.outputs.emit import emit
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.network.graph import Graph
+from edge_effnet.numerics import QuantParams
 from edge_effnet.quantization.measure.calibration import CalibrationSet, draw_further
 from edge_effnet.quantization.pipeline import QuantizationTrace, quantize
 from edge_effnet.quantization.records import Progress, QuantizedGraph
+from edge_effnet.quantization.refine import Refinement, refine
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,10 @@ class Photos:
 
 @dataclass(frozen=True, eq=False)
 class Calibrated:
-    """graph: the float network. document: of the file, with what `quantized` is. ending: ".tflite" or ".onnx"."""
+    """graph: the float network. document: of the file, with what `quantized` is. ending: ".tflite" or ".onnx".
+
+    refinement: what it gained, None where it was left out.
+    """
 
     graph: Graph
     document: ModelDocument
@@ -38,6 +43,7 @@ class Calibrated:
     photos: Photos
     quantized: QuantizedGraph
     trace: QuantizationTrace
+    refinement: Refinement | None = None
 
     def emit(self, quantized: QuantizedGraph) -> bytes:
         """The file that another quantization of the network, or the float network, would be."""
@@ -47,6 +53,25 @@ class Calibrated:
         """The same with another quantization from the same photos."""
         document = replace(self.document, quantization=_summary(quantized.summary or {}, self.photos))
         return replace(self, quantized=quantized, document=document)
+
+    def corrected(self, activations: Mapping[str, QuantParams]) -> Graph:
+        """The graph to take where these tensors alone are int8: its biases fit them, or were learned."""
+        return self.quantized.graph if self.refinement else self.trace.correct(activations)
+
+    def refined(self, minutes: float, *, progress: Progress | None = None) -> Calibrated:
+        """The same after learning for some minutes of two idle cores; as it is after none."""
+        if not minutes:
+            return self
+        quantized, refinement = refine(
+            self.quantized,
+            self.trace.graph,
+            photos=self.photos.drawn,
+            minutes=minutes,
+            seed=self.photos.seed,
+            progress=progress,
+        )
+        summary = {**(quantized.summary or {}), "refinement": refinement.to_dict()}
+        return replace(self, refinement=refinement).with_quantized(replace(quantized, summary=summary))
 
     def requantize(self, photos: CalibrationSet) -> QuantizedGraph:
         """The network quantized from other photos."""

@@ -35,6 +35,7 @@ from edge_effnet.quantization.headroom import check_headroom
 from edge_effnet.quantization.measure.calibration import CalibrationSet, CalibrationSource, draw_calibration_set
 from edge_effnet.quantization.pipeline import quantize_weights_only
 from edge_effnet.quantization.records import Progress, QuantizedGraph
+from edge_effnet.quantization.refine import DEFAULT_MINUTES, check_refinement
 from edge_effnet.version import __version__
 
 Precision: TypeAlias = Literal["fp32", "fp16", "int8", "weight-int8"]
@@ -80,6 +81,7 @@ def export(
     image_rules: ImageRules = DEFAULT_RULES,
     seed: int = 0,
     workers: int | None = None,
+    refine: float = DEFAULT_MINUTES,
     max_drop: float | None = None,
     report: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
@@ -95,6 +97,8 @@ def export(
     labels: names or the path of a file with one a line. calibration: photos for int8, a folder or a sequence.
     image_rules: which of them are decoded; the others are left out, with a remark. workers: how many are decoded at a
     time, by default as many as there are cores.
+    refine: minutes of two idle cores that int8's rounding, biases and ranges are learned for on the calibration photos;
+    Ctrl-C ends it with what was reached; 0 leaves it out.
     max_drop: points of accuracy that int8 may lose (of agreement with float, where the photos' folders are no labels);
     parts of blocks go back to float32 until it holds. report: a `.html` or `.json` file to write beside it, on what
     int8 did; measured on photos not calibrated on, before either file is written.
@@ -104,7 +108,7 @@ def export(
     _check_output(path, precision)
     check_outputs({"output": path, "report": report}, _inputs(checkpoint, labels, calibration))
     require_writable_folder(path)
-    _check_int8_options(precision, max_drop, report)
+    _check_int8_options(precision, refine, max_drop, report)
     check_seed(seed)
     if output_kind == "probabilities" and precision == "int8":
         raise UsageError("int8 files give logits; probabilities go with fp32, fp16 and weight-int8")
@@ -142,6 +146,8 @@ def export(
         if max_drop is not None:
             check_held_out(photos)
         made = calibrate(graph, document, path.suffix, photos=photos, progress=progress)
+        made = made.refined(refine, progress=progress)
+        remarks = (*remarks, *([made.refinement.sentence()] if made.refinement else []))
         if max_drop is not None:
             made, reached = keep_within(made, max_drop, progress=progress)
             remarks = (*remarks, reached)
@@ -187,8 +193,15 @@ def _check_output(path: Path, precision: str) -> None:
         raise UsageError(f"precision {precision!r} is unknown; expected one of {', '.join(PRECISIONS)}")
 
 
-def _check_int8_options(precision: str, max_drop: float | None, report: str | os.PathLike[str] | None) -> None:
+def _check_int8_options(
+    precision: str,
+    refine: float,
+    max_drop: float | None,
+    report: str | os.PathLike[str] | None,
+) -> None:
     """Raises, before minutes of work, what is wrong with the options that go with int8."""
+    if precision == "int8" and refine:
+        check_refinement(refine)
     if max_drop is not None and (precision != "int8" or not 0 <= max_drop <= 100):
         raise UsageError(f"--max-drop {max_drop} goes with --precision int8 and is a number of points, 0 to 100")
     if report is not None:

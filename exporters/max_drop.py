@@ -53,7 +53,7 @@ def keep_within(made: Calibrated, max_drop: float, *, progress: Progress | None 
     counted = np.ones(len(held_out), bool) if truth is None else judging.exact.argmax(axis=1) == truth
     search = Search(
         made.quantized,
-        correct=made.trace.correct,
+        correct=made.corrected,
         harm=lambda quantized: float(np.square(ranking.logits(quantized) - ranking.exact, dtype=np.float64).sum()),
         drop=lambda quantized: bound_in_points(
             change_probabilities(judging.exact, judging.logits(quantized)) * counted

@@ -88,7 +88,9 @@ def with_floats(
 ) -> QuantizedGraph:
     """The quantized graph with these tensors in float32, its biases corrected for what is still rounded."""
     activations = {name: params for name, params in quantized.activations.items() if name not in floats}
-    summary = {**(quantized.summary or {}), "float_tensors": sorted(floats & quantized.activations.keys())}
+    before = quantized.summary or {}
+    names = {*before.get("float_tensors", ()), *(floats & quantized.activations.keys())}
+    summary = {**before, "float_tensors": sorted(names)}
     return replace(quantized, graph=correct(activations), activations=activations, summary=summary)
 
 

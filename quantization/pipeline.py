@@ -17,10 +17,13 @@ from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.quantization.rounding import round_to_nearest, weight_scales
 from edge_effnet.quantization.stages import (
     bias_correction,
+    coherent_ranges,
     equalisation,
+    floats,
     folding,
     gates,
     lanes,
+    output_shift,
     ranges,
     swishes,
     weights,
@@ -33,12 +36,15 @@ from edge_effnet.quantization.state import Change, Fact, Stage, State, Work, kno
 STAGES: tuple[Stage, ...] = (
     folding.STAGE,
     equalisation.STAGE,
+    floats.STAGE,
     lanes.STAGE,
     swishes.STAGE,
     gates.STAGE,
     ranges.STAGE,
+    coherent_ranges.STAGE,
     weights.STAGE,
     bias_correction.STAGE,
+    output_shift.STAGE,
 )
 
 
@@ -98,7 +104,7 @@ def quantize(
     kept = replace(found, moments={name: moments.means_only() for name, moments in found.moments.items()})
     trace = QuantizationTrace(replace(state, measured=kept), noise)
     splits = {change.what: change.details["widths"] for change in trace.changes("lanes")}
-    summary = {"recipe": work.recipe.to_dict(), "lanes": splits, "float_tensors": []}
+    summary = {"recipe": work.recipe.to_dict(), "lanes": splits, "float_tensors": sorted(state.floats)}
     return QuantizedGraph(trace.correct(activations), activations, known(state.weights), summary), trace
 
 

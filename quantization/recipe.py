@@ -17,22 +17,28 @@ class Recipe:
     """One way to quantize. The defaults are the best known; `PLAIN` is what converters commonly do.
 
     ranges: "mse" weighs each channel's errors by what they do to the logits. equalise, swishes, gates: bring the
-    channels of bottlenecks, of the noisiest swishes and of gates to one range. rounding: "output" changes each layer's
-    output least. lanes: share of the expected logit noise that splitting a block must save to be done; None splits
-    none. statistics_images, moments_images, sensitivity_images: how many of the photos each stage looks at.
+    channels of bottlenecks, of the noisiest swishes and of gates to one range. floats: leaves the stem's sum in float32
+    where it pays, and the last activation before the pooling. coherent: ranges also count the errors that add up over
+    a photo. rounding: "output" changes each layer's output least. output_shift: takes the output's mean error off its
+    bias. lanes: share of the expected logit noise that splitting a block must save to be done; None splits none.
+    *_images: how many of the photos each measurement looks at.
     """
 
     ranges: RangeMethod = "mse"
     weigh_channels: bool = True
     equalise: bool = True
+    floats: bool = True
     swishes: bool = True
     gates: bool = True
-    lanes: float | None = 0.005
+    lanes: float | None = 0.015
+    coherent: bool = True
     rounding: Rounding = "output"
     bias_correction: BiasCorrection = "weights-and-activations"
+    output_shift: bool = True
     statistics_images: int = 256
     moments_images: int = 128
     sensitivity_images: int = 64
+    output_images: int = 96
 
     def __post_init__(self) -> None:
         for value, kind in (
@@ -60,9 +66,12 @@ PLAIN = Recipe(
     ranges="mean-min-max",
     weigh_channels=False,
     equalise=False,
+    floats=False,
     swishes=False,
     gates=False,
     lanes=None,
+    coherent=False,
     rounding="nearest",
     bias_correction="none",
+    output_shift=False,
 )

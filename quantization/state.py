@@ -42,8 +42,9 @@ class State:
     """Where the stages have got to; a fact that isn't known is None.
 
     graph: the float graph, rewritten but never rounded. image: the input's parameters. before: the preview as it was
-    before the first rewrite, for reports. mean_errors: tensor → float64[C], by how much rounding between two
-    convolutions moves each channel's mean. corrects: whether biases are corrected.
+    before the first rewrite, for reports. floats: tensors that get no int8 parameters. mean_errors: tensor →
+    float64[C], by how much rounding between two convolutions moves each channel's mean. corrects: whether biases are
+    corrected. output_shift: float64[C], the output's mean error that is left then; None where it isn't known.
     """
 
     graph: Graph
@@ -53,8 +54,10 @@ class State:
     measured: Measurement | None = None
     activations: Mapping[str, QuantParams] | None = None
     weights: Mapping[str, QuantizedWeight] | None = None
+    floats: frozenset[str] = frozenset()
     mean_errors: Mapping[str, Vector] = field(default_factory=dict)
     corrects: bool = False
+    output_shift: Vector | None = None
     log: tuple[Change, ...] = ()
 
     @property

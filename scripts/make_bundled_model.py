@@ -71,6 +71,7 @@ def main() -> None:
             source="lukemelas",
             labels=ROOT / "scripts" / "imagenet-labels.txt",
             calibration=images,
+            refine=0.0,
             seed=SEED,
         )
     print(

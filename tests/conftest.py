@@ -59,6 +59,7 @@ def exported(
                 image_size=64,
                 labels=LABELS,
                 calibration=photo_folder,
+                refine=0.0,
             )  # type: ignore[arg-type]
             made[precision, ending] = path
     return made

@@ -127,6 +127,16 @@ def test_a_file_without_a_sha256_is_tried_and_named(tmp_path: Path, tried: list[
     assert tried == [path]
 
 
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", nowhere)
+    trial.remember("00", engine="auto")
+    assert not trial.has_passed("00", engine="auto")
+
+
 def test_where_nothing_can_be_remembered(tmp_path: Path, tried: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

@@ -134,6 +134,7 @@ def _export_with_report(folder: Path, number: int) -> None:
         "image_size": _SIZE,
         "labels": _LABELS[number % 2],
         "calibration": photos,
+        "refine": 0.0,
     }
     export(trained_like("lite0"), folder / "model.tflite", precision="int8", report=folder / "report.json", **options)
 

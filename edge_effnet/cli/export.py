@@ -24,6 +24,8 @@ from edge_effnet.variants import VARIANTS
 
 #: What isn't passed on by its own name.
 _OTHERS = ("verb", "debug", "checkpoint", "output", *IMAGE_OPTIONS)
+#: As quantization/refine has it, which isn't imported for `--help`.
+_DEFAULT_MINUTES = 5.0
 INTERPOLATION_NAMES = tuple(dict.fromkeys(name for names in INTERPOLATIONS.values() for name in names))
 _PRECISIONS = ("fp32", "fp16", "int8", "weight-int8")
 
@@ -107,6 +109,18 @@ def _add_int8_options(parser: argparse.ArgumentParser) -> None:
         "--workers", type=positive, metavar="N", help="photos decoded at a time (default: the cores there are)"
     )
     seed = group.add_argument("--seed", type=int, default=0, help="for drawing the photos (default 0)")
+    duration = group.add_mutually_exclusive_group()
+    refine = duration.add_argument(
+        "--refine",
+        type=float,
+        default=_DEFAULT_MINUTES,
+        metavar="MINUTES",
+        help="how long to learn int8's rounding and ranges from the photos, in minutes of two idle cores (default "
+        f"{_DEFAULT_MINUTES:g}); Ctrl-C ends it with what was reached",
+    )
+    quick = duration.add_argument(
+        "--quick", action="store_const", const=0.0, dest="refine", help="don't learn: a first look in a minute or two"
+    )
     drop = group.add_argument(
         "--max-drop",
         type=float,
@@ -118,7 +132,7 @@ def _add_int8_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a page (.html), or the same as data (.json), on what int8 did; measured on photos not calibrated on",
     )
-    goes_with("without --precision int8", calibration, images, workers, seed, drop, report)
+    goes_with("without --precision int8", calibration, images, workers, seed, refine, quick, drop, report)
     add_image_options(parser, others="calibration photos beyond it are left out", needed="without --precision int8")
 
 

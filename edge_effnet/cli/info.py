@@ -188,7 +188,7 @@ def _accuracy(accuracy: Any) -> str:
     return f"top-1 {100 * accuracy['top1']:.2f} %, top-5 {100 * accuracy['top5']:.2f} % of {accuracy['images']} photos in {accuracy['data']}"
 
 
-def _triple(values: tuple[float, float, float]) -> str:
+def _triple(values: tuple[float, ...]) -> str:
     return f"{values[0]:g}" if len(set(values)) == 1 else ",".join(f"{value:g}" for value in values)
 
 

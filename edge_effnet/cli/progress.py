@@ -33,6 +33,10 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self.hide()
 
+    def say(self, what: str) -> None:
+        """Another name from now on."""
+        self._what = what
+
     def step(self, count: int = 1) -> None:
         """So many more are done."""
         self._done += count
@@ -84,6 +88,8 @@ def with_progress(items: Iterable[T], *, total: int | None, what: str) -> Iterat
 class StageBars:
     """A callable `(stage, done, total)` that shows one line for each stage in turn; use it in a `with`.
 
+    What a stage is called behind a comma may change while it lasts: "refinement, 19.0 → 21.4 dB".
+
     elsewhere: where standard error is no terminal, "lines" says what each stage that took a second took.
     """
 
@@ -102,10 +108,12 @@ class StageBars:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Moves the stage's line on."""
-        if stage != self._stage or self._bar is None:
+        name = stage.partition(",")[0]
+        if name != self._stage or self._bar is None:
             self._finish()
-            self._stage, self._bar, self._done = stage, Bar(stage, total=total), 0
+            self._stage, self._bar, self._done = name, Bar(stage, total=total), 0
             self._started = time.monotonic()
+        self._bar.say(stage)
         self._bar.step(done - self._done)
         self._done = done
 

@@ -22,14 +22,14 @@ _MOST_PIXELS = 2048
 
 def with_facts(options: InputOptions, beside: Mapping[str, Any]) -> InputOptions:
     """The options with what a checkpoint knows besides its weights, where the user says nothing."""
-    holders = [beside, *(found for key in _HOLDERS if (found := _fields(beside.get(key))))]
+    holders = [beside, *(fields for key in _HOLDERS if (fields := _fields(beside.get(key))))]
     labels = options.labels
     for holder in holders:
         labels = labels or next((found for key in _LABELS if (found := labels_of(_listed(holder.get(key))))), None)
     said = options.preprocessing
     for holder in holders:
         said = laid_under(said, facts_of_timm({key: _listed(value) for key, value in holder.items()}))
-    size = options.image_size or next((found for holder in holders if (found := _side(holder))), None)
+    size = options.image_size or next((sides for holder in holders if (sides := _side(holder))), None)
     return replace(options, preprocessing=said, labels=labels, image_size=size)
 
 

@@ -109,12 +109,18 @@ def _form_of_path(path: Path) -> Form:
     return "onnx" if _is_onnx(path, head) else "checkpoint"
 
 
+#: Field 1, a varint: how every writer begins an ONNX model.
+_IR_VERSION_FIRST = b"\x08"
+
+
 def _is_onnx(path: Path, head: bytes) -> bool:
     from edge_effnet.formats.onnx import looks_like_onnx
-    from edge_effnet.formats.source import open_source
+    from edge_effnet.formats.source import MAX_FILE_BYTES, open_source
 
     if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04") or head[8:10] == b'{"' or not head:
         return False
+    if path.stat().st_size > MAX_FILE_BYTES:  # read as what its first byte says, and refused there for its size
+        return head[:1] == _IR_VERSION_FIRST
     return looks_like_onnx(open_source(path)[1])
 
 

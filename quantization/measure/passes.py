@@ -7,7 +7,7 @@ how many threads there were.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -20,6 +20,7 @@ from edge_effnet.network.graph import Graph
 from edge_effnet.parallel import map_in_order
 from edge_effnet.quantization.measure.moments import InputMoments, MomentSums
 from edge_effnet.quantization.measure.sensitivity import Sensitivity, SensitivitySums
+from edge_effnet.quantization.measure.shifts import LogitShifts, ShiftSums
 from edge_effnet.quantization.measure.statistics import StatisticsSums, TensorStatistics
 from edge_effnet.system import available_cores
 
@@ -92,6 +93,43 @@ def measure(
     return Measurement(found.statistics.finished(), found.sensitivity.finished(), moments)
 
 
+def measure_shifts(
+    graph: Graph,
+    images: Images,
+    statistics: Mapping[str, TensorStatistics],
+    *,
+    seed: int,
+    corrected: bool,
+    told: Callable[[], None] | None = None,
+) -> dict[str, LogitShifts]:
+    """One float run over each photo, forward and backward: how tensors' errors add up at the logits.
+
+    statistics: of the same graph. corrected: whether the mean error of each channel will be taken off. Deterministic by
+    `seed`.
+    """
+
+    def look(sums: ShiftSums, index: int) -> None:
+        tensors: dict[str, Array] = {}
+        bins: dict[str, Array] = {}
+
+        def gather(name: str, tensor: Array) -> Array:
+            tensors[name] = tensor
+            if (found := sums.bins(name, tensor)) is not None:
+                bins[name] = found
+            return tensor
+
+        logits = execute(graph, images[index], hook=gather)
+        sums.add(index, bins, backward(graph, tensors, _signs(logits, seed, index)))
+
+    found = strands(lambda: ShiftSums(graph, statistics), look, len(images), told=told)
+    return found.finished(corrected=corrected)
+
+
+def _signs(logits: Array, seed: int, index: int) -> Array:
+    generator = np.random.default_rng([seed, index])
+    return generator.choice(np.array([-1.0, 1.0], np.float32), size=logits.shape)
+
+
 def strands(
     start: Callable[[], Sums], look: Callable[[Sums, int], None], count: int, *, told: Callable[[], None] | None
 ) -> Sums:
@@ -129,6 +167,4 @@ def _look(sums: Measured, graph: Graph, image: Array, index: int, wanted: Wanted
 
     logits = execute(graph, image, hook=gather)
     if index < wanted.sensitivity:
-        generator = np.random.default_rng([seed, index])
-        signs = generator.choice(np.array([-1.0, 1.0], np.float32), size=logits.shape)
-        sums.sensitivity.add(backward(graph, tensors, signs))
+        sums.sensitivity.add(backward(graph, tensors, _signs(logits, seed, index)))

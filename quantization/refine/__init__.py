@@ -5,17 +5,30 @@ Unlabelled photos suffice. Needs torch (extra `export`), which is imported when 
 
 from __future__ import annotations
 
-from edge_effnet.errors import MissingDependencyError
+from edge_effnet.errors import MissingDependencyError, UsageError
 from edge_effnet.network.graph import Graph
 from edge_effnet.quantization.measure.calibration import CalibrationSet
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.quantization.refine.plan import plan, plan_steps
 from edge_effnet.quantization.refine.record import Refinement
 
-__all__ = ["DEFAULT_MINUTES", "Refinement", "refine"]
+__all__ = ["DEFAULT_MINUTES", "Refinement", "check_refinement", "refine"]
 
 #: What the default export takes for it: B0 on two idle cores.
 DEFAULT_MINUTES = 5.0
+_MOST_MINUTES = 24 * 60
+
+
+def check_refinement(minutes: float) -> None:
+    """Raises UsageError for minutes that can't be meant, MissingDependencyError without torch."""
+    if not 0 < minutes <= _MOST_MINUTES:
+        raise UsageError(f"refinement of {minutes:g} minutes; expected more than 0, and a day at most, or --quick")
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f'refinement needs torch, which isn\'t installed ({error}): pip install "edge-effnet[export]", or --quick'
+        ) from error
 
 
 def refine(
@@ -40,12 +53,9 @@ def refine(
     straight through (Nagel et al., arXiv 2004.10568, learn it by another relaxation) and ranges as in LSQ (Esser et
     al., arXiv 1902.08153).
     """
-    try:
-        from edge_effnet.quantization.refine.train import train
-    except ImportError as error:
-        raise MissingDependencyError(
-            f'refinement needs torch, which isn\'t installed ({error}): pip install "edge-effnet[export]", or --quick'
-        ) from error
+    check_refinement(minutes)
+    from edge_effnet.quantization.refine.train import train
+
     count = len(photos)
     chosen = plan(exact, minutes=minutes, photos=count) if steps is None else plan_steps(steps, photos=count)
     return train(quantized, exact, photos=photos, plan=chosen, seed=seed, progress=progress)

@@ -37,5 +37,9 @@ class Refinement:
 
 
 def decibels(power: float, error: float) -> float:
-    """10·log10(power / error); infinite without an error."""
-    return 10 * math.log10(power / error) if error > 0 else math.inf
+    """10·log10(power / error); infinite without an error, and minus that where one of them is no number."""
+    if not (math.isfinite(power) and math.isfinite(error)):
+        return -math.inf
+    if error == 0:
+        return math.inf
+    return 10 * math.log10(power / error) if power else -math.inf

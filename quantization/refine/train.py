@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from edge_effnet.network.graph import Graph
 from edge_effnet.network.structure import find_parts
 from edge_effnet.parallel import map_in_order
 from edge_effnet.quantization.measure.calibration import CalibrationSet
+from edge_effnet.quantization.pixels import network_input
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.quantization.refine.elementwise import dense
 from edge_effnet.quantization.refine.executor import FloatNetwork, Int8Network
@@ -24,9 +25,9 @@ from edge_effnet.quantization.refine.parameters import Learned, learnable
 from edge_effnet.quantization.refine.plan import BATCH, TOGETHER, Plan
 from edge_effnet.quantization.refine.record import Refinement, decibels
 from edge_effnet.quantization.refine.views import draw_view
-from edge_effnet.quantization.stages.normalisation import network_input
 from edge_effnet.system import available_cores
 
+Result = TypeVar("Result")
 Photo: TypeAlias = npt.NDArray[np.uint8]
 #: What Adam (Kingma & Ba, arXiv 1412.6980) moves each kind by in a step at most: weights and ranges in their own steps,
 #: biases in steps of the output, gains in percent. Three times as much for the weights diverges on some networks.
@@ -128,7 +129,7 @@ class _Pair:
         return _Told(float(logits.detach()) * len(photos), float(len(photos)), gradients)
 
 
-def _spread(function, photos: Sequence[Photo]):  # type: ignore[no-untyped-def]
+def _spread(function: Callable[[Sequence[Photo]], Result], photos: Sequence[Photo]) -> Iterator[Result]:
     """`function` of a few photos at a time, on all cores, in order: the sums are the same on any number of them."""
     parts = (photos[start : start + TOGETHER] for start in range(0, len(photos), TOGETHER))
     return map_in_order(function, parts, workers=available_cores())

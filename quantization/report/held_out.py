@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -29,7 +30,10 @@ _Z = 1.959964
 
 @dataclass(frozen=True)
 class PhotoOutcome:
-    """One photo's best class in float and in int8, each with its score; `kept`: int8's score for float's class."""
+    """One photo's best class in float and in int8, each with its score; `kept`: int8's score for float's class.
+
+    truth: its folder's name where that is one of the labels, otherwise None.
+    """
 
     name: str
     float_label: str
@@ -38,6 +42,7 @@ class PhotoOutcome:
     int8_score: float
     kept: float
     agrees: bool
+    truth: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class HeldOut:
     """The measurement. agreement_interval: 95 % of the top-1 agreement (Wilson), what so few photos can tell.
 
     drift: mean of int8's minus float's score for float's class. engine: what ran the two models. note: where the
-    photos come from.
+    photos come from. float_top1, int8_top1: accuracy, 0..1, where all photos lie in folders that are labels, else None.
     """
 
     images: int
@@ -69,6 +74,8 @@ class HeldOut:
     drift: float
     photos: tuple[PhotoOutcome, ...]
     worst: tuple[ShownPhoto, ...]
+    float_top1: float | None = None
+    int8_top1: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +101,15 @@ def measure_held_out(
         exact, rounded = models.float_logits(photo), models.int8_logits(photo)
         scores = softmax(exact), softmax(rounded)
         agreement.add(exact, rounded, *scores)
-        outcomes.append(_outcome(_name(source, done), scores, models.labels))
+        outcome = _outcome(_name(source, done), scores, models.labels)
+        outcomes.append(replace(outcome, truth=_truth(source, models.labels)))
         if told is not None:
             told(done)
     order = sorted(
         range(len(outcomes)),
         key=lambda index: (outcomes[index].agrees, -abs(outcomes[index].kept - outcomes[index].float_score), index),
     )
+    labelled = all(outcome.truth is not None for outcome in outcomes)
     worst = (ShownPhoto(outcomes[index], _thumbnail(sources[index], models)) for index in order[:_SHOWN])
     return HeldOut(
         engine=models.engine,
@@ -111,6 +120,8 @@ def measure_held_out(
         drift=_mean(outcome.kept - outcome.float_score for outcome in outcomes),
         photos=tuple(outcomes),
         worst=tuple(worst),
+        float_top1=_mean(one.float_label == one.truth for one in outcomes) if labelled else None,
+        int8_top1=_mean(one.int8_label == one.truth for one in outcomes) if labelled else None,
         **agreement.to_dict(),
     )
 
@@ -142,6 +153,14 @@ def _outcome(
 
 def _name(source: Any, number: int) -> str:
     return Path(source).name if hasattr(source, "__fspath__") or isinstance(source, str) else f"photo {number}"
+
+
+def _truth(source: Any, labels: Sequence[str] | None) -> str | None:
+    """The label that a photo's folder is called by, whatever the case."""
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    folder = Path(source).parent.name.casefold()
+    return next((label for label in labels or () if label.casefold() == folder), None)
 
 
 def _thumbnail(source: Any, models: Contestants) -> str:

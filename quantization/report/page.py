@@ -95,6 +95,12 @@ def _held_out_tiles(found: HeldOut) -> Iterable[tuple[str, str, str]]:
         "same answer as float",
         f"{same} of {found.images} photos; 95 % interval {100 * low:.0f}–{100 * high:.0f} %",
     )
+    if found.float_top1 is not None and found.int8_top1 is not None:
+        yield (
+            _percent(found.int8_top1),
+            "right answers in int8",
+            f"{_percent(found.float_top1)} in float; the photos' folders are their classes",
+        )
     yield (
         "∞" if found.logit_sqnr_db is None else f"{found.logit_sqnr_db:.1f} dB",
         "logits, signal to noise",

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.network.graph import Conv2D, DepthwiseConv2D, Graph, Node, Weighted, weighted, with_nodes
+from edge_effnet.network.graph import Conv2D, Dense, DepthwiseConv2D, Graph, Node, Weighted, weighted, with_nodes
 from edge_effnet.numerics import QuantParams
 from edge_effnet.quantization.measure.moments import InputMoments
 from edge_effnet.quantization.measure.simulate import local_mean_errors
@@ -66,10 +66,21 @@ def _passed_on(node: Weighted, error: Vector) -> Vector:
 
 def corrected(state: State, activations: Mapping[str, QuantParams]) -> Graph:
     """The state's graph with its biases corrected for the rounded weights, and for these int8 activations."""
-    if state.measured is None or not state.measured.moments or not state.corrects:
-        return state.graph
-    errors = {name: error for name, error in state.mean_errors.items() if name in activations}
-    return correct_biases(state.graph, known(state.weights), state.measured.moments, errors)
+    graph = state.graph
+    if state.measured is not None and state.measured.moments and state.corrects:
+        errors = {name: error for name, error in state.mean_errors.items() if name in activations}
+        graph = correct_biases(graph, known(state.weights), state.measured.moments, errors)
+    if state.output_shift is None or activations.keys() != known(state.activations).keys():
+        return graph
+    return _shifted(graph, -state.output_shift)
+
+
+def _shifted(graph: Graph, shift: Vector) -> Graph:
+    """The graph with its output moved, by way of the last bias."""
+    node = graph.by_name()[graph.output_name]
+    if not isinstance(node, Dense):
+        return graph
+    return with_nodes(graph, {node.name: replace(node, bias=(node.bias + shift).astype(np.float32))})
 
 
 def _run(state: State, work: Work) -> State:

@@ -12,7 +12,7 @@ padded to what the engines' kernels handle at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -69,11 +69,11 @@ def choose_lanes(
     The product of a gate counts for nothing: rescaling the gate serves it better (`gates`).
     """
     noise = tensor_noise(graph, statistics, sensitivity)
-    products = {node.name for node in graph.nodes if isinstance(node, Mul)}
+    counted = statistics.keys() - {node.name for node in graph.nodes if isinstance(node, Mul)}
     choices = []
     for block in find_blocks(graph):
         prices = _Prices(graph, block, noise)
-        costs = [_Cost(statistics[name], name, graph, sensitivity) for name in block.inner if name not in products]
+        costs = [_Cost(statistics[name], name, graph, sensitivity) for name in block.inner if name in counted]
         lanes, gain = _best_split(block, costs, prices, least_gain)
         if len(lanes) > 1:
             choices.append(LaneChoice(block.name, tuple(np.array(sorted(lane)) for lane in lanes), gain))
@@ -199,15 +199,24 @@ def split_lanes(graph: Graph, choice: LaneChoice) -> Graph:
 
 
 def split_statistics(graph: Graph, choice: LaneChoice, before: Measurement) -> Measurement:
-    """What was measured, with the tensors added that `split_lanes` will give the graph, taken from the whole ones."""
+    """What was measured, with the tensors that `split_lanes` will give the graph in the place of the whole ones."""
     statistics, sensitivity = before.statistics, before.sensitivity
     found, weights = dict(statistics), dict(sensitivity)
     for name, parts in lane_names(graph, _block(graph, choice), len(choice.lanes)).items():
         for own, lane in zip(parts, choice.lanes, strict=True):
-            found[own] = statistics[name].of_channels(lane)
+            if name in statistics:
+                found[own] = statistics[name].of_channels(lane)
             if name in sensitivity:
                 weights[own] = sensitivity[name][lane]
+        found.pop(name, None)
+        weights.pop(name, None)
     return Measurement(found, weights, {})
+
+
+def split_names(graph: Graph, choice: LaneChoice, names: frozenset[str]) -> frozenset[str]:
+    """The tensors as `split_lanes` will call them."""
+    parts = lane_names(graph, _block(graph, choice), len(choice.lanes))
+    return frozenset(own for name in names for own in parts.get(name, (name,)))
 
 
 def _block(graph: Graph, choice: LaneChoice) -> Block:
@@ -217,12 +226,12 @@ def _block(graph: Graph, choice: LaneChoice) -> Block:
 def _run(state: State, work: Work) -> State:
     preview, graph = known(state.preview), state.graph
     least = (work.recipe.lanes or 0.0) * sum(tensor_noise(graph, preview.statistics, preview.sensitivity).values())
-    log = []
+    log, floats = [], state.floats
     for choice in choose_lanes(graph, preview.statistics, preview.sensitivity, least_gain=least):
-        preview = split_statistics(graph, choice, preview)
+        preview, floats = split_statistics(graph, choice, preview), split_names(graph, choice, floats)
         graph = split_lanes(graph, choice)
         log.append(Change("lanes", choice.block, choice.gain, {"widths": list(choice.widths)}))
-    return state.rewritten(graph, preview, *log)
+    return replace(state.rewritten(graph, preview, *log), floats=floats)
 
 
 STAGE = Stage("lanes", lambda recipe: recipe.lanes is not None, frozenset({"preview"}), frozenset({"preview"}), _run)

@@ -76,7 +76,7 @@ def tensor_params(
     channel_weights: Array | None = None,
 ) -> QuantParams:
     """The parameters of one tensor. response, channel_weights: how errors count (method "mse")."""
-    if max(-statistics.low, statistics.high) < _NOTHING:
+    if is_nothing(statistics):
         return _PARAMS_OF_NOTHING
     if method == "mean-min-max":
         return params_for_range(statistics.mean_low, statistics.mean_high)
@@ -84,6 +84,11 @@ def tensor_params(
         return params_for_range(*percentile_range(statistics))
     low, high, _ = least_error_range(statistics, response, channel_weights)
     return params_for_range(low, high)
+
+
+def is_nothing(statistics: TensorStatistics) -> bool:
+    """Whether the tensor is nothing but zeros."""
+    return max(-statistics.low, statistics.high) < _NOTHING
 
 
 def percentile_range(statistics: TensorStatistics) -> tuple[float, float]:
@@ -141,10 +146,15 @@ def least_error_range(
 
 def least_error(points: Points, response: Response, lowest: float, highest: float) -> tuple[float, float, float]:
     """`least_error_range` of points whose extremes are `lowest` and `highest`."""
-    lows, highs = _candidates(min(lowest, 0.0)), _candidates(max(highest, 0.0))
-    error = _range_errors(points, response, lows, highs)
+    lows, highs, error = candidate_errors(points, response, lowest, highest)
     row, column = np.unravel_index(int(np.argmin(error)), error.shape)
     return float(lows[row]), float(highs[column]), float(error[row, column])
+
+
+def candidate_errors(points: Points, response: Response, lowest: float, highest: float) -> tuple[Array, Array, Array]:
+    """(lows float64[A], highs float64[B], errors float64[A, B]): the ranges tried, each with its error per position."""
+    lows, highs = _candidates(min(lowest, 0.0)), _candidates(max(highest, 0.0))
+    return lows, highs, _range_errors(points, response, lows, highs)
 
 
 def channel_ranges(
@@ -206,7 +216,7 @@ def _run(state: State, work: Work) -> State:
     weights = found.sensitivity if recipe.weigh_channels else None
     image = known(state.image)
     params = activation_params(state.graph, found.statistics, image, method=recipe.ranges, sensitivity=weights)
-    return replace(state, activations=params)
+    return replace(state, activations={name: one for name, one in params.items() if name not in state.floats})
 
 
 STAGE = Stage("ranges", lambda _recipe: True, frozenset({"image", "measured"}), frozenset({"activations"}), _run)

@@ -49,6 +49,8 @@ def choose_swishes(graph: Graph, found: Measurement, *, noise: float) -> tuple[S
     per_tile = noise_per_tile(graph, noise)
     choices = []
     for node in _candidates(graph):
+        if node.inputs[0] not in found.statistics:
+            continue
         source, weights, shape = node.inputs[0], found.sensitivity[node.name], shapes[node.name]
         factors, gain = swish_factors(found.statistics[source], found.statistics[node.name], weights, weights)
         if gain > _TILES_PER_TILE * pixels(shape) * tiles(shape[3]) * per_tile:

@@ -190,7 +190,7 @@ def test_the_stored_page_is_the_stored_results() -> None:
     results = ROOT / "benchmarks" / "results"
     read = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in results.glob("*.json")}
     assert (ROOT / "docs" / "performance.md").read_text(encoding="utf-8") == render(
-        read["speed"], read["arm"], read.get("photo_path")
+        read["speed"], read["arm"], read.get("photo_path"), throughput=read.get("throughput")
     )
 
 

@@ -205,6 +205,14 @@ def test_export_errors_and_remarks(run: Run, tmp_path: Path, lite0_state: State)
         run("export", tmp_path / "c.pth", "-o", tmp_path / "m.onnx", "--source", "timm", "--precision", "int8"),
         "int8 needs photos to calibrate on",
     )
+    assert is_one_error(
+        run("export", tmp_path / "c.pth", "-o", tmp_path / "m.onnx", "--quick", "--refine", "1"),
+        "--refine: not allowed with argument --quick",
+    )
+    assert is_one_error(
+        run("export", tmp_path / "c.pth", "-o", tmp_path / "m.onnx", "--precision", "int8", "--refine=-1"),
+        "refinement of -1 minutes",
+    )
 
 
 def test_export_without_its_extra(

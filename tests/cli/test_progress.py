@@ -75,6 +75,14 @@ def test_stages_have_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown.endswith("\r")
 
 
+def test_a_stage_may_say_more_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_a_terminal(monkeypatch)
+    with StageBars() as bars:
+        for done, stage in enumerate(("refinement", "refinement, 1 dB", "refinement, 2 dB"), 1):
+            bars(stage, done, 3)
+    assert "\rrefinement, 2 dB 3/3" in terminal.getvalue()
+
+
 def test_no_terminal_no_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_DELAY_S", 0.0)
     assert list(with_progress(range(3), total=3, what="photos")) == [0, 1, 2]

@@ -36,6 +36,7 @@ def int8_files(tmp_path_factory: pytest.TempPathFactory, photo_folder: Path) -> 
             image_size=64,
             labels=("a", "b", "c"),
             calibration=photo_folder,
+            refine=0.0,
         )
         made[path.name] = path
     return made

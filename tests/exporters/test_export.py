@@ -11,15 +11,20 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.golden import State
+from support.networks import CLASSES, SIZE, float_graph, narrow_state
 from support.photos import synthetic_photo
 
 from edge_effnet.decoding import IMAGE_FORMATS, TIFF, ImageRules
 from edge_effnet.errors import CalibrationError, CheckpointError, OutputError, UsageError
 from edge_effnet.exporters import PRECISIONS, export
+from edge_effnet.exporters.calibrated import Photos, calibrate
 from edge_effnet.formats import read_model_file
+from edge_effnet.metadata import ModelDocument
+from edge_effnet.preprocessing import Preprocessing
+from edge_effnet.quantization.measure.calibration import draw_calibration_set
 
 pytestmark = [pytest.mark.litert, pytest.mark.onnx]
-SMALL: dict[str, Any] = {"source": "timm-tf", "image_size": 32}
+SMALL: dict[str, Any] = {"source": "timm-tf", "image_size": 32, "refine": 0.0}
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -101,6 +106,33 @@ def test_the_seed_draws_other_photos(tmp_path: Path, lite0_state: State, photo_f
     assert len(set(digests.values())) > 1
 
 
+def test_refinement_is_recorded_and_gives_equal_bytes(tmp_path: Path, lite0_state: State, photo_folder: Path) -> None:
+    options: dict[str, Any] = {**SMALL, "precision": "int8", "calibration": photo_folder, "refine": 0.003}
+    found = []
+    for name in ("a", "b"):
+        report = export(lite0_state, tmp_path / f"{name}.tflite", **options)
+        found.append((tmp_path / f"{name}.tflite").read_bytes())
+    assert found[0] == found[1]
+    assert report.document.quantization is not None
+    refinement = report.document.quantization["refinement"]
+    assert refinement["steps"] == refinement["planned"] >= 1
+    assert (refinement["photos"], refinement["held_out"], refinement["ended"]) == (6, 0, "as planned")
+    assert [text for text in report.remarks if text.startswith("refined: ")]
+    quick = export(lite0_state, tmp_path / "quick.tflite", **{**options, "refine": 0.0})
+    assert "refinement" not in (quick.document.quantization or {})
+
+
+def test_parts_in_float_keep_what_was_learned(photo_folder: Path) -> None:
+    graph, preprocessing = float_graph(narrow_state("lite0"), "lite0"), Preprocessing(SIZE, SIZE)
+    document = ModelDocument("lite0", SIZE, CLASSES, None, preprocessing, "int8", {})
+    photos = Photos(draw_calibration_set(photo_folder, preprocessing, limit=6, seed=0), 0)
+    made = calibrate(graph, document, ".tflite", photos=photos)
+    refined = made.refined(0.002)
+    assert refined.corrected(refined.quantized.activations) is refined.quantized.graph
+    assert made.corrected(made.quantized.activations) is not made.quantized.graph
+    assert made.refined(0.0) is made
+
+
 def _digest(report: Any) -> str:
     return str(report.document.quantization["calibration_digest"])
 
@@ -150,6 +182,8 @@ def test_photos_are_decoded_by_the_rules_from_beginning_to_end(tmp_path: Path, l
             UsageError,
             "precision 'int4' is unknown; expected one of fp32, fp16, int8, weight-int8",
         ),
+        ({"precision": "int8", "refine": -1.0}, UsageError, "refinement of -1 minutes; expected more than 0"),
+        ({"precision": "int8", "refine": float("nan")}, UsageError, "refinement of nan minutes"),
         ({"precision": "int8"}, UsageError, "int8 needs photos to calibrate on: --calibration DIR"),
         (
             {"precision": "int8", "calibration": "/nowhere"},

@@ -14,15 +14,17 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.networks import CLASSES, export_narrow, float_graph, inputs_of, narrow_state, photos
+from support.photos import synthetic_photo
 
+from edge_effnet import Preprocessing
 from edge_effnet.errors import MissingDependencyError, OutputError, UsageError
 from edge_effnet.exporters import report as module
 from edge_effnet.formats import read_model_file
 from edge_effnet.quantization.measure.layers import layer_sqnr
 from edge_effnet.quantization.records import QuantizedGraph
 from edge_effnet.quantization.report import held_out
-from edge_effnet.quantization.report.held_out import wilson_interval
-from edge_effnet.quantization.report.page import render_page
+from edge_effnet.quantization.report.held_out import Contestants, measure_held_out, wilson_interval
+from edge_effnet.quantization.report.page import _held_out_tiles, render_page
 
 pytestmark = pytest.mark.litert
 LABELS = tuple("<abcde"[:CLASSES])
@@ -272,3 +274,25 @@ def test_names_are_escaped(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     export(made / "h.tflite", made / "photos", report=made / "h.html")
     assert hostile not in pages[0]
     assert "&lt;img src=&quot;https://example.org/x" in pages[0]
+
+
+def test_the_accuracy_where_folders_are_classes(tmp_path: Path) -> None:
+    photos = []
+    for number, folder in enumerate(("Cat", "dog", "cat")):
+        photos.append(tmp_path / folder / f"{number}.png")
+        photos[-1].parent.mkdir(exist_ok=True)
+        synthetic_photo(number).save(photos[-1])
+    right, wrong = np.float32([3, 0]), np.float32([0, 3])
+    answers = iter((right, right, right, wrong, wrong, right))
+    preprocessing = Preprocessing(resize=8, crop=8, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3)
+    contestants = Contestants(
+        lambda _photo: next(answers), lambda _photo: next(answers), "none", ("cat", "dog"), preprocessing
+    )
+    found = measure_held_out(contestants, photos, note="")
+    assert [photo.truth for photo in found.photos] == ["cat", "dog", "cat"]
+    assert (found.float_top1, found.int8_top1) == (pytest.approx(1 / 3), 1.0)
+    assert "right answers in int8" in "".join(what for _, what, _ in _held_out_tiles(found))
+    unnamed = measure_held_out(
+        Contestants(lambda _photo: right, lambda _photo: right, "none", None, preprocessing), photos, note=""
+    )
+    assert unnamed.float_top1 is None

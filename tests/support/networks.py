@@ -97,7 +97,7 @@ def float_graph(state: State, variant: str, *, size: int = SIZE) -> Graph:
 
 
 def export_narrow(state: State, variant: str, path: Path, **options: Any) -> ExportReport:
-    return export(state, path, **{"source": SOURCES[variant], "image_size": SIZE, **options})
+    return export(state, path, **{"source": SOURCES[variant], "image_size": SIZE, "refine": 0.0, **options})
 
 
 def photos(count: int, *, first: int = 0) -> list[Array]:

@@ -1,7 +1,7 @@
 """The page's front door: one thread that takes connections and reads their requests, so that strangers hold no other.
 
 A connection costs a few kilobytes until its request is whole: at most 16 KB of it are kept, for ten seconds at most,
-for 64 connections at most. A further one takes the place of the oldest of the host that holds the most places. What is
+for 256 connections at most. A further one takes the place of the oldest of the host that holds the most places. What is
 answered at once (refusals, /healthz) is answered here; all else gets a thread.
 """
 
@@ -21,12 +21,14 @@ from edge_effnet.live.web.requests import MOST_HEAD_BYTES, BadRequestError, Requ
 
 _LOG = logging.getLogger("edge_effnet.live")
 #: Connections whose requests aren't whole yet, or whose answers are being taken.
-MOST_WAITING = 64
+MOST_WAITING = 256
 #: Seconds for a whole request, from its connection.
 REQUEST_S = 10.0
 #: After an answer the client may send for a while what it had begun: closing at once would take the answer back (RFC
 #: 9112, section 9.6).
 _LINGER_S, _LINGER_BYTES = 1.0, 1 << 16
+#: Who sends too much waits for its answer, unread: a stranger that comes again at once costs more than one that waits.
+_TOO_MUCH_S = 1.0
 _ACCEPTS_A_TURN = 16
 _LONGEST_TURN_S = 1.0
 #: Without a free file number no connection can be taken: seconds until the next try.
@@ -35,13 +37,16 @@ _BREATH_S = 0.1
 
 @dataclass(eq=False)
 class _Visitor:
-    """A connection that waits. until: monotonic seconds; lingering: bytes that it may still send after its answer."""
+    """A connection that waits. until: monotonic seconds; lingering: bytes that it may still send after its answer;
+    answer: what it gets then, and nothing of it is read before.
+    """
 
     connection: socket.socket
     host: str
     until: float
     received: bytearray = field(default_factory=bytearray)
     lingering: int | None = None
+    answer: bytes | None = None
 
 
 class Front:
@@ -154,7 +159,7 @@ class Front:
                 return
             request = parse_request(visitor.received[:end])
         except BadRequestError as error:
-            self._say(visitor, self._refuse(error.status, error.why))
+            self._turn_away(visitor, error)
             return
         answer = self._answer_at_once(request)
         if answer is not None:
@@ -166,8 +171,20 @@ class Front:
             self._selector.register(visitor.connection, selectors.EVENT_READ)
             self._say(visitor, self._refuse(503, "too many connections; try again later"))
 
+    def _turn_away(self, visitor: _Visitor, error: BadRequestError) -> None:
+        answer = self._refuse(error.status, error.why)
+        if error.status != 431:
+            self._say(visitor, answer)
+            return
+        self._selector.unregister(visitor.connection)
+        visitor.answer, visitor.until, visitor.received = answer, time.monotonic() + _TOO_MUCH_S, bytearray()
+
     def _overdue(self, visitor: _Visitor) -> None:
-        if visitor.lingering is None and visitor.received:
+        if visitor.answer is not None:
+            answer, visitor.answer = visitor.answer, None
+            self._selector.register(visitor.connection, selectors.EVENT_READ)
+            self._say(visitor, answer)
+        elif visitor.lingering is None and visitor.received:
             self._say(visitor, self._refuse(408, f"the request wasn't whole after {REQUEST_S:.0f} s"))
         else:
             self._drop(visitor)
@@ -185,7 +202,8 @@ class Front:
 
     def _forget(self, visitor: _Visitor) -> None:
         del self._visitors[visitor.connection]
-        self._selector.unregister(visitor.connection)
+        if visitor.answer is None:
+            self._selector.unregister(visitor.connection)
 
     def _drop(self, visitor: _Visitor) -> None:
         self._forget(visitor)

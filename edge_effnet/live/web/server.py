@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 from edge_effnet.errors import UsageError
@@ -65,7 +66,7 @@ class WebServer:
         self._front = Front(
             self._listening,
             answer_at_once=self._answer_at_once,
-            refuse=lambda status, why: handler.refusal(status, why).to_bytes(),
+            refuse=lru_cache(64)(lambda status, why: handler.refusal(status, why).to_bytes()),
             serve=self._serve,
         )
         self._thread: threading.Thread | None = None

@@ -32,7 +32,6 @@ Array: TypeAlias = npt.NDArray[Any]
 INPUT_NAME = "image"
 #: A file that makes more operators than this is no image classifier.
 MAX_NODES = 20_000
-_FUSED: tuple[Kind, ...] = ("relu", "relu6")
 
 
 @dataclass(eq=False)
@@ -142,10 +141,10 @@ class Assembler:
             return self.affine(gate, 6.0, 0.0)
         value = self.settled(value)
         node = self.nodes.get(value.node)
-        if kind in _FUSED and isinstance(node, Conv2D | DepthwiseConv2D | Add) and node.activation == "none":
+        made: Node = Activation(name, (value.node,), kind)
+        takes_it = isinstance(node, Conv2D | DepthwiseConv2D | Add) and node.activation == "none"
+        if takes_it and (kind == "relu" or kind == "relu6"):
             made = replace(node, activation=kind)
-        else:
-            made = Activation(name, (value.node,), kind)
         return replace(value, node=self._once((value.node, kind), made))
 
     def add(self, left: Value, right: Value, *, name: str) -> Value:
@@ -222,8 +221,8 @@ class Assembler:
             weight, bias = node.weight * along, node.bias * scale + shift
             return self._once(key, replace(node, weight=float32(weight, node.name), bias=float32(bias, node.name)))
         name = f"{value.node}.scaled"
-        weight = float32(scale[None, None], name)
-        return self._once(key, DepthwiseConv2D(name, (value.node,), weight, float32(shift, name)))
+        kernel = float32(scale[None, None], name)
+        return self._once(key, DepthwiseConv2D(name, (value.node,), kernel, float32(shift, name)))
 
     def _note_input(self, value: Value) -> None:
         if value.node != INPUT_NAME:

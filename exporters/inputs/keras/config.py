@@ -75,7 +75,9 @@ def read_model(content: Content, *, depth: int = 0) -> Model:
         return _sequential(str(named.get("name", "sequential")), layers, named)
     inputs, outputs = (_names(named.get(key)) for key in ("input_layers", "output_layers"))
     first = next((layer for layer in layers if layer.name in inputs), None)
-    return Model(str(named.get("name", "model")), layers, inputs, outputs, first and _shape(first.config))
+    return Model(
+        str(named.get("name", "model")), layers, inputs, outputs, None if first is None else _shape(first.config)
+    )
 
 
 def _layers(listed: Sequence[Content], depth: int) -> tuple[Layer, ...]:

@@ -97,6 +97,12 @@ def sliced(step: Step, arguments: Arguments, rank: int) -> tuple[slice, ...]:
     return tuple(result)
 
 
+def _slice(step: Step, arguments: Arguments) -> Array:
+    source = np.asarray(arguments[0])
+    parts: Any = sliced(step, arguments, source.ndim)
+    return np.asarray(source[parts])
+
+
 def _unsqueeze(step: Step, arguments: Arguments) -> Array:
     source, axes = np.asarray(arguments[0]), axes_of(step, arguments) or []
     return np.expand_dims(source, tuple(axes))
@@ -164,12 +170,12 @@ FOLDS: Mapping[str, Callable[[Step, Arguments], Any]] = {
     "Identity": lambda _, arguments: arguments[0],
     "Dropout": lambda _, arguments: arguments[0],
     "Cast": lambda step, arguments: np.asarray(arguments[0]).astype(_CASTS[step.attributes.get("to", 1)]),
-    "Shape": lambda _, arguments: np.asarray(np.shape(arguments[0]), np.int64),
-    "Size": lambda _, arguments: np.asarray(np.size(arguments[0]), np.int64),
+    "Shape": lambda _, arguments: np.asarray(np.asarray(arguments[0]).shape, np.int64),
+    "Size": lambda _, arguments: np.asarray(np.asarray(arguments[0]).size, np.int64),
     "Gather": lambda step, arguments: np.take(
         np.asarray(arguments[0]), np.asarray(arguments[1]), axis=step.attributes.get("axis", 0)
     ),
-    "Slice": lambda step, arguments: np.asarray(arguments[0])[sliced(step, arguments, np.ndim(arguments[0]))],
+    "Slice": _slice,
     "Concat": lambda step, arguments: np.concatenate(
         [np.asarray(item) for item in arguments], axis=step.attributes.get("axis", 0)
     ),
@@ -177,7 +183,7 @@ FOLDS: Mapping[str, Callable[[Step, Arguments], Any]] = {
     "Squeeze": _squeeze,
     "Reshape": _reshape,
     "Flatten": lambda step, arguments: np.asarray(arguments[0]).reshape(
-        math.prod(np.shape(arguments[0])[: step.attributes.get("axis", 1)]), -1
+        math.prod(np.asarray(arguments[0]).shape[: step.attributes.get("axis", 1)]), -1
     ),
     "Transpose": lambda step, arguments: np.transpose(np.asarray(arguments[0]), step.attributes.get("perm")),
     "Add": _of_two(np.add),

@@ -187,7 +187,10 @@ def test_tensors_left_in_float_stay_there(start: Start) -> None:
     assert set(refined.activations) == set(mixed.activations)
 
 
-@pytest.mark.parametrize(("options", "said"), [({"minutes": 0.0}, "0 minutes"), ({"steps": 0}, "0 steps")])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"minutes": 0.0}, "0 minutes"), ({"minutes": 1e9}, "1e\\+09 minutes"), ({"steps": 0}, "0 steps")],
+)
 def test_no_time_is_refused(start: Start, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=f"refinement of {said}"):
         refine(start[0], start[1].graph, photos=start[2], **options)
