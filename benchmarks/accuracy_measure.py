@@ -52,7 +52,10 @@ def ablation() -> dict[str, Recipe]:
         ("lanes", {"lanes": Recipe().lanes}),
         ("rounding", {"rounding": "output"}),
         ("bias-weights", {"bias_correction": "weights"}),
-        ("default", {"bias_correction": "weights-and-activations"}),
+        ("bias-activations", {"bias_correction": "weights-and-activations"}),
+        ("floats", {"floats": True}),
+        ("coherent", {"coherent": True}),
+        ("default", {"output_shift": True}),
     )
     recipe, recipes = PLAIN, {}
     for name, change in changes:

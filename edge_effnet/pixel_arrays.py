@@ -60,9 +60,9 @@ def check_array(array: npt.NDArray[Any], channels: ChannelOrder) -> None:
     """Raises ImageError, naming the argument that would fit, unless the array has the shape that `channels` says."""
     if channels not in CHANNEL_ORDERS:
         raise UsageError(f"channels is {channels!r}; expected one of {', '.join(CHANNEL_ORDERS)}")
-    fits = array.dtype == np.uint8 and 0 not in array.shape and channels in _fitting(array.shape)
-    if not fits:
-        others = [name for name in _fitting(array.shape) if name != channels] if array.dtype == np.uint8 else []
+    fitting = _fitting(array.shape) if array.dtype == np.uint8 else ()
+    if channels not in fitting or 0 in array.shape:
+        others = fitting if channels not in fitting else ()
         hint = f"; this may be channels={' or '.join(map(repr, others))}" if others else ""
         raise ImageError(
             f"frame is {array.dtype}{list(array.shape)}; expected {_SHAPES[channels]} for channels={channels!r}{hint}"

@@ -97,7 +97,7 @@ class Parser(argparse.ArgumentParser):
         complain(f"{message} (see {self.prog} --help)")
         raise SystemExit(EXIT_USER)
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Whatever is left over is an error of this parser, whose help lists what there is."""
         found, left = super().parse_known_args(args, Arguments() if namespace is None else namespace)
         if left:
