@@ -14,7 +14,7 @@ from edge_effnet.cli.console import remark
 from edge_effnet.cli.parsing import goes_with
 from edge_effnet.decoding import DEFAULT_RULES, MAX_BYTES, MAX_PIXELS, TIFF, ImageRules
 from edge_effnet.engines import ENGINES
-from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning
+from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning, UsageError
 from edge_effnet.labels import read_labels, remarks_on_labels
 from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_crop_pct, triple
 
@@ -91,6 +91,13 @@ def add_trust_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+#: Range of a float file's input → mean and standard deviation of pixels in 0..1.
+_RANGES: dict[str, tuple[Triple, Triple]] = {
+    "0..255": ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
+    "0..1": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+
+
 def add_preprocessing_options(parser: argparse.ArgumentParser) -> None:
     """How to prepare photos for a file that doesn't say."""
     group = parser.add_argument_group("files of other makers", "how to prepare photos where the file doesn't say")
@@ -101,6 +108,12 @@ def add_preprocessing_options(parser: argparse.ArgumentParser) -> None:
         "without --image-size N",
         group.add_argument("--mean", type=three, metavar="R,G,B", help="of pixels in 0..1 (default 0.5,0.5,0.5)"),
         group.add_argument("--std", type=three, metavar="R,G,B", help="of pixels in 0..1 (default 0.5,0.5,0.5)"),
+        group.add_argument(
+            "--input-range",
+            choices=tuple(_RANGES),
+            help="of the file's input, in place of --mean and --std: 0..255 as "
+            "Keras' files take their pixels, or 0..1 (default -1..1)",
+        ),
         group.add_argument(
             "--crop-pct", type=float, metavar="X", help="share of the resized photo that the crop keeps (default 1)"
         ),
@@ -164,16 +177,19 @@ def image_rules_from(arguments: argparse.Namespace) -> ImageRules:
 
 
 def preprocessing_from(arguments: argparse.Namespace) -> Preprocessing | None:
-    """What the options say, or None where they say nothing."""
+    """What the options say, or None where they say nothing. Raises UsageError for a range beside mean or std."""
     size = arguments.image_size
     if size is None:
         return None
+    if arguments.input_range is not None and (arguments.mean or arguments.std):
+        raise UsageError(f"--input-range {arguments.input_range} says what --mean and --std say; expected one of them")
+    mean, std = _RANGES.get(arguments.input_range, (HALF, HALF))
     return Preprocessing(
         resize=size if arguments.crop_pct is None else resize_for_crop_pct(size, arguments.crop_pct),
         crop=size,
         interpolation=arguments.interpolation or "bicubic",
-        mean=arguments.mean or HALF,
-        std=arguments.std or HALF,
+        mean=arguments.mean or mean,
+        std=arguments.std or std,
     )
 
 

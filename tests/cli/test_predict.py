@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from support import foreign
+from support import foreign, golden_files
 
 from edge_effnet.decoding import read_photo
 from edge_effnet.engines.quiet import without_engine_banner
@@ -238,3 +238,15 @@ def test_a_photo_whose_name_leaves_no_room_for_an_ending(run: Run, tmp_path: Pat
     for _ in range(2):
         assert run("predict", photo, "--save", out).status == 0
     assert sorted(path.name for path in out.iterdir()) == [f"{'x' * 200}-2.jpg", f"{'x' * 200}.jpg"]
+
+
+@pytest.mark.litert
+def test_a_file_of_keras_takes_its_pixels_as_they_are(run: Run, tmp_path: Path) -> None:
+    path, case = golden_files.unpacked("tflite", "EfficientNetB0-plain-tiny-64-s301.tflite", tmp_path)
+    photo = tmp_path / "photo.png"
+    Image.fromarray(golden_files.image(case["seed"], case["image_size"])).save(photo)
+    arguments = ("predict", photo, "--model", path, "--image-size", "64", "--input-range", "0..255", "--format", "json")
+    found = json.loads(run(*arguments).out)[0]["predictions"]
+    scores = {item["index"]: item["score"] for item in found}
+    assert all(abs(scores[index] - value) < 1e-3 for index, value in enumerate(case["outputs"]))
+    assert "--mean" in run(*arguments, "--mean", "0,0,0").err
