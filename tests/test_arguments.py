@@ -59,7 +59,6 @@ def test_what_is_no_list_of_texts(value: Any) -> None:
         {"top_k": 2.5},
         {"top_k": "5"},
         {"threshold": "0.5"},
-        {"threshold": None},
         {"allow": [1]},
         {"allow": "dog"},
         {"deny": 7},

@@ -79,7 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="shorter side to N and a crop, squash to the size, longer side to N, or pad: a letterbox",
     )
     group.add_argument("--resizer", choices=tuple(INTERPOLATIONS), help="whose resize training used")
-    group.add_argument("--fill", type=colour, metavar="R,G,B", help="0..255, around photos with pad and longer")
+    fill = group.add_argument("--fill", type=colour, metavar="R,G,B", help="0..255, around photos with pad and longer")
+    around = ("pad", "longer")
+    goes_with("without --resize-mode pad or longer", fill, holds=lambda arguments: arguments.resize_mode in around)
     group.add_argument("--channels", choices=("rgb", "bgr", "grey"), help="order the network takes (default rgb)")
     _add_int8_options(parser)
 

@@ -82,7 +82,7 @@ class Int8Network:
         if integer and isinstance(node, Activation) and is_activation(node, "swish"):
             return self._swish(node, inputs[0], turn)
         if integer and isinstance(node, Mul) and inputs[1].shape != inputs[0].shape:
-            return RoundedProduct.apply(*inputs, ranges[node.name].real())
+            return RoundedProduct.apply(*inputs, ranges[node.name].real())  # type: ignore[no-untyped-call]
         layer = self._learned.layers.get(node.name)
         parameters = layer.parameters() if layer else self._float.get(node.name)
         return self._rounded(node.name, run(node, inputs, parameters), turn)
@@ -91,10 +91,10 @@ class Int8Network:
         before, after = (self._learned.ranges[name].real() for name in (node.inputs[0], node.name))
         if node.inputs[0] not in self._joined:  # rounded by itself already, once more changes nothing
             before = before.detach()
-        return RoundedSwish.apply(values, before, after, turn)
+        return RoundedSwish.apply(values, before, after, turn)  # type: ignore[no-untyped-call]
 
     def _rounded(self, name: str, values: Tensor, turn: int) -> Tensor:
         if name not in self._learned.ranges or name in self._joined:
             return values
         limits = self._learned.ranges[name].real()
-        return FakeQuantize.apply(values, limits.detach() if name in self._learned.fixed else limits, turn)
+        return FakeQuantize.apply(values, limits.detach() if name in self._learned.fixed else limits, turn)  # type: ignore[no-untyped-call]

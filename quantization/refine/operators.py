@@ -73,9 +73,9 @@ def run(node: Node, inputs: Sequence[Tensor], parameters: Parameters | None = No
 
 def _convolution(node: Convolution, inputs: Sequence[Tensor], parameters: Any) -> Tensor:
     weight, bias = parameters
-    depthwise = isinstance(node, DepthwiseConv2D)
-    groups = len(bias) if depthwise else node.groups
-    if node.kernel == (1, 1) and node.stride == 1 and node.padding == NO_PADDING and (depthwise or groups == 1):
+    groups = len(bias) if isinstance(node, DepthwiseConv2D) else node.groups
+    whole = isinstance(node, DepthwiseConv2D) or groups == 1
+    if node.kernel == (1, 1) and node.stride == 1 and node.padding == NO_PADDING and whole:
         return _pixel_by_pixel(inputs[0], weight.flatten(1), bias)
     tensor, sides = _padded(node, inputs[0])
     return functional.conv2d(tensor, weight, bias, node.stride, sides, node.dilation, groups)
