@@ -135,6 +135,7 @@ class Classifier:
         self._input = InputTensor(self.preprocessing, self._session, known=self.metadata is not None)
         chosen = labels if labels is not None else contents.labels
         source = "labels" if labels is not None else str(self.model_path)
+        self.outputs = outputs
         self.num_classes = decisions_of(self.head, outputs, chosen)
         self.labels = None if chosen is None else check_label_count(chosen, self.num_classes, source=source)
         self.grouping: Grouping | None = _grouping(groups, self.labels, self.num_classes)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from edge_effnet.classifier import Classifier
 from edge_effnet.datasets import INDEX_FILE, LabelledImage, read_dataset, unlabelled_images
 from edge_effnet.errors import ImageError, UsageError
+from edge_effnet.heads import class_logits, scores_of
 from edge_effnet.many import Classifiers, spread
-from edge_effnet.numerics import softmax
 from edge_effnet.preprocessing import decode
 
 _TOP = 5
@@ -166,10 +166,12 @@ def _run_both(classifiers: Classifiers, item: LabelledImage) -> _Outputs | Image
 
 def _run(classifier: Classifier, photo: Any) -> tuple[FloatArray, FloatArray, float]:
     """(logits, scores, milliseconds); a file of another maker may end in a softmax, which only `scores` knows."""
-    logits = classifier.logits(photo)
+    outputs = classifier.logits(photo)
     milliseconds = classifier.timing_ms["inference"]
-    scores = softmax(logits) if classifier.metadata is not None else classifier.scores(photo)
-    return logits, scores, milliseconds
+    logits = class_logits(classifier.head, outputs, classifier.num_classes)
+    if classifier.metadata is None:
+        return logits, classifier.scores(photo), milliseconds
+    return logits, scores_of(classifier.head, outputs, classifier.num_classes), milliseconds
 
 
 def _check_same_classes(a: Classifier, b: Classifier) -> None:

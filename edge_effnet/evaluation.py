@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from edge_effnet.classifier import Classifier
 from edge_effnet.datasets import LabelledImage
+from edge_effnet.decided import decided_figures
 from edge_effnet.errors import ImageError, UsageError
+from edge_effnet.heads import class_logits, scores_of
 from edge_effnet.labels import label_of
 from edge_effnet.many import Classifiers, spread
 
@@ -24,6 +26,9 @@ class _Tally:
     """Counts while photos stream by; `confusion` int64[C, C], row: the true class."""
 
     num_classes: int
+    keeps_all: bool = False
+    outputs: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    truths: list[frozenset[int]] = field(default_factory=list)
     confusion: npt.NDArray[np.int64] = field(init=False)
     hits_top5: int = 0
     timing: dict[str, list[float]] = field(default_factory=dict)
@@ -37,6 +42,9 @@ class _Tally:
         first = int(best[0])
         self.confusion[first if first in truth else min(truth), first] += 1
         self.hits_top5 += bool(truth & {int(index) for index in best})
+        if self.keeps_all:
+            self.outputs.append(logits)
+            self.truths.append(truth)
 
     def add_measured(self, measured: _Measured) -> None:
         if isinstance(measured.outcome, ImageError):
@@ -60,7 +68,8 @@ def _measure(classifiers: Classifiers, item: LabelledImage) -> _Measured:
     (classifier,) = classifiers
     try:
         if classifier.grouping is None:
-            return _Measured(classifier.logits(item.path), item.classes, classifier.timing_ms)
+            logits = class_logits(classifier.head, classifier.logits(item.path), classifier.num_classes)
+            return _Measured(logits, item.classes, classifier.timing_ms)
         classes = frozenset(int(classifier.grouping.stands_for[index]) for index in item.classes)
         return _Measured(classifier.scores(item.path), classes, classifier.timing_ms)
     except ImageError as error:
@@ -77,9 +86,11 @@ def evaluate(
     """The JSON of `edge-effnet eval`: fractions in 0..1, `confusion[true][predicted]` as counts, latencies in ms.
 
     workers: photos worked on at a time. after_photo: is called after each, in order.
+    A sigmoid head's has "mean_average_precision", "macro_f1" and "decisions" (a row a class), too, and of one logit
+    "balanced_accuracy".
     Photos that can't be read are listed under "unreadable" and don't count. Raises UsageError when none can.
     """
-    tally = _Tally(classifier.num_classes)
+    tally = _Tally(classifier.num_classes, keeps_all=classifier.head.kind == "sigmoid")
     with spread((classifier,), _measure, dataset, workers=workers) as found:
         for measured in found:
             tally.add_measured(measured)
@@ -97,7 +108,20 @@ def evaluate(
         "confusion": tally.confusion.tolist(),
         "latency_ms": {stage: _percentiles(values) for stage, values in tally.timing.items()},
     }
+    if tally.keeps_all:
+        result |= _decided(tally, classifier)
     return result | ({"unreadable": tally.unreadable} if tally.unreadable else {})
+
+
+def _decided(tally: _Tally, classifier: Classifier) -> dict[str, Any]:
+    """Of a sigmoid head: average precision, F1, and of one logit balanced accuracy."""
+    head, count = classifier.head, tally.num_classes
+    one = classifier.outputs == 1
+    scores = [scores_of(head, output[-1:] if one else output, count) for output in tally.outputs]
+    truth = np.zeros((len(scores), count), bool)
+    for row, classes in enumerate(tally.truths):
+        truth[row, list(classes)] = True
+    return decided_figures(head, np.stack(scores), truth, classifier.labels)
 
 
 def _per_class(confusion: npt.NDArray[np.int64], labels: Sequence[str] | None) -> list[dict[str, Any]]:

@@ -96,6 +96,22 @@ def scores_of(head: Head, outputs: FloatArray, decisions: int) -> FloatArray:
     return scores
 
 
+def class_logits(head: Head, outputs: FloatArray, decisions: int) -> FloatArray:
+    """float32[decisions] whose largest is the answer: [0, z] where one sigmoid's z decides between two labels.
+
+    Raises UsageError where there is nothing to decide between.
+    """
+    if not head.has_classes or len(outputs) == decisions == 1:
+        raise UsageError(
+            f"the network gives {head.kind}, {len(outputs)} numbers, which decide between no classes; one logit needs "
+            "two labels, no and yes: --labels FILE, or edit it"
+        )
+    if decisions == 2 and len(outputs) == 1:
+        first = np.full(1, 0.0 if head.output == "logits" else DEFAULT_THRESHOLD, np.float32)
+        return np.concatenate([first, outputs])
+    return outputs
+
+
 def among_decided(head: Head, scores: FloatArray, among: Set[int] | None) -> Set[int] | None:
     """The classes that hold, where several may at once: at or above their threshold. All others are left as given."""
     if head.kind != "sigmoid" or (head.thresholds is None and len(scores) <= 2):

@@ -51,6 +51,9 @@ Channels: TypeAlias = Literal["rgb", "bgr", "grey"]
 INTERPOLATIONS: Mapping[Resizer, tuple[Interpolation, ...]] = MappingProxyType(
     {
         "pillow": ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"),
+        "tensorflow": ("nearest", "bilinear", "bicubic", "area", "bilinear-antialias"),
+        "opencv": ("nearest", "bilinear", "area", "bicubic"),
+        "torch": ("nearest", "bilinear", "bicubic", "bilinear-antialias", "bicubic-antialias"),
     }
 )
 BLACK = (0, 0, 0)
@@ -275,10 +278,10 @@ def _fill(values: Any) -> tuple[int, int, int]:
 def _framed(
     image: Image.Image, frame: Frame, preprocessing: Preprocessing, extent: tuple[float, float, float, float]
 ) -> Image.Image:
-    """The frame's crop of the image, resized with PIL; what it is short of is filled."""
+    """The frame's crop of the resized image; what it is short of is filled."""
     from PIL import Image
 
-    resized = image.resize(frame.size, resize_method(preprocessing.interpolation), box=extent)
+    resized = _resized(image, frame.size, preprocessing, extent)
     if not frame.filled:
         return resized.crop(frame.box)
     fill = Image.new("RGB", (1, 1), preprocessing.fill).convert(image.mode).getpixel((0, 0))
@@ -295,6 +298,22 @@ def _one_or_two(value: Any, name: str) -> int | Size:
     if len(sides) != 2:
         raise UsageError(f"preprocessing: {name} {value}; expected one side, or height and width")
     return sides[0] if sides[0] == sides[1] else (sides[0], sides[1])
+
+
+def _resized(
+    image: Image.Image, size: Size, preprocessing: Preprocessing, extent: tuple[float, float, float, float]
+) -> Image.Image:
+    """The whole photo in (width, height), by the resizer that training used."""
+    if preprocessing.resizer == "pillow":
+        return image.resize(size, resize_method(preprocessing.interpolation), box=extent)
+    from PIL import Image
+
+    from edge_effnet.resizers import resize_pixels
+
+    pixels = np.asarray(image)
+    pixels = pixels if pixels.ndim == 3 else pixels[:, :, None]
+    found = resize_pixels(pixels, size, resizer=preprocessing.resizer, interpolation=preprocessing.interpolation)
+    return Image.fromarray(found[:, :, 0] if found.shape[2] == 1 else found)
 
 
 def triple(values: Any) -> Triple:

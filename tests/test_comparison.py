@@ -14,13 +14,14 @@ from edge_effnet.comparison import Agreement, compare, comparison_photos, sqnr_d
 from edge_effnet.datasets import LabelledImage
 from edge_effnet.decoding import ImageRules
 from edge_effnet.errors import UsageError
+from edge_effnet.heads import PLAIN_HEAD
 from edge_effnet.numerics import softmax
 
 
 class Answers:
     """Gives the same logits for any photo; `foreign`: as a file of another maker that ends in a softmax."""
 
-    engine = "none"
+    engine, head = "none", PLAIN_HEAD
     image_rules = ImageRules()
 
     def __init__(

@@ -11,12 +11,13 @@ import pytest
 from edge_effnet.datasets import LabelledImage
 from edge_effnet.errors import ImageError, UsageError
 from edge_effnet.evaluation import evaluate
+from edge_effnet.heads import PLAIN_HEAD
 
 
 class Answers:
     """Gives each photo's name (a class index) as the best of seven classes, the next ones following."""
 
-    grouping = None
+    grouping, head, outputs = None, PLAIN_HEAD, 7
     num_classes, labels, model_path, engine = 7, tuple("abcdefg"), Path("m.tflite"), "none"
 
     def __init__(self) -> None:

@@ -144,6 +144,10 @@ def _record(classifier: Classifier, result: dict[str, Any], data: str) -> None:
 def _print_text(result: dict[str, Any]) -> None:
     say(f"{printable(result['model'])}  ({result['engine']}, {result['images']} photos)")
     say(f"  top-1 {100 * result['top1']:.2f} %   top-5 {100 * result['top5']:.2f} %")
+    if "macro_f1" in result:
+        shown = {"mean average precision": "mean_average_precision", "macro F1": "macro_f1"}
+        shown |= {"balanced accuracy": "balanced_accuracy"} if "balanced_accuracy" in result else {}
+        say("  " + "   ".join(f"{name} {result[key]:.3f}" for name, key in shown.items() if result[key] is not None))
     told = [row for row in result["per_class"] if row["images"] >= _FEWEST_TO_JUDGE]
     worst = sorted(told, key=lambda row: row["top1"])[:_WORST_PAIRS]
     named = (f"{printable(row['label'])} {100 * row['top1']:.0f} % of {row['images']}" for row in worst)

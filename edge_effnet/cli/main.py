@@ -22,6 +22,7 @@ VERBS = {
     "info": "show what a model file is",
     "edit": "change a model file's labels and metadata, without its checkpoint",
     "export": "turn a checkpoint into a .tflite or .onnx file",
+    "preprocess": "show what the network sees of a photo",
     "eval": "measure a model's accuracy on labelled photos",
     "compare": "show how far two model files agree on the same photos",
     "bench": "measure how fast model files run here",
