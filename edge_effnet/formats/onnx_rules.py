@@ -78,7 +78,8 @@ def check_nodes(
 
 
 def _check_values(initializers: Sequence[OnnxInitializer], inputs: Sequence[TensorFacts], name: str) -> None:
-    texts = [item.name for item in (*initializers, *inputs) if item.dtype == "string"]
+    texts = [item.name for item in initializers if item.dtype == "string"]
+    texts += [item.name for item in inputs if item.dtype == "string"]
     if texts:
         raise ModelFileError(f"{name}: tensor {texts[0]!r:.{SHOWN}} holds text; expected a network of plain numbers")
     for item in inputs:

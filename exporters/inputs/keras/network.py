@@ -28,6 +28,11 @@ _REMARK = (
     "--resize-mode and --resizer if trained otherwise"
 )
 
+_ALONE = (
+    "weights alone: took the model as built for this image size with Keras' own preprocessing inside, which they don't "
+    "say; model.save('model.keras') keeps both"
+)
+
 
 def network_of_keras(path: Path, options: InputOptions) -> Network:
     """The network in a `.keras` or `.h5` file, whole or weights alone.
@@ -43,11 +48,12 @@ def network_of_keras(path: Path, options: InputOptions) -> Network:
         else:
             assembler, image, output = assembled(file, options.image_size, str(path))
             architecture = None
+        remarks = (_REMARK, _ALONE) if file.config is None else (_REMARK,)
         source = Source(
             form="keras",
             dialect="keras",
             sha256=sha256_of(path),
-            given=Given(statistics=RAW, interpolation="bilinear", mode="squash", remarks=(_REMARK,)),
+            given=Given(statistics=RAW, interpolation="bilinear", mode="squash", remarks=remarks),
             architecture=architecture,
             details={"keras_version": file.version} if file.version else {},
         )

@@ -21,6 +21,7 @@ from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.network.execute import execute
 
 h5py = pytest.importorskip("h5py")
+SIZE = InputOptions(image_size=(64, 64))
 #: One full-size file for every run of the tests; all of them are slow.
 QUICK = "EfficientNetB0-nested-flatten-128-s109"
 #: What weights alone don't say: a dense layer's activation is asked for; whether the model was built for any size, and
@@ -132,3 +133,11 @@ def test_a_cut_off_file_is_an_error(small: Path) -> None:
     small.write_bytes(small.read_bytes()[: small.stat().st_size // 2])
     with pytest.raises(CheckpointError, match="HDF5"):
         network_of_keras(small, InputOptions())
+
+
+def test_weights_alone_say_what_was_assumed(tmp_path: Path) -> None:
+    case, name = next(pair for pair in SMALL if pair[1].endswith(".weights.h5"))
+    golden_files.unpacked("kerasfiles", case, tmp_path)
+    assert any("weights alone" in remark for remark in network_of_keras(tmp_path / name, SIZE).remarks)
+    with pytest.raises(UsageError, match="--image-size"):
+        network_of_keras(tmp_path / name, InputOptions())
