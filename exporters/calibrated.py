@@ -1,4 +1,4 @@
-"""An int8 quantization on its way to a file, with the photos it was made from."""
+"""An int8 quantization on its way to a file, with the photos it is made from and those it is judged by."""
 
 from __future__ import annotations
 
@@ -9,33 +9,54 @@ from typing import Any
 from edge_effnet.exporters.outputs.emit import emit
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.network.graph import Graph
-from edge_effnet.numerics import QuantParams
-from edge_effnet.quantization.measure.calibration import CalibrationSet, draw_further
+from edge_effnet.quantization.measure.calibration import CalibrationSet, draw_further, part
 from edge_effnet.quantization.pipeline import QuantizationTrace, quantize
+from edge_effnet.quantization.recipe import Recipe
 from edge_effnet.quantization.records import Progress, QuantizedGraph
-from edge_effnet.quantization.refine import Refinement, refine
+
+#: Photos an export is judged by at most, and of how many calibration photos one is held out where there are no others.
+JUDGED, _HELD_OUT_OF = 128, 8
+#: Fewer photos are all calibrated on, and judged by.
+_LEAST_TO_PART = 32
 
 
 @dataclass(frozen=True, eq=False)
 class Photos:
-    """What is calibrated on. seed: what `drawn` was drawn by."""
+    """drawn: what is calibrated on. judged: what the result is judged by, none of them in `drawn` where `fresh`."""
 
     drawn: CalibrationSet
+    judged: CalibrationSet
+    fresh: bool
+    note: str
     seed: int
 
     def further(self, more: int, *, skip: int = 0) -> CalibrationSet:
-        """Up to `more` photos that aren't calibrated on, after the first `skip` of those; empty where the source has no
-        more.
-        """
+        """Up to `more` photos that would have been drawn next, after the first `skip` of those; maybe none."""
         return draw_further(self.drawn, more=skip + more).subset(slice(skip, None))
+
+
+def part_photos(drawn: CalibrationSet, *, seed: int, evaluation: CalibrationSet | None = None, skip: int = 0) -> Photos:
+    """Photos to calibrate on and to judge by: the evaluation's; else those that would have been drawn next; else an
+    eighth of the photos, which then aren't calibrated on; of a few photos, all of them for both.
+
+    skip: photos after the drawn ones that have a say in the file, and are judged by only where there are no others.
+    """
+    if evaluation is not None:
+        return Photos(drawn, evaluation, True, f"{len(evaluation)} photos of the evaluation folder", seed)
+    further = draw_further(drawn, more=skip + JUDGED)
+    if len(further) > skip + _LEAST_TO_PART:
+        further = further.subset(slice(skip, None))
+    if len(further) * _HELD_OUT_OF >= min(len(drawn), _LEAST_TO_PART):
+        return Photos(drawn, further, True, f"{len(further)} photos not calibrated on", seed)
+    if len(drawn) < _LEAST_TO_PART:
+        return Photos(drawn, drawn, False, f"the {len(drawn)} photos calibrated on, too few to hold any out", seed)
+    kept, judged = part(drawn, len(drawn) - min(JUDGED, len(drawn) // _HELD_OUT_OF))
+    return Photos(kept, judged, True, f"{len(judged)} photos held out of the calibration", seed)
 
 
 @dataclass(frozen=True, eq=False)
 class Calibrated:
-    """graph: the float network. document: of the file, with what `quantized` is. ending: ".tflite" or ".onnx".
-
-    refinement: what it gained, None where it was left out.
-    """
+    """graph: the float network. document: of the file, with what `quantized` is. ending: ".tflite" or ".onnx"."""
 
     graph: Graph
     document: ModelDocument
@@ -43,7 +64,7 @@ class Calibrated:
     photos: Photos
     quantized: QuantizedGraph
     trace: QuantizationTrace
-    refinement: Refinement | None = None
+    refined: bool = False
 
     def emit(self, quantized: QuantizedGraph) -> bytes:
         """The file that another quantization of the network, or the float network, would be."""
@@ -54,42 +75,42 @@ class Calibrated:
         document = replace(self.document, quantization=_summary(quantized.summary or {}, self.photos))
         return replace(self, quantized=quantized, document=document)
 
-    def corrected(self, activations: Mapping[str, QuantParams]) -> Graph:
-        """The graph to take where these tensors alone are int8: its biases fit them, or were learned."""
-        return self.quantized.graph if self.refinement else self.trace.correct(activations)
+    def noted(self, **notes: Any) -> Calibrated:
+        """The same with more in its document's `quantization`."""
+        quantized = replace(self.quantized, summary={**(self.quantized.summary or {}), **notes})
+        return self.with_quantized(quantized)
 
-    def refined(self, minutes: float, *, progress: Progress | None = None) -> Calibrated:
-        """The same after learning for some minutes of two idle cores; as it is after none."""
-        if not minutes:
-            return self
-        quantized, refinement = refine(
-            self.quantized,
-            self.trace.graph,
-            photos=self.photos.drawn,
-            minutes=minutes,
-            seed=self.photos.seed,
-            progress=progress,
-        )
-        summary = {**(quantized.summary or {}), "refinement": refinement.to_dict()}
-        return replace(self, refinement=refinement).with_quantized(replace(quantized, summary=summary))
-
-    def requantize(self, photos: CalibrationSet) -> QuantizedGraph:
-        """The network quantized from other photos."""
-        return quantize(self.graph, photos, seed=self.photos.seed)[0]
+    def correct(self, activations: Mapping[str, Any]) -> Graph:
+        """The graph with the biases that go with these int8 activations; refined ones stay as they were learned."""
+        return self.quantized.graph if self.refined else self.trace.correct(activations)
 
 
 def calibrate(
-    graph: Graph, document: ModelDocument, ending: str, *, photos: Photos, progress: Progress | None = None
+    graph: Graph,
+    document: ModelDocument,
+    ending: str,
+    *,
+    photos: Photos,
+    recipe: Recipe | None = None,
+    progress: Progress | None = None,
 ) -> Calibrated:
     """Quantizes the float network. document: of the file; its quantization is filled in. Raises CalibrationError."""
-    quantized, trace = quantize(graph, photos.drawn, seed=photos.seed, progress=progress)
+    quantized, trace = quantize(graph, photos.drawn, recipe=recipe, seed=photos.seed, progress=progress)
     return Calibrated(graph, document, ending, photos, quantized, trace).with_quantized(quantized)
 
 
+def refine_calibrated(made: Calibrated, *, minutes: float, progress: Progress | None = None) -> tuple[Calibrated, str]:
+    """The same with learned refinement, and a sentence that says what it gained. Raises MissingDependencyError."""
+    from edge_effnet.quantization.refine import refine
+
+    photos, seed = made.photos.drawn, made.photos.seed
+    refined, record = refine(
+        made.quantized, made.trace.graph, photos=photos, minutes=minutes, seed=seed, progress=progress
+    )
+    changed = replace(made.with_quantized(refined), refined=True).noted(refinement=record.to_dict())
+    return changed, record.sentence()
+
+
 def _summary(found: Mapping[str, Any], photos: Photos) -> dict[str, Any]:
-    return {
-        **found,
-        "calibration_images": len(photos.drawn),
-        "calibration_digest": photos.drawn.digest,
-        "seed": photos.seed,
-    }
+    drawn = photos.drawn
+    return {**found, "calibration_images": len(drawn), "calibration_digest": drawn.digest, "seed": photos.seed}

@@ -57,6 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="size an efficientnet-pytorch model was built for (default: the variant's)",
     )
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, to put into the file")
+    parser.add_argument(
+        "--no-verify",
+        action="store_const",
+        const="none",
+        default="on a few photos",
+        dest="verification",
+        help="don't run the file on a few photos and compare it with the float network before it is kept",
+    )
     _add_head_options(parser)
     group = parser.add_argument_group("preprocessing", "default: as published for the checkpoint's origin")
     group.add_argument("--mean", type=three, metavar="R,G,B", help="of pixels in 0..1")
@@ -71,7 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="shorter side to N and a crop, squash to the size, longer side to N, or pad: a letterbox",
     )
     group.add_argument("--resizer", choices=tuple(INTERPOLATIONS), help="whose resize training used")
-    group.add_argument("--fill", type=colour, metavar="R,G,B", help="0..255, around photos with pad and longer")
+    fill = group.add_argument("--fill", type=colour, metavar="R,G,B", help="0..255, around photos with pad and longer")
+    around = ("pad", "longer")
+    goes_with("without --resize-mode pad or longer", fill, holds=lambda arguments: arguments.resize_mode in around)
     group.add_argument("--channels", choices=("rgb", "bgr", "grey"), help="order the network takes (default rgb)")
     _add_int8_options(parser)
 
@@ -108,6 +118,9 @@ def _add_int8_options(parser: argparse.ArgumentParser) -> None:
     workers = group.add_argument(
         "--workers", type=positive, metavar="N", help="photos decoded at a time (default: the cores there are)"
     )
+    evaluation = group.add_argument(
+        "--evaluation", metavar="DIR", help="photos to judge int8 by, in class folders or not (default: some held out)"
+    )
     seed = group.add_argument("--seed", type=int, default=0, help="for drawing the photos (default 0)")
     duration = group.add_mutually_exclusive_group()
     refine = duration.add_argument(
@@ -132,7 +145,8 @@ def _add_int8_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a page (.html), or the same as data (.json), on what int8 did; measured on photos not calibrated on",
     )
-    goes_with("without --precision int8", calibration, images, workers, seed, refine, quick, drop, report)
+    given = (calibration, images, workers, evaluation, seed, refine, quick, drop, report)
+    goes_with("without --precision int8", *given)
     add_image_options(parser, others="calibration photos beyond it are left out", needed="without --precision int8")
 
 

@@ -156,6 +156,13 @@ def draw_further(drawn: CalibrationSet, *, more: int) -> CalibrationSet:
     return _part(drawing, range(count, min(count + more, len(drawing.good))))
 
 
+def part(drawn: CalibrationSet, first: int) -> tuple[CalibrationSet, CalibrationSet]:
+    """The first photos of a set that was drawn, and the others, each with a digest of its own end."""
+    if drawn.drawing is None:
+        return drawn.subset(slice(0, first)), drawn.subset(slice(first, None))
+    return _part(drawn.drawing, range(first)), _part(drawn.drawing, range(first, len(drawn)))
+
+
 def _part(drawing: _Drawing, part: range) -> CalibrationSet:
     return CalibrationSet(
         sources=_Drawn(drawing.candidates, tuple(drawing.good[part.start : part.stop])),

@@ -134,7 +134,8 @@ class _Gathered:
     def _count(self, rows: npt.NDArray[np.float32], reach: npt.NDArray[np.float32]) -> None:
         channels = rows.shape[1]
         if self.counts is None:
-            self.counts, self.reach = np.zeros((channels, BINS), np.float32), np.full(channels, _SMALLEST_REACH)
+            self.counts = np.zeros((channels, BINS), np.float32)
+            self.reach = np.exp2(np.ceil(np.log2(np.maximum(reach, _SMALLEST_REACH, dtype=np.float64))))
         self._widen(reach)
         scale = (BINS / (2 * self.reach)).astype(np.float32)
         bins = (rows * scale + np.float32(BINS / 2)).astype(np.int32)

@@ -6,7 +6,7 @@ import base64
 import io
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,13 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.comparison import Agreement, best_classes
-from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.labels import label_of
 from edge_effnet.numerics import softmax
-from edge_effnet.preprocessing import Preprocessing, decode
 
-#: Gives float32[C] for an upright RGB PIL image.
-Logits: TypeAlias = Callable[[Any], npt.NDArray[np.float32]]
+Logits: TypeAlias = npt.NDArray[np.float32]
 #: Photos that are shown, and the side they are shown at, in pixels.
 _SHOWN, _THUMBNAIL = 8, 160
 #: Two-sided 95 % of the normal distribution.
@@ -78,48 +75,36 @@ class HeldOut:
     int8_top1: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Contestants:
-    """The two models and what they share."""
-
-    float_logits: Logits
-    int8_logits: Logits
-    engine: str
-    labels: Sequence[str] | None
-    preprocessing: Preprocessing
-    rules: ImageRules = DEFAULT_RULES
-
-
-def measure_held_out(
-    models: Contestants, sources: Sequence[Any], *, note: str, told: Callable[[int], None] | None = None
+def compare_answers(
+    exact: Logits,
+    rounded: Logits,
+    *,
+    sources: Sequence[Any],
+    squares: Sequence[npt.NDArray[np.uint8]],
+    labels: Sequence[str] | None,
+    engine: str,
+    note: str,
 ) -> HeldOut:
-    """Both models on each photo (paths or images, all decodable). told: called with how many are done."""
-    agreement = Agreement()
-    outcomes = []
-    for done, source in enumerate(sources, 1):
-        photo = decode(source, rules=models.rules)
-        exact, rounded = models.float_logits(photo), models.int8_logits(photo)
-        scores = softmax(exact), softmax(rounded)
-        agreement.add(exact, rounded, *scores)
-        outcome = _outcome(_name(source, done), scores, models.labels)
-        outcomes.append(replace(outcome, truth=_truth(source, models.labels)))
-        if told is not None:
-            told(done)
+    """From both networks' logits, float32[N, C], for the same prepared photos of these sources (paths or not)."""
+    agreement, outcomes = Agreement(), []
+    for number, (source, one, other) in enumerate(zip(sources, exact, rounded, strict=True), 1):
+        scores = softmax(one), softmax(other)
+        agreement.add(one, other, *scores)
+        outcomes.append(replace(_outcome(_name(source, number), scores, labels), truth=_truth(source, labels)))
     order = sorted(
         range(len(outcomes)),
         key=lambda index: (outcomes[index].agrees, -abs(outcomes[index].kept - outcomes[index].float_score), index),
     )
     labelled = all(outcome.truth is not None for outcome in outcomes)
-    worst = (ShownPhoto(outcomes[index], _thumbnail(sources[index], models)) for index in order[:_SHOWN])
     return HeldOut(
-        engine=models.engine,
+        engine=engine,
         note=note,
         agreement_interval=wilson_interval(agreement.top1, agreement.images),
         float_confidence=_mean(outcome.float_score for outcome in outcomes),
         int8_confidence=_mean(outcome.int8_score for outcome in outcomes),
         drift=_mean(outcome.kept - outcome.float_score for outcome in outcomes),
         photos=tuple(outcomes),
-        worst=tuple(worst),
+        worst=tuple(ShownPhoto(outcomes[index], _thumbnail(squares[index])) for index in order[:_SHOWN]),
         float_top1=_mean(one.float_label == one.truth for one in outcomes) if labelled else None,
         int8_top1=_mean(one.int8_label == one.truth for one in outcomes) if labelled else None,
         **agreement.to_dict(),
@@ -163,14 +148,13 @@ def _truth(source: Any, labels: Sequence[str] | None) -> str | None:
     return next((label for label in labels or () if label.casefold() == folder), None)
 
 
-def _thumbnail(source: Any, models: Contestants) -> str:
-    """A data URI of a small JPEG: the crop the network sees."""
+def _thumbnail(square: npt.NDArray[np.uint8]) -> str:
+    """A data URI of a small JPEG: what the network sees."""
     from PIL import Image
 
-    preprocessing, photo = models.preprocessing, decode(source, rules=models.rules)
-    crop = preprocessing.view(photo)
     file = io.BytesIO()
-    crop.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BICUBIC).save(file, "JPEG", quality=82)
+    small = Image.fromarray(square).resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BICUBIC)
+    small.save(file, "JPEG", quality=82)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

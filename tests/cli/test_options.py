@@ -29,7 +29,15 @@ UNDER = {
     "with a file or folder as --source": ["--source", str(PHOTOS)],
 }
 #: Options that say a number want one that they take.
-VALUES = {"--fps": "5", "--mean": "0.5", "--std": "0.5", "--size": "64x64", "--seed": "7", "--loop": None}
+VALUES = {
+    "--fps": "5",
+    "--fill": "1,2,3",
+    "--mean": "0.5",
+    "--std": "0.5",
+    "--size": "64x64",
+    "--seed": "7",
+    "--loop": None,
+}
 #: Options that have an effect by themselves, whatever else is said; a new option stands here or has a `goes_with`.
 ALWAYS = {
     "common": {"--help", "--debug", "--version", "--format", "--engine"},
@@ -39,7 +47,9 @@ ALWAYS = {
     "info": {"--verify", "--labels"},
     "edit": {"--output", "--labels", "--name", "--mean", "--std", "--interpolation", "--resize"},
     "export": {"--output", "--precision", "--source", "--variant", "--weights", "--image-size", "--padding-size"}
-    | {"--labels", "--mean", "--std", "--crop-pct", "--resize", "--interpolation"},
+    | {"--labels", "--mean", "--std", "--crop-pct", "--resize", "--interpolation", "--resize-mode", "--resizer"}
+    | {"--channels", "--head", "--probabilities"}
+    | {"--head-activation", "--thresholds"},  # which heads take them is known from the weights alone: refused there
     "eval": {"--limit", "--labels", "--group", "--confusion", "--no-record", "--workers", "--sha256", "--probe"}
     | {"--full-decode", "--image-size", "--max-pixels", "--max-bytes", "--allow-truncated", "--allow-tiff"},
     "compare": {"--limit", "--labels", "--workers", "--image-size"}

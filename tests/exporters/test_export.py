@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.golden import State
-from support.networks import CLASSES, SIZE, float_graph, narrow_state
 from support.photos import synthetic_photo
 
 from edge_effnet.decoding import IMAGE_FORMATS, TIFF, ImageRules
 from edge_effnet.errors import CalibrationError, CheckpointError, OutputError, UsageError
 from edge_effnet.exporters import PRECISIONS, export
-from edge_effnet.exporters.calibrated import Photos, calibrate
+from edge_effnet.exporters.calibrated import calibrate, part_photos, refine_calibrated
+from edge_effnet.exporters.inputs.open import open_network
+from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.formats import read_model_file
 from edge_effnet.metadata import ModelDocument
-from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.quantization.measure.calibration import draw_calibration_set
 
 pytestmark = [pytest.mark.litert, pytest.mark.onnx]
@@ -122,15 +122,15 @@ def test_refinement_is_recorded_and_gives_equal_bytes(tmp_path: Path, lite0_stat
     assert "refinement" not in (quick.document.quantization or {})
 
 
-def test_parts_in_float_keep_what_was_learned(photo_folder: Path) -> None:
-    graph, preprocessing = float_graph(narrow_state("lite0"), "lite0"), Preprocessing(SIZE, SIZE)
-    document = ModelDocument("lite0", SIZE, CLASSES, None, preprocessing, "int8", {})
-    photos = Photos(draw_calibration_set(photo_folder, preprocessing, limit=6, seed=0), 0)
-    made = calibrate(graph, document, ".tflite", photos=photos)
-    refined = made.refined(0.002)
-    assert refined.corrected(refined.quantized.activations) is refined.quantized.graph
-    assert made.corrected(made.quantized.activations) is not made.quantized.graph
-    assert made.refined(0.0) is made
+def test_parts_in_float_keep_what_was_learned(lite0_state: State, photo_folder: Path) -> None:
+    network = open_network(lite0_state, InputOptions(source="timm-tf", image_size=(32, 32)))
+    document = ModelDocument("lite0", 32, 3, None, network.preprocessing, "int8", {})
+    photos = part_photos(draw_calibration_set(photo_folder, network.preprocessing, limit=6, seed=0), seed=0)
+    made = calibrate(network.graph, document, ".tflite", photos=photos)
+    refined, sentence = refine_calibrated(made, minutes=0.01)
+    assert sentence.startswith("refined: ")
+    assert refined.correct(refined.quantized.activations) is refined.quantized.graph
+    assert made.correct(made.quantized.activations) is not made.quantized.graph
 
 
 def _digest(report: Any) -> str:

@@ -254,6 +254,7 @@ def test_labels_that_do_not_fit_are_refused_before_the_photos_are_looked_at(tmp_
             "b0",
             tmp_path / "m.tflite",
             precision="int8",
+            refine=0.0,
             calibration=Unseen([0] * 20),
             labels=["a", "b"],
         )

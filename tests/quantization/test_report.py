@@ -14,16 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.networks import CLASSES, export_narrow, float_graph, inputs_of, narrow_state, photos
-from support.photos import synthetic_photo
 
-from edge_effnet import Preprocessing
 from edge_effnet.errors import MissingDependencyError, OutputError, UsageError
+from edge_effnet.exporters import calibrated, candidate
 from edge_effnet.exporters import report as module
 from edge_effnet.formats import read_model_file
 from edge_effnet.quantization.measure.layers import layer_sqnr
 from edge_effnet.quantization.records import QuantizedGraph
 from edge_effnet.quantization.report import held_out
-from edge_effnet.quantization.report.held_out import Contestants, measure_held_out, wilson_interval
+from edge_effnet.quantization.report.held_out import compare_answers, wilson_interval
 from edge_effnet.quantization.report.page import _held_out_tiles, render_page
 
 pytestmark = pytest.mark.litert
@@ -79,9 +78,9 @@ def test_measured_on_photos_that_were_not_calibrated_on(
         sorted((made / "photos").iterdir(), key=str)[index].name for index in np.random.default_rng(0).permutation(8)
     ]
     assert [photo["name"] for photo in document["held_out"]["photos"]] == order[4:]
-    assert document["held_out"]["note"] == "Measured on 4 photos of the calibration source that were not calibrated on."
+    assert document["held_out"]["note"] == "Measured on 4 photos not calibrated on."
     assert document["subject"]["calibration_images"] == 4
-    monkeypatch.setattr(module, "_HELD_OUT", 2)
+    monkeypatch.setattr(calibrated, "JUDGED", 2)
     export(made / "e.tflite", made / "photos", report=made / "e.json")
     assert [photo["name"] for photo in json.loads((made / "e.json").read_text())["held_out"]["photos"]] == order[4:6]
 
@@ -181,23 +180,42 @@ def test_charts_take_the_pages_colours(made: Path) -> None:
     assert not re.search(r"#0[1-6]0[2-7]0[3-8]", page)
 
 
-def test_a_folder_that_is_used_up_is_measured_by_a_twin(made: Path) -> None:
+def test_a_small_folder_that_is_used_up_is_measured_with_a_warning(made: Path) -> None:
     report = export(made / "f.tflite", made / "photos", calibration_images=64, report=made / "f.json")
     found = json.loads((made / "f.json").read_text())
     assert report.document.quantization["calibration_images"] == found["subject"]["calibration_images"] == 8
-    assert found["held_out"]["note"] == "Measured on 2 photos, by a twin calibrated on the other 6."
-    assert "a twin, calibrated on three quarters of them, is measured here" in found["subject"]["remarks"][0]
+    note = "the 8 photos calibrated on, too few to hold any out"
+    assert found["held_out"]["note"] == f"Measured on {note}."
+    assert found["subject"]["remarks"] == [f"Measured on {note}, so it may look better than it is."]
+    assert report.document.quantization["held_out"]["photos"] == note
     export(made / "g.tflite", made / "photos", calibration_images=64)
     assert digest(made / "f.tflite") == digest(made / "g.tflite")
 
 
-def test_one_photo_cannot_be_held_out(tmp_path: Path) -> None:
+def test_of_a_larger_folder_an_eighth_is_held_out(tmp_path: Path) -> None:
+    report = export(tmp_path / "m.tflite", photos(40), variant="lite0", calibration_images=64)
+    assert report.document.quantization["calibration_images"] == 35
+    assert report.document.quantization["held_out"]["photos"] == "5 photos held out of the calibration"
+
+
+def test_an_evaluation_folder_judges(made: Path) -> None:
+    for index, pixels in enumerate(photos(3, first=50)):
+        folder = made / "others" / LABELS[index]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"p{index}.png")
+    report = export(made / "h.tflite", made / "photos", evaluation=made / "others")
+    found = report.document.quantization["held_out"]
+    assert found["photos"] == "3 photos of the evaluation folder"
+    assert 0 <= found["int8_top1"] <= 1
+    assert any("right " in text and "3 photos of the evaluation folder" in text for text in report.remarks)
+
+
+def test_one_photo_judges_itself(tmp_path: Path) -> None:
     export(tmp_path / "m.tflite", photos(1), variant="lite0", report=tmp_path / "m.json")
     export(tmp_path / "m.tflite", photos(1), variant="lite0", report=tmp_path / "m.html")
     found = json.loads((tmp_path / "m.json").read_text())
-    assert found["held_out"] is None
-    assert found["subject"]["remarks"][0].startswith("There is only one photo")
-    assert "There is only one photo" in (tmp_path / "m.html").read_text()
+    assert found["held_out"]["images"] == 1
+    assert "so it may look better than it is" in (tmp_path / "m.html").read_text()
 
 
 @pytest.mark.onnx
@@ -209,11 +227,11 @@ def test_an_onnx_file_is_measured_as_such(tmp_path: Path) -> None:
 
 
 def test_without_an_engine_it_is_simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object) -> None:
+    def missing(*_: object, **_options: object) -> None:
         raise MissingDependencyError("no engine")
 
     export(tmp_path / "m.tflite", photos(6), variant="lite0", report=tmp_path / "a.json")
-    monkeypatch.setattr(module, "_open", missing)
+    monkeypatch.setattr(candidate, "open_session", missing)
     export(tmp_path / "m.tflite", photos(6), variant="lite0", report=tmp_path / "b.json")
     engine, simulated = (json.loads((tmp_path / f"{name}.json").read_text())["held_out"] for name in "ab")
     assert simulated["engine"] == "a simulation in numpy"
@@ -277,22 +295,17 @@ def test_names_are_escaped(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_accuracy_where_folders_are_classes(tmp_path: Path) -> None:
-    photos = []
-    for number, folder in enumerate(("Cat", "dog", "cat")):
-        photos.append(tmp_path / folder / f"{number}.png")
-        photos[-1].parent.mkdir(exist_ok=True)
-        synthetic_photo(number).save(photos[-1])
+    sources = [tmp_path / folder / f"{number}.png" for number, folder in enumerate(("Cat", "dog", "cat"))]
     right, wrong = np.float32([3, 0]), np.float32([0, 3])
-    answers = iter((right, right, right, wrong, wrong, right))
-    preprocessing = Preprocessing(resize=8, crop=8, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3)
-    contestants = Contestants(
-        lambda _photo: next(answers), lambda _photo: next(answers), "none", ("cat", "dog"), preprocessing
-    )
-    found = measure_held_out(contestants, photos, note="")
+    squares = [np.zeros((8, 8, 3), np.uint8)] * 3
+
+    def compared(labels: tuple[str, ...] | None) -> Any:
+        exact, rounded = np.stack([right, right, wrong]), np.stack([right, wrong, right])
+        given: dict[str, Any] = {"sources": sources, "squares": squares, "engine": "none", "note": ""}
+        return compare_answers(exact, rounded, labels=labels, **given)
+
+    found, unnamed = compared(("cat", "dog")), compared(None)
     assert [photo.truth for photo in found.photos] == ["cat", "dog", "cat"]
     assert (found.float_top1, found.int8_top1) == (pytest.approx(1 / 3), 1.0)
     assert "right answers in int8" in "".join(what for _, what, _ in _held_out_tiles(found))
-    unnamed = measure_held_out(
-        Contestants(lambda _photo: right, lambda _photo: right, "none", None, preprocessing), photos, note=""
-    )
     assert unnamed.float_top1 is None

@@ -28,7 +28,7 @@ def test_extremes_and_means_of_every_tensor() -> None:
     tensors: dict[str, list[Any]] = {}
     for image in images:
         execute(graph, image, hook=lambda name, tensor: tensors.setdefault(name, []).append(tensor.copy()) or tensor)  # type: ignore[func-returns-value]
-    found = measure(graph, list(iter(images)), Wanted(statistics=1))
+    found = measure(graph, images, Wanted(statistics=4)).statistics
     assert list(found) == list(tensors)
     for name, values in tensors.items():
         flat = np.concatenate([value.reshape(-1, value.shape[-1]) for value in values]).astype(np.float64)
