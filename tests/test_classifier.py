@@ -216,7 +216,7 @@ def test_a_newer_schema_is_refused_with_a_clear_error(tmp_path: Path, exported: 
     assert document is not None
     (tmp_path / "new").write_bytes(with_document(data, replace(document, schema_version=7)))
     with pytest.raises(
-        ModelFileError, match="made for schema version 7, this program reads up to 1; upgrade edge-effnet"
+        ModelFileError, match="made for schema version 7, this program reads up to 2; upgrade edge-effnet"
     ):
         Classifier(tmp_path / "new")
 

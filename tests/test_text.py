@@ -97,9 +97,9 @@ def test_there_is_no_other_way_out() -> None:
     own = {
         "json.dumps": {"text.py", "metadata.py", "trial.py", "benching/workers.py", "benching/serving.py"},
         "json.loads": {"text.py", "trial.py", "benching/workers.py", "benching/serving.py", "live/sinks/file.py"},
-        "print": set(),
+        "print": {"trial.py"},
         "sys.stdout.write": {"cli/console.py"},
-        "sys.stderr.write": set(),
+        "sys.stderr.write": {"cli/progress.py"},
     }
     found = {path.relative_to(_RUNTIME).as_posix(): _calls(ast.parse(path.read_text())) for path in _files()}
     for call, allowed in own.items():

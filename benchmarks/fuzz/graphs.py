@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import select
 import signal
 import sys
@@ -97,6 +96,8 @@ def outcomes(kind: str, numbers: Sequence[int], *, campaign: int) -> Iterator[tu
 
 
 def _batch(kind: str, numbers: Sequence[int], campaign: int) -> Iterator[tuple[int, str, str, float]]:
+    if sys.platform == "win32":
+        raise UsageError("this campaign needs fork, which Windows lacks")
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -125,6 +126,10 @@ def _batch(kind: str, numbers: Sequence[int], campaign: int) -> Iterator[tuple[i
 
 def _work(kind: str, numbers: Sequence[int], campaign: int, writer: int) -> None:
     """Judges the files and ends the process; never returns."""
+    if sys.platform == "win32":
+        raise UsageError("this campaign needs fork, which Windows lacks")
+    import resource
+
     try:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
