@@ -248,7 +248,7 @@ def onnx_graph(random: Random) -> bytes:
             if code in ("ConstantOfShape", "Range") and random.integers(2):
                 inputs = []
             inputs.insert(len(inputs) if random.integers(8) else 0, name)
-        attributes = {"to": int(random.integers(1, 17))} if code == "Cast" else {}
+        attributes: Any = {"to": int(random.integers(1, 17))} if code == "Cast" else {}
         nodes.append(helper.make_node(code, inputs, [f"t{index}"], **attributes))
         names.append(f"t{index}")
     graph = helper.make_graph(
