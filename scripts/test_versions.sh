@@ -17,7 +17,7 @@ without_engine_files=(tests/test_decoding.py tests/test_hostile_photos.py tests/
 # Bit for bit with LiteRT's newest kernels and schema; older ones round some ties otherwise.
 newest_kernels='test_int8_mean_is_bit_equal_even_in_ties and not test_the_tables_of_numbers_match_the_published_schema'
 tools=('pytest>=8' 'pytest-xdist>=3.5' 'hypothesis>=6.100')
-emitters=(onnx safetensors flatbuffers scipy matplotlib)
+emitters=(onnx safetensors flatbuffers matplotlib)
 # These look at the repository or the newest packages, not at what runs.
 left_out=(--ignore=tests/test_packaging.py --ignore=tests/test_readme_ja.py -p no:cacheprovider)
 

@@ -171,7 +171,8 @@ def _summed(graph: Graph, node: Conv2D, names: Mapping[str, tuple[str, ...]], la
     for index, channels in enumerate(lanes):
         part = reading(take_inputs(node, channels), {node.inputs[0]: names[node.inputs[0]][index]})
         bias = node.bias if index == 0 else np.zeros_like(node.bias)
-        parts.append(replace(part, name=fresh_name(graph, f"{node.name}.lane{index}"), bias=bias))  # type: ignore[call-arg]
+        name = fresh_name(graph, f"{node.name}.lane{index}")
+        parts.append(replace(part, name=name, bias=bias))  # type: ignore[call-arg,arg-type]
     total = parts[0].name
     sums: list[Node] = []
     for index, part in enumerate(parts[1:], 1):
