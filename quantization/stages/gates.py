@@ -1,8 +1,9 @@
 """Rescaling what squeeze-excitation gates, so that no channel sets the scale of the product.
 
-The gate multiplies each channel by a number between 0 and 1. Multiplied by a factor of its own first, on one pixel, it
-shrinks the channels that reach farthest, and the projection, which alone reads the product, undoes it: the same
-function, for next to no arithmetic. What a small factor costs is the gate's own precision, one step of 1/256 for all.
+The gate multiplies each channel by a number between 0 and 1. Here each channel's gate is multiplied by a factor first,
+which makes the widest channels of the product narrower; the weights of the projection, the product's only reader, are
+divided by the same factors, so the function stays the same. This costs one multiplication a channel. A small factor
+makes the gate itself less precise, since its step is 1/256 for all channels.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.network.activations import IDENTITY
 from edge_effnet.network.graph import Conv2D, DepthwiseConv2D, Graph, Mul, Node, with_nodes
 from edge_effnet.network.rewrite import inserted_before, scale_inputs
 from edge_effnet.network.structure import find_gates, only_reader
@@ -20,7 +22,7 @@ from edge_effnet.numerics import SIGMOID_PARAMS
 from edge_effnet.quantization.measure.noise import tensor_noise
 from edge_effnet.quantization.measure.passes import Measurement
 from edge_effnet.quantization.measure.statistics import TensorStatistics
-from edge_effnet.quantization.stages.ranges import IDENTITY, channel_ranges
+from edge_effnet.quantization.stages.ranges import channel_ranges
 from edge_effnet.quantization.state import Change, Stage, State, Work, known
 
 Factors = npt.NDArray[np.float64]
