@@ -172,7 +172,7 @@ def _summed(graph: Graph, node: Conv2D, names: Mapping[str, tuple[str, ...]], la
         part = reading(take_inputs(node, channels), {node.inputs[0]: names[node.inputs[0]][index]})
         bias = node.bias if index == 0 else np.zeros_like(node.bias)
         name = fresh_name(graph, f"{node.name}.lane{index}")
-        parts.append(replace(part, name=name, bias=bias))  # type: ignore[call-arg,arg-type]
+        parts.append(replace(part, name=name, bias=bias))  # type: ignore[arg-type]
     total = parts[0].name
     sums: list[Node] = []
     for index, part in enumerate(parts[1:], 1):
