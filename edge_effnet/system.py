@@ -17,14 +17,16 @@ LockState: TypeAlias = Literal["mine", "held", "none"]
 #: Windows locks ranges of bytes, and others can't read what is locked: one byte where no file has any.
 _LOCKED_BYTE = 0x7FFF_0000
 #: Windows' virus scanners and indexers open new files for a moment, and nobody can rename them meanwhile.
-_RENAME_TRIES, _RENAME_STEP_S = 20, 0.05
+_RENAME_TRIES = 20 if sys.platform == "win32" else 1
+_RENAME_STEP_S = 0.05
 
 
 def available_cores() -> int:
     """Cores this process may use, at least 1: of its affinity where the system has one, of the machine elsewhere."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    else:
+        return os.cpu_count() or 1
 
 
 def load_average() -> float | None:
@@ -113,7 +115,7 @@ def rename_open(handle: int, name: str, target: str | os.PathLike[str]) -> None:
         try:
             os.replace(name, target)
         except PermissionError:
-            if sys.platform != "win32" or not tries_left:
+            if not tries_left:
                 raise
             time.sleep(_RENAME_STEP_S)
         else:

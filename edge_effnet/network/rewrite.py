@@ -81,7 +81,7 @@ def take_outputs(node: AnyNode, channels: Indices) -> AnyNode:
     raise unsupported(node, "taking some channels of a result")
 
 
-def take_inputs(node: Node, channels: Indices) -> Node:
+def take_inputs(node: AnyNode, channels: Indices) -> AnyNode:
     """A node that mixes channels, for some of its input channels; its bias stays. Raises OperatorError."""
     match node:
         case Conv2D(groups=1) | Dense():
@@ -171,7 +171,7 @@ def _summed(graph: Graph, node: Conv2D, names: Mapping[str, tuple[str, ...]], la
     for index, channels in enumerate(lanes):
         part = reading(take_inputs(node, channels), {node.inputs[0]: names[node.inputs[0]][index]})
         bias = node.bias if index == 0 else np.zeros_like(node.bias)
-        parts.append(replace(part, name=fresh_name(graph, f"{node.name}.lane{index}"), bias=bias))  # type: ignore[call-arg]
+        parts.append(replace(part, name=fresh_name(graph, f"{node.name}.lane{index}"), bias=bias))
     total = parts[0].name
     sums: list[Node] = []
     for index, part in enumerate(parts[1:], 1):
