@@ -16,11 +16,11 @@ import numpy.typing as npt
 from edge_effnet.datasets import LabelledImage
 from edge_effnet.engines import Session, open_session
 from edge_effnet.errors import UsageError
-from edge_effnet.exporters.calibrated import Photos, calibrate
+from edge_effnet.exporters.calibrated import calibrate, part_photos
 from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.inputs.state_dict import network_of
-from edge_effnet.exporters.max_drop import check_held_out, keep_within
+from edge_effnet.exporters.max_drop import HELD_OUT_PHOTOS, check_held_out, keep_within
 from edge_effnet.exporters.order import order_channels
 from edge_effnet.exporters.outputs.tflite import emit_tflite
 from edge_effnet.images import find_images
@@ -187,7 +187,8 @@ def measure_max_drop(network: Network, fold: Fold, reference: Reference, *, imag
     """Figures of the file that `export --max-drop 0.3` makes, and how many times the all-integer file's time it
     takes.
     """
-    photos = Photos(draw_calibration_set(fold.calibration, network.preprocessing, limit=images, seed=seed), seed)
+    drawn = draw_calibration_set(fold.calibration, network.preprocessing, limit=images, seed=seed)
+    photos = part_photos(drawn, seed=seed, skip=HELD_OUT_PHOTOS)
     try:
         check_held_out(photos)
     except UsageError as error:

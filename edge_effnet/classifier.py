@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -93,15 +93,9 @@ class Classifier:
         probe: Probe = "auto",
         groups: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        self._arguments: dict[str, Any] = {
-            "engine": engine,
-            "threads": threads,
-            "labels": labels,
-            "preprocessing": preprocessing,
-            "decoding": decoding,
-        }
-        self._arguments |= {"image_rules": image_rules}
-        self._arguments |= {"sha256": sha256, "probe": probe, "groups": groups}
+        said = {"engine": engine, "threads": threads, "labels": labels, "preprocessing": preprocessing}
+        said |= {"decoding": decoding, "image_rules": image_rules, "sha256": sha256, "probe": probe, "groups": groups}
+        self._arguments: dict[str, Any] = said
         self.model_path = BUNDLED_MODEL if model is None else path_of(model, "model")
         self.threads = (
             default_threads() if threads is None else check_threads(whole_number(threads, "threads", least=1))
@@ -196,7 +190,7 @@ class Classifier:
         """
         scores = self.scores(image, channels=channels, width=width)
         start = time.perf_counter()
-        among = self.class_indices(allow=allow, deny=deny)
+        among: Set[int] | None = self.class_indices(allow=allow, deny=deny)
         if threshold is None:
             among = among_decided(self.head, scores, among)
         found = top_predictions(scores, self.labels, top_k=top_k, threshold=threshold or 0.0, among=among)

@@ -62,6 +62,11 @@ class ModelDocument:
         return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
 
     @property
+    def title(self) -> str:
+        """What the network is called before people; see `title_of`."""
+        return title_of(self.variant)
+
+    @property
     def size_text(self) -> str:
         """ "224×224"; width stands first, as people say it."""
         return f"{self.size[1]}×{self.size[0]}"
@@ -94,6 +99,11 @@ class ModelDocument:
         if not isinstance(content, dict):
             raise ModelFileError(f"{name}: its {DOCUMENT_NAME} is a {type(content).__name__}; expected an object")
         return _from_dict(content, name)
+
+
+def title_of(variant: str) -> str:
+    """ "EfficientNet-B0" of "b0"; "network" where no architecture was recognised."""
+    return variant if variant == "network" else f"EfficientNet-{variant.capitalize()}"
 
 
 def _from_dict(content: dict[str, Any], name: str) -> ModelDocument:

@@ -258,11 +258,11 @@ def _opencv_linear(pixels: Pixels, size: tuple[int, int]) -> Pixels:
         source.take(columns.indices[:, tap], axis=1) * columns.weights[:, tap].reshape(1, -1, 1) for tap in range(2)
     )
     places = places.reshape(rows.indices.shape)
-    parts = (
-        (rows.weights[:, tap].reshape(-1, 1, 1) * (across.take(places[:, tap], axis=0) >> 4)) >> 16  # type: ignore[union-attr]
+    parts = [
+        (rows.weights[:, tap].reshape(-1, 1, 1) * (np.take(across, places[:, tap], axis=0) >> 4)) >> 16
         for tap in range(2)
-    )
-    return ((sum(parts) + 2) >> 2).astype(np.uint8)  # type: ignore[union-attr]
+    ]
+    return np.asarray((parts[0] + parts[1] + 2) >> 2, np.uint8)
 
 
 def _torch_side(pixels: Pixels, taps: Taps, *, axis: int) -> Pixels:

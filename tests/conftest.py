@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.golden import State, make_state
@@ -70,3 +71,19 @@ def bundled() -> Iterator[Classifier]:
     """The model that comes with the package, on one thread."""
     with Classifier(threads=1) as classifier:
         yield classifier
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_minutes_of_refinement() -> Iterator[None]:
+    """Refinement takes five minutes unless it's told otherwise: a test that forgets `refine=0.0` fails at once."""
+    from edge_effnet.quantization import refine as package
+
+    learn = package.refine
+
+    def brief(*arguments: Any, minutes: float, **options: Any) -> Any:
+        assert minutes <= 0.1, "say refine=0.0 (or --quick), or a few seconds, where a test exports int8"
+        return learn(*arguments, minutes=minutes, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(package, "refine", brief)
+        yield

@@ -166,10 +166,8 @@ def run(arguments: argparse.Namespace) -> int:
     if document.labels is None:
         remark("classes without names; --labels FILE puts them into the file")
     say(
-        f"{report.path}: EfficientNet-{document.variant.capitalize()}, {document.precision}, {document.num_classes} "
-        "classes, "
-        f"{document.size_text}, {report.size_bytes / 1e6:.2f} MB, "
-        f"{time.perf_counter() - start:.1f} s"
+        f"{report.path}: {document.title}, {document.precision}, {document.num_classes} classes, "
+        f"{document.size_text}, {report.size_bytes / 1e6:.2f} MB, {time.perf_counter() - start:.1f} s"
     )
     if arguments.report is not None:
         say(f"{arguments.report}: the report")

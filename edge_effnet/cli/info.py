@@ -105,8 +105,8 @@ def _lines(facts: dict[str, Any], document: ModelDocument | None) -> list[str]:
     rows = [
         (
             "file",
-            f"{printable(facts['model'])}  ({facts['size_bytes'] / 1e6:.2f} MB, {facts['weight_bytes'] / 1e6:.2f} MB of them "
-            "weights)",
+            f"{printable(facts['model'])}  ({facts['size_bytes'] / 1e6:.2f} MB, "
+            f"{facts['weight_bytes'] / 1e6:.2f} MB of them weights)",
         )
     ]
     rows += (
@@ -143,7 +143,7 @@ _RESIZED = {"shorter": "shorter side", "squash": "squashed", "longer": "longer s
 
 def _family(document: ModelDocument) -> str:
     """The variant's name; a network that is none of the table's has no name."""
-    return "a network" if document.variant == "network" else f"EfficientNet-{document.variant.capitalize()}"
+    return "a network" if document.variant == "network" else document.title
 
 
 def _origin(source: Mapping[str, Any]) -> list[str]:
@@ -165,8 +165,8 @@ def _document_rows(document: ModelDocument) -> list[tuple[str, str]]:
         ),
         (
             "photos",
-            f"{_RESIZED[pre.mode]} to {pre.resize}, centre {pre.crop}, {pre.interpolation}; mean {_triple(pre.mean)}, std "
-            f"{_triple(pre.std)}, {pre.channels}",
+            f"{_RESIZED[pre.mode]} to {pre.resize}, centre {pre.crop}, {pre.interpolation}; mean {_triple(pre.mean)}, "
+            f"std {_triple(pre.std)}, {pre.channels}",
         ),
         (
             "checkpoint",
@@ -185,7 +185,8 @@ def _document_rows(document: ModelDocument) -> list[tuple[str, str]]:
 def _accuracy(accuracy: Any) -> str:
     if not accuracy or any(accuracy.get(key) is None for key in ("top1", "top5", "images", "data")):
         return "not measured: edge-effnet eval does"
-    return f"top-1 {100 * accuracy['top1']:.2f} %, top-5 {100 * accuracy['top5']:.2f} % of {accuracy['images']} photos in {accuracy['data']}"
+    shares = f"top-1 {100 * accuracy['top1']:.2f} %, top-5 {100 * accuracy['top5']:.2f} %"
+    return f"{shares} of {accuracy['images']} photos in {accuracy['data']}"
 
 
 def _triple(values: tuple[float, ...]) -> str:

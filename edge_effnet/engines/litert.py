@@ -16,7 +16,10 @@ from edge_effnet.errors import EngineError, MissingDependencyError, first_line
 
 #: Distribution → module with the Interpreter, best first.
 _PACKAGES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
-_HINT = "pip install ai-edge-litert (64-bit CPython ≥ 3.10), or 'edge-effnet[tflite]' (tflite-runtime: CPython ≤ 3.11, 32-bit ARM too)"
+_HINT = (
+    "pip install ai-edge-litert (64-bit CPython ≥ 3.10), or 'edge-effnet[tflite]' (tflite-runtime: CPython ≤ 3.11, "
+    "32-bit ARM too)"
+)
 
 
 class LitertSession:

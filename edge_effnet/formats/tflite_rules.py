@@ -43,8 +43,8 @@ _NUMBERS = frozenset({"float32", "float16", "int8", "uint8", "int16", "int32", "
 _REFUSED_TYPES = frozenset({"string", "resource", "variant"})
 #: Control flow, and state between runs: whatever such a graph does can't be bounded from outside.
 _REFUSED_CODES = re.compile(
-    r"IF|WHILE|CALL|CALL_ONCE|VAR_HANDLE|(READ|ASSIGN)_VARIABLE|HASHTABLE.*|STABLEHLO_(WHILE|CASE|CUSTOM_CALL|COMPOSITE)"
-    r"|.*(RNN|LSTM).*|RANDOM_.*|MULTINOMIAL|SVDF|DELEGATE"
+    r"IF|WHILE|CALL|CALL_ONCE|VAR_HANDLE|(READ|ASSIGN)_VARIABLE|HASHTABLE.*|.*(RNN|LSTM).*|RANDOM_.*|MULTINOMIAL|SVDF"
+    r"|STABLEHLO_(WHILE|CASE|CUSTOM_CALL|COMPOSITE)|DELEGATE"
 )
 
 
@@ -129,7 +129,8 @@ def _check_tensors(tensors: Sequence[TfliteTensor], inputs: Sequence[int], name:
             )
         if max(found.shape, default=0) > MOST_SIDE:
             raise ModelFileError(
-                f"{name}: the input {found.name!r:.{SHOWN}} is {list(found.shape)}; expected sides of at most {MOST_SIDE}"
+                f"{name}: the input {found.name!r:.{SHOWN}} is {list(found.shape)}; "
+                f"expected sides of at most {MOST_SIDE}"
             )
 
 

@@ -52,7 +52,10 @@ def scaled(*tensors: TfliteTensor) -> str | None:
     for tensor in tensors:
         if tensor.dtype in QUANTIZED and (len(tensor.scales) != 1 or not tensor.scales[0] >= _SMALLEST_SCALE):
             found = [float(value) for value in tensor.scales[:2]]
-            return f"has the {tensor.dtype} tensor {tensor.name!r:.{SHOWN}} with the scales {found}; expected one of at least {_SMALLEST_SCALE:.3g}"
+            return (
+                f"has the {tensor.dtype} tensor {tensor.name!r:.{SHOWN}} with the scales {found}; "
+                f"expected one of at least {_SMALLEST_SCALE:.3g}"
+            )
     return None
 
 

@@ -75,13 +75,17 @@ def _weighted(inputs: Operands, output: TfliteTensor, *, axis: int) -> str | Non
     bias = inputs[2] if len(inputs) > 2 else None
     channels = weight.shape[axis]
     if source.dtype not in _SUMMED or output.dtype != source.dtype:
-        return f"takes {source.dtype} and gives {output.dtype}; expected one of {', '.join(_SUMMED)}, the same at both ends"
+        types = ", ".join(_SUMMED)
+        return f"takes {source.dtype} and gives {output.dtype}; expected one of {types}, the same at both ends"
     if weight.dtype not in _WEIGHTS[source.dtype]:
         return f"has {weight.dtype} weights on {source.dtype}"
     if bias is not None and (bias.shape != (channels,) or bias.dtype not in _SUMMED[source.dtype]):
         return f"has the bias {bias.dtype}{list(bias.shape)}; expected {_SUMMED[source.dtype][0]}[{channels}]"
     if len(weight.scales) > 1 and (len(weight.scales) != channels or weight.quantized_dimension != axis):
-        return f"has {len(weight.scales)} weight scales along axis {weight.quantized_dimension}; expected one for each of {channels} along axis {axis}"
+        return (
+            f"has {len(weight.scales)} weight scales along axis {weight.quantized_dimension}; "
+            f"expected one for each of {channels} along axis {axis}"
+        )
     if weight.dtype != FLOAT and not len(weight.scales):
         return f"has {weight.dtype} weights without a scale"
     if source.dtype == FLOAT:
@@ -91,7 +95,7 @@ def _weighted(inputs: Operands, output: TfliteTensor, *, axis: int) -> str | Non
 
 
 def pool(inputs: Operands, output: TfliteTensor, options: Mapping[str, Any]) -> str | None:
-    """Weights [out, kh, kw, in / groups] on [N, H, W, in]."""
+    """A window of filter_height × filter_width on [N, H, W, C]; gives [N, H', W', C]."""
     source = one(inputs)
     if len(source.shape) != 4 or 0 in source.shape:
         return f"has an input {list(source.shape)}; expected four sides above 0"

@@ -79,7 +79,10 @@ def mean(inputs: Operands, output: TfliteTensor, options: Mapping[str, Any]) -> 
     source = one(inputs)
     axes, rank = numbers(inputs[1]), len(source.shape)
     if axes is None or any(not -rank <= axis < rank for axis in axes) or 0 in source.shape:
-        return f"reduces axes {axes} of {list(source.shape)}; expected constant ones from {-rank} to {rank - 1}, and no empty side"
+        return (
+            f"reduces axes {axes} of {list(source.shape)}; "
+            f"expected constant ones from {-rank} to {rank - 1}, and no empty side"
+        )
     reduced = {axis % rank for axis in axes}
     shape = [
         1 if index in reduced else side
@@ -140,7 +143,10 @@ def concatenation(inputs: Operands, output: TfliteTensor, options: Mapping[str, 
         or not -rank <= axis < rank
         or any(len(shape) != rank for shape in shapes)
     ):
-        return f"joins {[list(shape) for shape in shapes]} along axis {axis} to {list(output.shape)}; expected tensors of {rank} sides and one of their axes"
+        return (
+            f"joins {[list(shape) for shape in shapes]} along axis {axis} to {list(output.shape)}; "
+            f"expected tensors of {rank} sides and one of their axes"
+        )
     axis %= rank
     problem = next(filter(None, (alike(source, output) for source in inputs if source is not None)), None)
     if problem is not None:

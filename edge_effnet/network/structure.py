@@ -2,8 +2,7 @@
 
 A *trunk* is a run of tensors of one width that operators pass channel by channel. An MBConv block is a trunk from the
 convolution that widens it ("expand", the stem for a first block) to the one that narrows it ("project"); in a fused
-block the first convolution has a k×k kernel and there is no depthwise one (Sandler et al., arXiv 1801.04381; Tan & Le,
-arXiv 2104.00298).
+block the first convolution has a k×k kernel and there is no depthwise one (arXiv 1801.04381 and 2104.00298).
 """
 
 from __future__ import annotations

@@ -104,10 +104,9 @@ class _Builder:
             last = index == len(layers) - 1
             kind = layer.activation
             name = OUTPUT_NAME if last and kind is None else f"classifier.{index}"
-            fused = kind if kind in FUSED_LIMITS else "none"
-            tensor = self.append(
-                Dense(name, (tensor,), layer.weight.astype(np.float32), layer.bias.astype(np.float32), fused)  # type: ignore[arg-type]
-            )
+            fused: Any = kind if kind in FUSED_LIMITS else "none"
+            weight, bias = layer.weight.astype(np.float32), layer.bias.astype(np.float32)
+            tensor = self.append(Dense(name, (tensor,), weight, bias, fused))
             if kind is not None and fused == "none":
                 tensor = self.append(Activation(f"{name}.{kind}", (tensor,), kind))
         return tensor

@@ -10,8 +10,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.framing import ResizeMode
 from edge_effnet.network.activations import Kind
-from edge_effnet.preprocessing import HALF, IMAGENET_MEAN, IMAGENET_STD, Interpolation, ResizeMode, Triple
+from edge_effnet.preprocessing import HALF, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Triple
 
 PaddingRule: TypeAlias = Literal["symmetric", "same", "same-baked"]
 #: "mbconv" expands 1×1 and goes on depthwise; "separable" doesn't expand; "fused" expands k×k; "plain" is one k×k.

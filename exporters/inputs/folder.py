@@ -174,9 +174,10 @@ def _of_processor(config: Mapping[str, Any]) -> PreprocessingOptions:
     if mean is not None and std is not None and config.get("include_top"):
         std = triple(round(value * value, 6) for value in std)
     side = config.get("size", {}).get("height") if isinstance(config.get("size"), Mapping) else None
+    resample: Any = _RESAMPLE.get(config.get("resample", 0), "bilinear") if config else None
     return PreprocessingOptions(
         mean=mean,
         std=std,
         resize=side if isinstance(side, int) and config.get("do_center_crop") else None,
-        interpolation=_RESAMPLE.get(config.get("resample", 0), "bilinear") if config else None,  # type: ignore[arg-type]
+        interpolation=resample,
     )

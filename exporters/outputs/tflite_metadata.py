@@ -33,7 +33,7 @@ def metadata_flatbuffer(document: ModelDocument, *, mean: Sequence[float], std: 
     logits = _logits_tensor(builder, labelled=document.labels is not None)
     subgraph = _table(builder, {2: _offsets(builder, [image]), 3: _offsets(builder, [logits])}, size=10)
     root = {
-        0: builder.CreateString(str(document.extra.get("name") or f"EfficientNet-{document.variant.capitalize()}")),
+        0: builder.CreateString(str(document.extra.get("name") or document.title)),
         1: builder.CreateString(f"{document.num_classes} classes, {document.precision}, by {document.created_by}"),
         3: _offsets(builder, [subgraph]),
         7: builder.CreateString(_MINIMUM_PARSER_VERSION),

@@ -97,4 +97,5 @@ class Int8Network:
         if name not in self._learned.ranges or name in self._joined:
             return values
         limits = self._learned.ranges[name].real()
-        return FakeQuantize.apply(values, limits.detach() if name in self._learned.fixed else limits, turn)  # type: ignore[no-untyped-call]
+        limits = limits.detach() if name in self._learned.fixed else limits
+        return FakeQuantize.apply(values, limits, turn)  # type: ignore[no-untyped-call]

@@ -38,7 +38,8 @@ class LearnedLayer:
     def parameters(self) -> Parameters:
         """Weight and bias as int8 holds them."""
         gain = torch.exp(self.gain * _GAIN)
-        weight = RoundedWeights.apply(self.steps) * per_output(self.scales * gain, self.steps)  # type: ignore[no-untyped-call]
+        rounded = RoundedWeights.apply(self.steps)  # type: ignore[no-untyped-call]
+        weight = rounded * per_output(self.scales * gain, self.steps)
         return weight, self.bias * self.bias_step * gain
 
     def node_and_weight(self) -> tuple[Weighted, QuantizedWeight]:

@@ -173,7 +173,8 @@ def outlier_text(tensor: TensorReport) -> str:
     if not tensor.outliers:
         return f"no channel beyond {OUTLIER:g}× the median"
     first = ", ".join(str(channel) for channel in tensor.outliers[:4]) + (" …" if len(tensor.outliers) > 4 else "")
-    return f"{len(tensor.outliers)} of {tensor.channels} channels beyond {OUTLIER:g}× the median ({first}), widest {tensor.reach:.1f}×"
+    share = f"{len(tensor.outliers)} of {tensor.channels} channels"
+    return f"{share} beyond {OUTLIER:g}× the median ({first}), widest {tensor.reach:.1f}×"
 
 
 def _db(tensors: Sequence[TensorReport], field: str) -> list[float]:

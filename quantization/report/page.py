@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from edge_effnet.metadata import title_of
 from edge_effnet.quantization.report.charts import (
     bias_chart,
     confidence_chart,
@@ -25,7 +26,7 @@ _DRAWN = 5
 def render_page(report: QuantizationReport) -> str:
     """The whole document. Raises MissingDependencyError without matplotlib."""
     subject = report.subject
-    title = f"EfficientNet-{subject.variant.capitalize()} in int8"
+    title = f"{title_of(subject.variant)} in int8"
     sections = (
         _header(title, report),
         *(_held_out(report.held_out) if report.held_out else ()),

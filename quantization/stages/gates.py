@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.network.activations import IDENTITY
 from edge_effnet.network.graph import Conv2D, DepthwiseConv2D, Graph, Mul, Node, with_nodes
 from edge_effnet.network.rewrite import inserted_before, scale_inputs
 from edge_effnet.network.structure import find_gates, only_reader
@@ -20,7 +21,7 @@ from edge_effnet.numerics import SIGMOID_PARAMS
 from edge_effnet.quantization.measure.noise import tensor_noise
 from edge_effnet.quantization.measure.passes import Measurement
 from edge_effnet.quantization.measure.statistics import TensorStatistics
-from edge_effnet.quantization.stages.ranges import IDENTITY, channel_ranges
+from edge_effnet.quantization.stages.ranges import channel_ranges
 from edge_effnet.quantization.state import Change, Stage, State, Work, known
 
 Factors = npt.NDArray[np.float64]
@@ -97,7 +98,7 @@ def rescale_gate(graph: Graph, product: str, factors: Factors) -> Graph:
     The multiplication is a depthwise convolution of one pixel: its weights, one a channel, are exact in int8.
     """
     weight = factors.astype(np.float32)
-    gate = graph.by_name()[product].inputs[1]
+    *_, gate = graph.by_name()[product].inputs
     (reader,) = graph.consumers()[product]
 
     def rescaling(name: str) -> Node:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.network.activations import IDENTITY
 from edge_effnet.network.graph import Graph, Mul
 from edge_effnet.network.operators import tensor_shapes
 from edge_effnet.network.rewrite import lane_names, split_block
@@ -26,7 +27,7 @@ from edge_effnet.quantization.measure.passes import Measurement
 from edge_effnet.quantization.measure.prices import noise_per_tile, pixels, tiles
 from edge_effnet.quantization.measure.sensitivity import Sensitivity
 from edge_effnet.quantization.measure.statistics import TensorStatistics
-from edge_effnet.quantization.stages.ranges import IDENTITY, find_responses, least_error, weighted_points
+from edge_effnet.quantization.stages.ranges import find_responses, least_error, weighted_points
 from edge_effnet.quantization.state import Change, Stage, State, Work, known
 
 Indices = npt.NDArray[np.int64]

@@ -30,6 +30,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, photo_folder: Path) -> dict[
             image_size=64,
             calibration=photo_folder,
             calibration_images=2,
+            refine=0.0,
         )  # type: ignore[arg-type]
     return made
 

@@ -103,5 +103,5 @@ class PyavFileSource(Source):
         while True:
             try:
                 yield next(packets)
-            except (StopIteration, *self._errors):
+            except (*self._errors, StopIteration):
                 return

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from edge_effnet.live.web.requests import MOST_HEAD_BYTES, BadRequestError, Request, head_end, parse_request
 
@@ -97,9 +98,10 @@ class Front:
         now = time.monotonic()
         soonest = min((visitor.until for visitor in self._visitors.values()), default=now + _LONGEST_TURN_S)
         for key, _ in self._selector.select(min(max(soonest - now, 0.0), _LONGEST_TURN_S)):
-            if key.fileobj is self._listening:
+            found: Any = key.fileobj
+            if found is self._listening:
                 self._accept()
-            elif key.fileobj is not self._woken and (visitor := self._visitors.get(key.fileobj)) is not None:  # type: ignore[call-overload]
+            elif found is not self._woken and (visitor := self._visitors.get(found)) is not None:
                 self._hear(visitor)
         now = time.monotonic()
         for visitor in [visitor for visitor in self._visitors.values() if visitor.until <= now]:
