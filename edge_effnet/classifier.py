@@ -93,9 +93,9 @@ class Classifier:
         probe: Probe = "auto",
         groups: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        said = {"engine": engine, "threads": threads, "labels": labels, "preprocessing": preprocessing}
+        said: dict[str, Any] = {"engine": engine, "threads": threads, "labels": labels, "preprocessing": preprocessing}
         said |= {"decoding": decoding, "image_rules": image_rules, "sha256": sha256, "probe": probe, "groups": groups}
-        self._arguments: dict[str, Any] = said
+        self._arguments = said
         self.model_path = BUNDLED_MODEL if model is None else path_of(model, "model")
         self.threads = (
             default_threads() if threads is None else check_threads(whole_number(threads, "threads", least=1))

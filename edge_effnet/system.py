@@ -17,8 +17,7 @@ LockState: TypeAlias = Literal["mine", "held", "none"]
 #: Windows locks ranges of bytes, and others can't read what is locked: one byte where no file has any.
 _LOCKED_BYTE = 0x7FFF_0000
 #: Windows' virus scanners and indexers open new files for a moment, and nobody can rename them meanwhile.
-_RENAME_TRIES = 20 if sys.platform == "win32" else 1
-_RENAME_STEP_S = 0.05
+_RENAME_TRIES, _RENAME_STEP_S = 20, 0.05
 
 
 def available_cores() -> int:
@@ -111,7 +110,8 @@ def rename_open(handle: int, name: str, target: str | os.PathLike[str]) -> None:
     Windows renames no open files: the handle then leads nowhere, but still has to be closed.
     """
     let_go(handle)
-    for tries_left in reversed(range(_RENAME_TRIES)):
+    tries = _RENAME_TRIES if sys.platform == "win32" else 1
+    for tries_left in reversed(range(tries)):
         try:
             os.replace(name, target)
         except PermissionError:

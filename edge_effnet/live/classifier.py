@@ -347,5 +347,5 @@ def _opener(source: LiveSource, *, turn: Turn, channels: ChannelOrder, width: in
     if hasattr(source, "delivery"):
         opened = cast("FrameSource", source)
     else:
-        opened = IterableSource(cast("Iterable[npt.NDArray[Any]]", source), channels=channels, width=width)
+        opened = IterableSource(source, channels=channels, width=width)
     return turned(SourceOpener("frames of the program", lambda: opened), turn)

@@ -167,7 +167,7 @@ def _lane(node: Node, name: str, names: Mapping[str, tuple[str, ...]], index: in
 
 def _summed(graph: Graph, node: Conv2D, names: Mapping[str, tuple[str, ...]], lanes: Sequence[Indices]) -> list[Node]:
     """A convolution over all channels as the sum of one over each lane; the first keeps the bias."""
-    parts: list[Node] = []
+    parts: list[Conv2D] = []
     for index, channels in enumerate(lanes):
         part = reading(take_inputs(node, channels), {node.inputs[0]: names[node.inputs[0]][index]})
         bias = node.bias if index == 0 else np.zeros_like(node.bias)

@@ -103,5 +103,7 @@ class PyavFileSource(Source):
         while True:
             try:
                 yield next(packets)
-            except (*self._errors, StopIteration):
+            except StopIteration:
+                return
+            except self._errors:
                 return
