@@ -1,4 +1,7 @@
-"""Mixed precision: returning parts of blocks to float32, most harm per microsecond first, until a target holds."""
+"""Mixed precision: parts of blocks go back to float32 until a target holds.
+
+The next part is the one that removes most noise from the logits for each microsecond it adds to an inference.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ def _kept(part: Part, activations: Mapping[str, QuantParams]) -> tuple[str, ...]
 
 
 def float_tensors(graph: Graph, islands: Iterable[Island]) -> frozenset[str]:
-    """The islands' tensors, and the joints between them: what is written and read in float32 alone stays it."""
+    """The islands' tensors, and the joints between them whose writers and readers are all in float32."""
     inside = {tensor for island in islands for tensor in island.tensors}
     joints = [frozenset(part.tensors) for part in find_parts(graph) if part.joint]
     while True:
@@ -118,11 +121,10 @@ class Search:
     progress: Progress | None = None
 
     def until(self, max_drop: float) -> Mixture:
-        """With few islands, the drop within `max_drop`; where all of them together don't do, the mixture with the least
-        drop.
+        """A mixture that loses at most `max_drop` points, with few islands in float32; else the one that loses least.
 
-        From all-integer on an island more each time until the target holds, and then without each that it holds
-        without.
+        Islands are added one by one, starting with none, until the target holds. Then each is left out again if the
+        target holds without it.
         """
         worth = dict.fromkeys(find_islands(self.quantized.graph, self.quantized.activations), math.inf)
         most = len(worth)
@@ -143,8 +145,8 @@ class Search:
     def _next(self, mixture: Mixture, worth: dict[Island, float]) -> Island:
         """The island that saves most noise per microsecond beside those in float32 already.
 
-        worth: what each was last found to save, brought up to date for those tried. It is taken for a limit of what it
-        saves now, so that only those at the top are tried again (lazy greedy search, M. Minoux, 1978).
+        worth: what each island saved when it was last tried; updated here. An island saves no more now than it did
+        then, so only those at the top are tried again (lazy greedy search, M. Minoux, 1978).
         """
         noise, cost = self.harm(mixture.quantized), self._cost(mixture.islands)
         known: set[Island] = set()

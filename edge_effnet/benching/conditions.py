@@ -8,14 +8,14 @@ from typing import Any
 from edge_effnet.machine import frequency_mhz, temperature_c, throttled, throttling_words
 from edge_effnet.system import load_average
 
-#: More programs than this running in the minute before, on average, are company.
+#: Load average of the last minute above which other programs were running.
 _IDLE = 0.5
-#: A clock that falls below this share of the fastest seen has fallen.
+#: The clock counts as lowered when it falls below this share of its highest reading.
 _STEADY = 0.9
 
 
 class Watch:
-    """Looks at clock and temperature between turns; `throttled` is asked for at the beginning and at the end."""
+    """Reads clock and temperature between measurements, and at the start and the end whether the board throttles."""
 
     def __init__(self) -> None:
         self._frequencies: list[float] = []

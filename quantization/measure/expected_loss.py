@@ -1,4 +1,4 @@
-"""How many photos' answers an int8 network is to be expected to change, from its errors on a few hundred photos."""
+"""What share of other photos will get another answer in int8, estimated from the errors on a few hundred photos."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _RANKS = 10
 def change_probabilities(exact: Array, rounded: Array) -> npt.NDArray[np.float64]:
     """float64[N], 0..1: how likely the best class of each photo changes.
 
-    exact, rounded: float32[N, C], the logits of the float network and of int8. Each photo's float logits, best first,
-    are taken with the errors of all photos, in the order of their own best classes and with either sign, and those
-    errors counted that would change the best class. A plain count of the photos that changed sees each near-tie once,
-    with the one error that happened to fall on it: among a few hundred photos that is a handful, and swings by as much
-    again.
+    exact, rounded: float32[N, C], the logits of the float network and of int8. Each photo's errors are sorted by the
+    rank of the classes in its float logits. The errors of every photo, with both signs, are then added to the ranked
+    float logits of each photo; the result is the share of them that changes its best class. Counting the photos that
+    changed would use each near-tie once, with one error: among a few hundred photos only a handful change, and their
+    number varies by about as much.
 
-    Either sign is taken to be as likely, which is what bias correction leaves: where int8 made every best class's logit
-    lower, twice as many photos as said would change.
+    Both signs are taken as equally likely, which holds after bias correction. If int8 lowered the best class's logit of
+    every photo, twice as many would change as this says.
     """
     ranks = np.argsort(-exact, axis=1, kind="stable")[:, :_RANKS]
     logits, errors = (np.take_along_axis(values, ranks, axis=1) for values in (exact, rounded - exact))
@@ -40,10 +40,10 @@ def least_bound(photos: int) -> float:
 
 
 def bound_in_points(probabilities: npt.NDArray[np.float64]) -> float:
-    """What may be lost of other photos like these, in points: the mean of their probabilities and one standard error.
+    """An upper estimate of the loss on other photos like these, in points: the mean probability plus a standard error.
 
-    One photo more, that could as well have changed as not, stands in the standard error for those not seen: so a few
-    photos can't show that nothing is lost.
+    One photo with probability 1/2 is added to the spread, for those not seen: a few photos can't show that nothing is
+    lost.
     """
     spread = np.square(probabilities - probabilities.mean()).sum() + _UNSEEN**2
     return float(100 * (probabilities.mean() + math.sqrt(spread) / len(probabilities)))

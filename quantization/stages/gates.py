@@ -1,8 +1,9 @@
 """Rescaling what squeeze-excitation gates, so that no channel sets the scale of the product.
 
-The gate multiplies each channel by a number between 0 and 1. Multiplied by a factor of its own first, on one pixel, it
-shrinks the channels that reach farthest, and the projection, which alone reads the product, undoes it: the same
-function, for next to no arithmetic. What a small factor costs is the gate's own precision, one step of 1/256 for all.
+The gate multiplies each channel by a number between 0 and 1. Here each channel's gate is multiplied by a factor first,
+which makes the widest channels of the product narrower; the weights of the projection, the product's only reader, are
+divided by the same factors, so the function stays the same. This costs one multiplication a channel. A small factor
+makes the gate itself less precise, since its step is 1/256 for all channels.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ One int8 scale must serve all channels of a tensor. Before a swish a few channel
 convolutions, two depthwise ones, two gates; the projections added up) computes the same with the same arithmetic, and
 lets each part have the scale it needs.
 
-What a split costs is weighed against what it saves: each lane's projection is rounded by itself, and a lane's width is
-padded to what the engines' kernels handle at once.
+A split also costs something, and is done only where it saves more: each lane's projection is rounded separately, which
+adds noise, and kernels work on several channels at once, so a lane whose width isn't a multiple of that wastes time.
 """
 
 from __future__ import annotations
@@ -47,9 +47,7 @@ _SWEEPS = 3
 
 @dataclass(frozen=True, eq=False)
 class LaneChoice:
-    """A block worth splitting. lanes: channel indices of each lane, rising. gain: logit noise power saved, costs taken
-    off.
-    """
+    """A block worth splitting. lanes: channel indices of each lane, rising. gain: logit noise saved, less costs."""
 
     block: str
     lanes: tuple[Indices, ...]
@@ -64,10 +62,10 @@ class LaneChoice:
 def choose_lanes(
     graph: Graph, statistics: Mapping[str, TensorStatistics], sensitivity: Sensitivity, *, least_gain: float
 ) -> tuple[LaneChoice, ...]:
-    """The best split of every block whose every lane gains at least `least_gain` (in logit noise power), most gain
-    first.
+    """The best split of each block, where each further lane gains at least `least_gain` (logit noise power).
 
-    The product of a gate counts for nothing: rescaling the gate serves it better (`gates`).
+    Blocks with most gain stand first. Products of gates aren't counted: rescaling the gate does more for them
+    (`gates`).
     """
     noise = tensor_noise(graph, statistics, sensitivity)
     counted = statistics.keys() - {node.name for node in graph.nodes if isinstance(node, Mul)}
