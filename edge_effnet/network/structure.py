@@ -97,8 +97,7 @@ def find_blocks(graph: Graph) -> tuple[Block, ...]:
 
 
 def _block(graph: Graph, expand: Conv2D, nodes: Mapping[str, Node], readers: Readers) -> Block | None:
-    inner = [expand.name]
-    gates: list[Gate] = []
+    inner, gates = [expand.name], list[Gate]()
     depthwise: DepthwiseConv2D | None = None
     while inner[-1] not in graph.outputs:
         gate = gate_of(inner[-1], nodes, readers)
