@@ -43,6 +43,10 @@ class Int8Options:
     workers: int | None = None
 
     def __post_init__(self) -> None:
+        if not 0 <= self.minutes <= 24 * 60:
+            raise UsageError(
+                f"refinement of {self.minutes:g} minutes; expected more than 0, and a day at most, or 0 for none"
+            )
         if self.calibration is None:
             raise UsageError(
                 "int8 needs photos to calibrate on: --calibration DIR, a few hundred like those the model will see, "
@@ -50,8 +54,6 @@ class Int8Options:
             )
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise UsageError(f"--max-drop {self.max_drop} is a number of points, 0 to 100")
-        if not 0 <= self.minutes <= 24 * 60:
-            raise UsageError(f"--refine {self.minutes:g} minutes; expected 0, for none, to a day")
 
 
 @dataclass(frozen=True, eq=False)

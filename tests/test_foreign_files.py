@@ -93,7 +93,7 @@ def test_shapes_that_do_not_fit(tmp_path: Path) -> None:
         (foreign.onnx(tmp_path / "m.onnx"), r"\[1, 3, 9, 9\]"),
     ):
         with pytest.raises(
-            ModelFileError, match=rf"its input is \[.*\]; expected {shape}, from the preprocessing's crop of 9"
+            ModelFileError, match=rf"its input is \[.*\]; expected {shape}, from the preprocessing's 9×9 rgb"
         ):
             open_foreign(path, Preprocessing(9, 9))
     with pytest.raises(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +87,11 @@ def test_a_file_that_ends_in_probabilities(tmp_path: Path, ending: str) -> None:
         ):
             np.testing.assert_allclose(last.logits(photo), first.scores(photo), atol=1e-5)
             np.testing.assert_allclose(last.scores(photo), first.scores(photo), atol=1e-5)
-    with pytest.raises(UsageError, match="int8 files give logits"):
-        export_narrow(
-            state, "b0", tmp_path / "m.tflite", output_kind="probabilities", precision="int8", calibration=photos(2)
-        )
+    given: dict[str, Any] = {"precision": "int8", "calibration": photos(2)}
+    for kind in ("logits", "probabilities"):
+        export_narrow(state, "b0", tmp_path / f"int8-{kind}.{ending}", output_kind=kind, **given)
+    with (
+        Classifier(tmp_path / f"int8-logits.{ending}") as first,
+        Classifier(tmp_path / f"int8-probabilities.{ending}") as last,
+    ):
+        np.testing.assert_allclose(last.logits(photo), first.scores(photo), atol=1e-5)

@@ -20,7 +20,7 @@ from edge_effnet.version import __version__
 VERBS = {
     "predict": "classify photos",
     "info": "show what a model file is",
-    "edit": "change a model file's labels and metadata, without its checkpoint",
+    "edit": "change labels and metadata without the checkpoint",
     "export": "turn a checkpoint into a .tflite or .onnx file",
     "preprocess": "show what the network sees of a photo",
     "eval": "measure a model's accuracy on labelled photos",

@@ -20,6 +20,7 @@ NEEDED_WORDS = {
     "export": ["a.pth", "-o", "m.tflite"],
     "eval": ["m.tflite", "data"],
     "compare": ["a.tflite", "b.tflite", "data"],
+    "preprocess": ["a.jpg", "--model", "m.tflite", "-o", "seen.png"],
 }
 #: phrase of `goes_with` → words under which the option has no effect, where the defaults aren't such.
 UNDER = {
@@ -48,7 +49,7 @@ ALWAYS = {
     "edit": {"--output", "--labels", "--name", "--mean", "--std", "--interpolation", "--resize"},
     "export": {"--output", "--precision", "--source", "--variant", "--weights", "--image-size", "--padding-size"}
     | {"--labels", "--mean", "--std", "--crop-pct", "--resize", "--interpolation", "--resize-mode", "--resizer"}
-    | {"--channels", "--head", "--probabilities"}
+    | {"--channels", "--head", "--probabilities", "--no-verify"}
     | {"--head-activation", "--thresholds"},  # which heads take them is known from the weights alone: refused there
     "eval": {"--limit", "--labels", "--group", "--confusion", "--no-record", "--workers", "--sha256", "--probe"}
     | {"--full-decode", "--image-size", "--max-pixels", "--max-bytes", "--allow-truncated", "--allow-tiff"},

@@ -135,8 +135,12 @@ def test_sound_operators(code: str, inputs: list[Any], output: TfliteTensor, opt
     check(code, inputs, output, **options)
 
 
+#: Shape arithmetic of other converters: without a rule, so that their files go through the trial.
+TRIED_ALONE = {"PACK", "STRIDED_SLICE", "DIV"}
+
+
 def test_every_operator_with_options_has_a_rule() -> None:
-    assert set(RULES) == set(OPTIONS)
+    assert set(RULES) == set(OPTIONS) - TRIED_ALONE
     assert {code for code, *_ in SOUND} >= set(RULES)
 
 
@@ -195,7 +199,6 @@ BROKEN: list[tuple[str, list[Any], TfliteTensor, dict[str, Any], str]] = [
     ("CONCATENATION", [IMAGE, i8(1, 4, 4, 3)], t(1, 4, 8, 3), {"axis": 2}, "takes int8 and gives float32"),
     ("RESHAPE", [IMAGE], t(1, 49), {}, "the number of elements differs"),
     ("RESHAPE", [IMAGE, numbers(1, 24)], t(1, 48), {}, r"is told the shape \[1, 24\] and declares the output \[1, 48\]"),
-    ("RESHAPE", [IMAGE, t(2, dtype="int32")], t(1, 48), {}, "is told the shape None"),
     ("RESHAPE", [IMAGE], t(1, 48, dtype="int8"), {}, "takes float32 and gives int8"),
     ("SQUEEZE", [t(1, 3)], t(3), {"squeeze_dims": (5,)}, r"drops the sides \[5\] of \[1, 3\]; it has 2"),
     ("SQUEEZE", [t(1, 3)], t(3, 1), {"squeeze_dims": (0,)}, r"its inputs give \[3\]"),

@@ -155,7 +155,7 @@ def test_a_camera_that_is_not_there(bundled: Classifier) -> None:
         pass
 
 
-class Failing:
+class Failing(Classifier):
     """Takes a Classifier's place for the frames that `fails` names; the others go to the Classifier."""
 
     def __init__(self, classifier: Classifier, fails: set[int]) -> None:
