@@ -63,7 +63,7 @@ def make_files(task: Task, say: Callable[[str], None]) -> dict[str, str]:
             export(
                 task.checkpoint,
                 task.folder / name,
-                precision=precision,  # type: ignore[arg-type]
+                precision=precision,
                 source=task.source,
                 calibration=photos,
                 calibration_images=task.images,

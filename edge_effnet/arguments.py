@@ -34,9 +34,13 @@ def whole_number(value: Any, name: str, *, least: int) -> int:
     return number
 
 
+def _is_real(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def fraction(value: Any, name: str) -> float:
     """The value as a float of 0 to 1. Raises UsageError."""
-    number = float(value) if isinstance(value, numbers.Real) and value is not True and value is not False else -1.0
+    number = float(value) if _is_real(value) else -1.0
     if not 0.0 <= number <= 1.0:
         raise UsageError(f"{name} is {_shown(value)}; expected 0 to 1")
     return number
@@ -45,7 +49,7 @@ def fraction(value: Any, name: str) -> float:
 def real_numbers(name: str, *values: Any) -> None:
     """Raises UsageError unless all are real numbers, NaN and infinity included."""
     for value in values:
-        if not isinstance(value, numbers.Real) or value is True or value is False:
+        if not _is_real(value):
             raise UsageError(f"{name}: {_shown(value)}; expected a number")
 
 

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -190,7 +190,7 @@ class Classifier:
         """
         scores = self.scores(image, channels=channels, width=width)
         start = time.perf_counter()
-        among = self.class_indices(allow=allow, deny=deny)
+        among: Set[int] | None = self.class_indices(allow=allow, deny=deny)
         if threshold is None:
             among = among_decided(self.head, scores, among)
         found = top_predictions(scores, self.labels, top_k=top_k, threshold=threshold or 0.0, among=among)

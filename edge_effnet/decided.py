@@ -49,7 +49,7 @@ def decided_figures(head: Head, scores: Scores, truth: Truth, labels: Sequence[s
         lowest = np.full(scores.shape[1], lowest[0], np.float32)
     held = scores >= lowest
     columns = range(scores.shape[1])
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "index": index,
             "label": label_of(index, labels),

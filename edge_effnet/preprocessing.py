@@ -285,7 +285,7 @@ def _framed(
     if not frame.filled:
         return resized.crop(frame.box)
     fill = Image.new("RGB", (1, 1), preprocessing.fill).convert(image.mode).getpixel((0, 0))
-    canvas = Image.new(image.mode, frame.crop, fill)  # type: ignore[arg-type]
+    canvas = Image.new(image.mode, frame.crop, fill)
     canvas.paste(resized, (-frame.left, -frame.top))
     return canvas
 

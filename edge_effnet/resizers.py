@@ -97,7 +97,7 @@ def _linear(source: int, result: int) -> Taps:
 
 
 def _exact_centres(source: int, result: int) -> npt.NDArray[np.float64]:
-    return (np.arange(result) + 0.5) * (source / result) - 0.5
+    return (np.arange(result, dtype=np.float64) + 0.5) * (source / result) - 0.5
 
 
 def _torch_linear(source: int, result: int) -> Taps:
@@ -273,7 +273,7 @@ def _torch_side(pixels: Pixels, taps: Taps, *, axis: int) -> Pixels:
     scaled = taps.weights.astype(np.float64) * (1 << precision)
     weights = np.trunc(scaled + np.copysign(0.5, scaled)).astype(np.int32)
     shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
-    total = np.int32(1 << (precision - 1))
+    total: npt.NDArray[np.signedinteger] = np.full((), 1 << (precision - 1), np.int32)
     for tap in range(weights.shape[1]):
         total = total + pixels.take(taps.indices[:, tap], axis=axis) * weights[:, tap].reshape(shape)
     found: Pixels = np.clip(total >> precision, 0, 255).astype(np.uint8)

@@ -24,7 +24,8 @@ def available_cores() -> int:
     """Cores this process may use, at least 1: of its affinity where the system has one, of the machine elsewhere."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    else:
+        return os.cpu_count() or 1
 
 
 def load_average() -> float | None:
@@ -109,11 +110,12 @@ def rename_open(handle: int, name: str, target: str | os.PathLike[str]) -> None:
     Windows renames no open files: the handle then leads nowhere, but still has to be closed.
     """
     let_go(handle)
-    for tries_left in reversed(range(_RENAME_TRIES)):
+    tries = _RENAME_TRIES if sys.platform == "win32" else 1
+    for tries_left in reversed(range(tries)):
         try:
             os.replace(name, target)
         except PermissionError:
-            if sys.platform != "win32" or not tries_left:
+            if not tries_left:
                 raise
             time.sleep(_RENAME_STEP_S)
         else:

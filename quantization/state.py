@@ -107,13 +107,13 @@ class NetworkInputs(Sequence[npt.NDArray[np.float32]]):
 
     photos: CalibrationSet
     image: QuantParams
-    count: int
+    limit: int
 
     def __len__(self) -> int:
-        return self.count
+        return self.limit
 
     def __getitem__(self, index: Any) -> Any:
-        if not 0 <= index < self.count:
+        if not 0 <= index < self.limit:
             raise IndexError(index)
         return network_input(self.photos.squares[index], self.image)
 

@@ -87,7 +87,7 @@ def measure(photos: Path, *, turns: int, seconds: float) -> dict[str, Any]:
 
 def _turn(port: int, seconds: float, *, strangers: int, pid: int) -> dict[str, Any]:
     over = threading.Event()
-    visits: list[Callable[[int, threading.Event], None]] = [_slow] * SLOW + [_large] * LARGE if strangers else []
+    visits: list[Callable[[int, threading.Event], None]] = [*[_slow] * SLOW, *[_large] * LARGE] if strangers else []
     threads = [threading.Thread(target=visit, args=(port, over), daemon=True) for visit in visits]
     for thread in threads:
         thread.start()

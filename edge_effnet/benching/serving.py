@@ -98,15 +98,15 @@ def _peak_working_set() -> int:
     """Bytes, from PROCESS_MEMORY_COUNTERS (psapi.h): two 32-bit numbers, then the peak and seven others of a pointer's
     size; 0 where Windows doesn't tell.
     """
-    if sys.platform != "win32":
-        return 0
-    import ctypes
+    if sys.platform == "win32":
+        import ctypes
 
-    counters = (ctypes.c_size_t * (1 + 8 * (8 // ctypes.sizeof(ctypes.c_size_t))))()
-    ctypes.cast(counters, ctypes.POINTER(ctypes.c_uint32))[0] = size = ctypes.sizeof(counters)
-    process = ctypes.c_void_p(ctypes.windll.kernel32.GetCurrentProcess())
-    told = ctypes.windll.kernel32.K32GetProcessMemoryInfo(process, ctypes.byref(counters), size)
-    return int(counters[8 // ctypes.sizeof(ctypes.c_size_t)]) if told else 0
+        counters = (ctypes.c_size_t * (1 + 8 * (8 // ctypes.sizeof(ctypes.c_size_t))))()
+        ctypes.cast(counters, ctypes.POINTER(ctypes.c_uint32))[0] = size = ctypes.sizeof(counters)
+        process = ctypes.c_void_p(ctypes.windll.kernel32.GetCurrentProcess())
+        told = ctypes.windll.kernel32.K32GetProcessMemoryInfo(process, ctypes.byref(counters), size)
+        return int(counters[8 // ctypes.sizeof(ctypes.c_size_t)]) if told else 0
+    return 0
 
 
 def _load(path: str) -> Any:

@@ -86,7 +86,8 @@ def _rule(arguments: argparse.Namespace, num_classes: int) -> DecisionRule:
     usual = default_rule(num_classes)
     enter = usual.enter if arguments.enter is None else arguments.enter
     leave = min(usual.leave, enter) if arguments.leave is None else arguments.leave
-    return DecisionRule(arguments.smoothing, enter, leave, *arguments.agree, arguments.margin)
+    agree, window = arguments.agree
+    return DecisionRule(arguments.smoothing, enter, leave, agree, window, arguments.margin)
 
 
 def _check_hidden(model: str | None) -> None:

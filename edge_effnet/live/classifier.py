@@ -344,6 +344,8 @@ def _opener(source: LiveSource, *, turn: Turn, channels: ChannelOrder, width: in
             f"source is a {type(source).__name__}; expected a name, a function that opens a source, or an iterable of "
             "arrays"
         )
-    is_source = hasattr(source, "delivery")
-    opened = cast("FrameSource", source) if is_source else IterableSource(source, channels=channels, width=width)
+    if hasattr(source, "delivery"):
+        opened = cast("FrameSource", source)
+    else:
+        opened = IterableSource(source, channels=channels, width=width)
     return turned(SourceOpener("frames of the program", lambda: opened), turn)

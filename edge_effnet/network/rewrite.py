@@ -81,7 +81,7 @@ def take_outputs(node: AnyNode, channels: Indices) -> AnyNode:
     raise unsupported(node, "taking some channels of a result")
 
 
-def take_inputs(node: Node, channels: Indices) -> Node:
+def take_inputs(node: AnyNode, channels: Indices) -> AnyNode:
     """A node that mixes channels, for some of its input channels; its bias stays. Raises OperatorError."""
     match node:
         case Conv2D(groups=1) | Dense():
@@ -167,12 +167,11 @@ def _lane(node: Node, name: str, names: Mapping[str, tuple[str, ...]], index: in
 
 def _summed(graph: Graph, node: Conv2D, names: Mapping[str, tuple[str, ...]], lanes: Sequence[Indices]) -> list[Node]:
     """A convolution over all channels as the sum of one over each lane; the first keeps the bias."""
-    parts: list[Node] = []
+    parts: list[Conv2D] = []
     for index, channels in enumerate(lanes):
         part = reading(take_inputs(node, channels), {node.inputs[0]: names[node.inputs[0]][index]})
         bias = node.bias if index == 0 else np.zeros_like(node.bias)
-        name = fresh_name(graph, f"{node.name}.lane{index}")
-        parts.append(replace(part, name=name, bias=bias))  # type: ignore[arg-type]
+        parts.append(replace(part, name=fresh_name(graph, f"{node.name}.lane{index}"), bias=bias))
     total = parts[0].name
     sums: list[Node] = []
     for index, part in enumerate(parts[1:], 1):

@@ -109,7 +109,7 @@ def _block(graph: Graph, expand: Conv2D, nodes: Mapping[str, Node], readers: Rea
             if not activated or following.activation != "none" or not is_pointwise(following) or following.groups > 1:
                 return None
             return Block(_base(expand, depthwise, following), expand, depthwise, following, tuple(gates), tuple(inner))
-        elif not (gate or isinstance(following, Activation)):
+        elif following is None or not (gate or isinstance(following, Activation)):
             return None
         if gate:
             gates.append(gate)

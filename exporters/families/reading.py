@@ -37,7 +37,8 @@ def read_body(tensors: Weights, naming: Naming) -> Reading:
             blocks.append(replace(shape, stage=stage, position=position))
             layers += own
     last = len({stage for stage, _ in addressed}) + naming.first_stage
-    head = _layer("head", *(name.format(last=last) for name in naming.head), tensors, faults)
+    conv, norm = (name.format(last=last) for name in naming.head)
+    head = _layer("head", conv, norm, tensors, faults)
     if stem is None or head is None or not blocks or faults:
         return Reading(None, _unread(tensors, [stem, *layers, head], addressed), tuple(faults))
     blocks = blocks if naming.has_stages else _staged(blocks)

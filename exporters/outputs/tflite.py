@@ -44,5 +44,5 @@ def emit_tflite(
     return flatbuffer + packed_files(replace(document, weights_sha256=digest([flatbuffer])))
 
 
-def _in_pixels(values: tuple[float, float, float]) -> tuple[float, ...]:
+def _in_pixels(values: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(255.0 * value for value in values)

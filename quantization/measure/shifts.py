@@ -108,7 +108,7 @@ class ShiftSums:
         if corrected:
             channels = np.stack([rows.by_channel[photo] for photo in photos])
             gradients -= channels @ _shares([found for _, found in sorted(rows.sampled, key=lambda pair: pair[0])])
-        return LogitShifts(low + width * (np.arange(BINS) + 0.5), gradients)
+        return LogitShifts(low + width * (np.arange(BINS, dtype=np.float64) + 0.5), gradients)
 
 
 def _grid(statistics: TensorStatistics) -> tuple[float, float]:

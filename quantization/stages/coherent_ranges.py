@@ -56,10 +56,12 @@ def coherent_params(found: Tensors, activations: Mapping[str, QuantParams]) -> d
             response = behind[source][0] if source != name else IDENTITY
             given = _given(shifts.centers, response, chosen.get(source) if source != name else None)
             exact = response.value(shifts.centers)
-            chosen[name] = _best(
-                found, name, name, IDENTITY, chosen[name], shifts, lambda p, g=given, e=exact: fake_quantize(g, p) - e
-            )
+            chosen[name] = _best(found, name, name, IDENTITY, chosen[name], shifts, _rounding(given, exact))
     return chosen
+
+
+def _rounding(given: Array, exact: Array) -> Callable[[QuantParams], Array]:
+    return lambda params: fake_quantize(given, params) - exact
 
 
 def _through(response: Response, shifts: LogitShifts) -> Callable[[QuantParams], Array]:

@@ -99,7 +99,7 @@ def rescale_gate(graph: Graph, product: str, factors: Factors) -> Graph:
     The multiplication is a depthwise convolution of one pixel: its weights, one a channel, are exact in int8.
     """
     weight = factors.astype(np.float32)
-    gate = graph.by_name()[product].inputs[1]
+    *_, gate = graph.by_name()[product].inputs
     (reader,) = graph.consumers()[product]
 
     def rescaling(name: str) -> Node:

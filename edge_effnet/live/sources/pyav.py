@@ -103,5 +103,7 @@ class PyavFileSource(Source):
         while True:
             try:
                 yield next(packets)
-            except (StopIteration, *self._errors):
+            except StopIteration:
+                return
+            except self._errors:
                 return

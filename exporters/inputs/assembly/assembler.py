@@ -142,9 +142,8 @@ class Assembler:
         value = self.settled(value)
         node = self.nodes.get(value.node)
         made: Node = Activation(name, (value.node,), kind)
-        takes_it = isinstance(node, Conv2D | DepthwiseConv2D | Add) and node.activation == "none"
-        if takes_it and (kind == "relu" or kind == "relu6"):
-            made = replace(node, activation=kind)
+        if isinstance(node, Conv2D | DepthwiseConv2D | Add) and node.activation == "none":
+            made = replace(node, activation=kind) if kind == "relu" or kind == "relu6" else made
         return replace(value, node=self._once((value.node, kind), made))
 
     def add(self, left: Value, right: Value, *, name: str) -> Value:
