@@ -262,6 +262,8 @@ def test_the_range_of_relu6(scale: float, zero_point: int) -> None:
 # The document --------------------------------------------------------------------------------------------------------
 
 TEXT = st.sampled_from(["", "a", "Köln", "\n", "\u2028", "label", "0"]) | st.text(
+#: Labels are one line of text each; others are refused.
+LABEL = TEXT.filter(lambda text: "\0" not in text and text.splitlines() in ([], [text]))
     st.characters(exclude_categories=["Cs"]), max_size=4
 )
 JSON = st.recursive(
@@ -280,7 +282,7 @@ def documents(draw: Any) -> ModelDocument:
         variant=draw(TEXT),
         image_size=draw(st.integers(1, 1_000_000)),
         num_classes=classes,
-        labels=draw(st.none() | st.lists(TEXT, min_size=classes, max_size=classes).map(tuple)),
+        labels=draw(st.none() | st.lists(LABEL, min_size=classes, max_size=classes).map(tuple)),
         preprocessing=Preprocessing(
             crop + draw(st.integers(0, 9)),
             crop,
