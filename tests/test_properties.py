@@ -262,10 +262,10 @@ def test_the_range_of_relu6(scale: float, zero_point: int) -> None:
 # The document --------------------------------------------------------------------------------------------------------
 
 TEXT = st.sampled_from(["", "a", "Köln", "\n", "\u2028", "label", "0"]) | st.text(
-#: Labels are one line of text each; others are refused.
-LABEL = TEXT.filter(lambda text: "\0" not in text and text.splitlines() in ([], [text]))
     st.characters(exclude_categories=["Cs"]), max_size=4
 )
+#: Labels are one line of text each; others are refused.
+LABEL = TEXT.filter(lambda text: "\0" not in text and text.splitlines() in ([], [text]))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
