@@ -267,7 +267,7 @@ TEXT = st.sampled_from(["", "a", "Köln", "\n", "\u2028", "label", "0"]) | st.te
 #: Labels are one line of text each; others are refused.
 LABEL = TEXT.filter(lambda text: "\0" not in text and text.splitlines() in ([], [text]))
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=2,
 )
