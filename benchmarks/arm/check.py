@@ -120,8 +120,10 @@ def compare_predictions(
     """(file name, labels here, labels there) of `predict`. engine: the board's; here it's the one that fits the
     file.
     """
-    there = predictions(guest, photos, "--engine", engine, *(["--model", str(model.resolve())] if model else []))
-    with Classifier(model) as classifier:
+    there = predictions(
+        guest, photos, "--engine", engine, *(["--model", str(model.resolve()), "--probe", "never"] if model else [])
+    )
+    with Classifier(model, probe="never") as classifier:
         return [
             (photo.name, [found.label for found in classifier.predict(photo, top_k=_TOP)], there[photo.name])
             for photo in photos

@@ -89,7 +89,7 @@ def run_photos(model: str, *photos: str) -> None:
 
     from edge_effnet import Classifier
 
-    with Classifier(model, threads=1) as classifier:
+    with Classifier(model, threads=1, probe="never") as classifier:
         for photo in photos:
             for _ in range(_WARM_RUNS):
                 clock.start = clock.readings
@@ -104,7 +104,7 @@ def keep_logits(model: str, result: str, *photos: str) -> None:
 
     from edge_effnet import Classifier
 
-    with Classifier(model, threads=1) as classifier:
+    with Classifier(model, threads=1, probe="never") as classifier:
         logits = {Path(photo).name: classifier.logits(photo) for photo in photos}
         engine = classifier.engine_version
     np.savez(result, **logits)  # type: ignore[arg-type, unused-ignore]
