@@ -87,7 +87,8 @@ def test_a_file_that_ends_in_probabilities(tmp_path: Path, ending: str) -> None:
         ):
             np.testing.assert_allclose(last.logits(photo), first.scores(photo), atol=1e-5)
             np.testing.assert_allclose(last.scores(photo), first.scores(photo), atol=1e-5)
-    given: dict[str, Any] = {"precision": "int8", "calibration": photos(2)}
+    # Equal statistics need no border of bytes, which ONNX Runtime computes in its newest versions alone.
+    given: dict[str, Any] = {"precision": "int8", "calibration": photos(2), "mean": (0.5,) * 3, "std": (0.5,) * 3}
     for kind in ("logits", "probabilities"):
         export_narrow(state, "b0", tmp_path / f"int8-{kind}.{ending}", output_kind=kind, **given)
     with (
