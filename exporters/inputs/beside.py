@@ -12,8 +12,8 @@ from typing import Any
 
 from edge_effnet.exporters.inputs.assembly.labels import labels_of
 from edge_effnet.exporters.inputs.folder import facts_of_timm, laid_under
-from edge_effnet.exporters.inputs.machine import Record
 from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.exporters.inputs.records import Record
 
 _HOLDERS = ("args", "hyper_parameters", "hparams", "config", "cfg", "meta", "metadata")
 _LABELS = ("class_to_idx", "idx_to_class", "class_names", "classes", "label_names", "labels", "categories", "names")

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.errors import CheckpointError, first_line
-from edge_effnet.exporters.inputs.machine import Record
 from edge_effnet.exporters.inputs.modules import (
     LayerFacts,
     eps_of,
@@ -26,6 +25,7 @@ from edge_effnet.exporters.inputs.modules import (
 )
 from edge_effnet.exporters.inputs.networks import ANCHORS, Found, find_network, is_tensor
 from edge_effnet.exporters.inputs.pickles import read_pickle
+from edge_effnet.exporters.inputs.records import Record
 from edge_effnet.exporters.inputs.safetensors import read_safetensors
 from edge_effnet.exporters.inputs.stored import MalformedError, StoredTensor
 from edge_effnet.text import parse_json

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge_effnet.exporters.inputs.machine import Record
+from edge_effnet.exporters.inputs.records import Record
 
 #: Layers and tensors of one module; a module that holds another twice could name 2^n.
 _MAX_LAYERS, _MAX_DEPTH, _MAX_NAME = 20_000, 64, 500

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from edge_effnet.errors import CheckpointError, UsageError
-from edge_effnet.exporters.inputs.machine import Record
 from edge_effnet.exporters.inputs.modules import fields_of, state_dict_of
+from edge_effnet.exporters.inputs.records import Record
 from edge_effnet.exporters.inputs.stored import StoredTensor
 
 #: The first convolution's key in each dialect; what stands before it is a prefix some wrapper added.
