@@ -53,3 +53,22 @@ def key_of(value: Any) -> Any:
     return (
         value if value is None or isinstance(value, (str, bytes, bool, int, float, Global, Record, Key)) else Key(value)
     )
+
+
+def plain(value: Any) -> Any:
+    """What a record is a wrapper of, one level: an object's fields, a kind of dict or list, an OmegaConf value.
+
+    A slot's state is (dict or None, dict); OmegaConf's mappings keep `_content`, its values `_val`.
+    """
+    if not isinstance(value, Record):
+        return value
+    state = value.state
+    if isinstance(state, tuple) and len(state) == 2 and all(part is None or isinstance(part, dict) for part in state):
+        state = {**(state[0] or {}), **(state[1] or {})}
+    if isinstance(state, dict):
+        for key in ("_content", "_val"):
+            if key in state:
+                return plain(state[key]) if key == "_val" else state[key]
+    if value.pairs:
+        return {**(state if isinstance(state, dict) else {}), **dict(value.pairs)}
+    return state if isinstance(state, dict) else value.items or value
