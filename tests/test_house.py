@@ -18,7 +18,6 @@ LONG_FILES = {
     "edge_effnet/classifier.py": 437,
     "edge_effnet/decoding.py": 339,
     "edge_effnet/formats/tflite.py": 319,
-    "edge_effnet/live/classifier.py": 351,
     "edge_effnet/preprocessing.py": 329,
     "edge_effnet/resizers.py": 309,
     "exporters/families/identify.py": 313,
