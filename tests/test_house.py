@@ -18,9 +18,7 @@ LONG_FILES = {
     "edge_effnet/classifier.py": 437,
     "edge_effnet/decoding.py": 339,
     "edge_effnet/formats/tflite.py": 319,
-    "edge_effnet/live/classifier.py": 351,
     "exporters/families/identify.py": 313,
-    "exporters/inputs/machine.py": 453,
     "exporters/outputs/onnx.py": 310,
 }
 #: Markup, which reads worse broken up; the same files stand in ruff's ignores.
