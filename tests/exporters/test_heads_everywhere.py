@@ -14,6 +14,7 @@ from support.networks import SIZE, export_narrow, narrow_state, photos
 
 from edge_effnet import Classifier
 from edge_effnet.deciding import agreement
+from edge_effnet.errors import UsageError
 from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.inputs.state_dict import network_of
@@ -22,8 +23,9 @@ from edge_effnet.network.records import Network
 
 pytestmark = [pytest.mark.litert, pytest.mark.onnx]
 PHOTOS = photos(64, first=200)
-#: Of a network of random weights, whose logits lie closer together than those of a trained one.
-LEAST = {"fp32": 1.0, "fp16": 0.98, "weight-int8": 0.94, "int8": 0.9}
+#: Of a network of random weights, whose logits lie closer together than those of a trained one. In int8 its answers
+#: say little, so their correlation is looked at; docs/accuracy.md has the decisions of trained ones.
+LEAST = {"fp32": 1 - 1e-6, "fp16": 0.98, "weight-int8": 0.94, "int8": 0.5}
 HIDDEN = 24
 
 
@@ -78,7 +80,7 @@ def _image(photo: Any) -> Any:
 def check(name: str, precision: str, ending: str, folder: Path) -> Path:
     make, said = HEADS[name]
     path = folder / f"m.{ending}"
-    given = {"calibration": photos(24)} if precision == "int8" else {}
+    given = {"calibration": photos(8)} if precision == "int8" else {}
     report = export_narrow(make(), "b0", path, precision=precision, **said, **given)
     network, exact = float_network(name)
     assert report.document.head.kind == network.head.kind
@@ -86,6 +88,8 @@ def check(name: str, precision: str, ending: str, folder: Path) -> Path:
         with Classifier(path, engine=engine, probe="never") as classifier:
             found = np.stack([classifier.logits(photo) for photo in PHOTOS])
         alike = float(agreement(network.head, exact, found).mean())
+        if precision == "int8":
+            alike = float(np.corrcoef(exact.reshape(-1), found.reshape(-1))[0, 1])
         assert alike >= LEAST[precision], (engine, alike)
     return path
 
@@ -95,9 +99,6 @@ QUICK = [
     ("fp16", "tflite", "hidden layer"),
     ("weight-int8", "onnx", "one sigmoid, two labels"),
     ("int8", "tflite", "one sigmoid, one label"),
-    ("int8", "tflite", "sigmoids"),
-    ("int8", "onnx", "hidden layer"),
-    ("int8", "tflite", "features"),
 ]
 
 
@@ -114,11 +115,25 @@ def test_all_heads_in_all_precisions(name: str, precision: str, ending: str, tmp
 
 def test_int8_is_judged_by_what_the_head_decides(tmp_path: Path) -> None:
     make, said = HEADS["sigmoids"]
-    given = {"precision": "int8", "calibration": photos(72), "calibration_images": 24, "max_drop": 50.0}
-    report = export_narrow(make(), "b0", tmp_path / "m.tflite", report=tmp_path / "r.html", **said, **given)
+    given = {"precision": "int8", "calibration": photos(4), "report": tmp_path / "r.html"}
+    report = export_narrow(make(), "b0", tmp_path / "m.tflite", **said, **given)
     assert any("% of the decisions the same" in text for text in report.remarks)
-    assert any("of decisions on photos like the 48 held out disagree with float" in text for text in report.remarks)
     assert "of the decisions as in float" in (tmp_path / "r.html").read_text()
+    make, said = HEADS["features"]
+    with pytest.raises(UsageError, match="--max-drop counts answers, and the network gives features; leave it out"):
+        export_narrow(make(), "b0", tmp_path / "f.tflite", **said, **given, max_drop=1.0)
+
+
+@pytest.mark.slow
+def test_max_drop_counts_decisions(tmp_path: Path) -> None:
+    make, said = HEADS["sigmoids"]
+    given = {"precision": "int8", "calibration": photos(40), "calibration_images": 4, "max_drop": 50.0}
+    report = export_narrow(make(), "b0", tmp_path / "m.tflite", **said, **given)
+    assert any("of decisions on photos like the 36 held out disagree with float" in text for text in report.remarks)
+
+
+@pytest.mark.slow
+def test_features_are_judged_by_their_cosine(tmp_path: Path) -> None:
     make, said = HEADS["features"]
     report = export_narrow(make(), "b0", tmp_path / "f.tflite", **said, precision="int8", calibration=photos(4))
     assert any("% mean cosine" in text for text in report.remarks)
