@@ -43,6 +43,8 @@ _DECIMALS = 2
 #: What `--max-drop` is measured with; turns of timing, and runs in each.
 _MAX_DROP, _TURNS, _RUNS_A_TURN = 0.3, 40, 5
 
+_AS_PUBLISHED = PreprocessingOptions()
+
 
 def ablation() -> dict[str, Recipe]:
     """Way → recipe: plain int8, then each stage added to those before it; the last is the default recipe."""
@@ -113,7 +115,7 @@ def load_network(
     source: str | None,
     labels: Sequence[str] | None,
     *,
-    prepared: PreprocessingOptions = PreprocessingOptions(),
+    prepared: PreprocessingOptions = _AS_PUBLISHED,
 ) -> Network:
     """The float graph of a checkpoint at its variant's image size. prepared: how it was trained, where not as
     published.
