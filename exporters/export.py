@@ -163,7 +163,7 @@ def export(checkpoint: Any, output: str | os.PathLike[str], **options: Any) -> E
     int8_options = told.of_int8()
     network = open_network(checkpoint, told.of_input())
     check_sides(network.preprocessing)
-    document, graph = _document(network, told.precision), order_channels(network.graph)
+    document, graph = document_of(network, told.precision), order_channels(network.graph)
     int8, remarks = None, network.remarks
     if int8_options is not None:
         wanted = told.report is not None
@@ -231,7 +231,8 @@ def _verified(
     return document if found is None else replace(document, extra={**document.extra, "verified": found})
 
 
-def _document(network: Network, precision: str) -> ModelDocument:
+def document_of(network: Network, precision: str) -> ModelDocument:
+    """What the file will say of the network. Raises LabelError for labels of another number."""
     labels, outputs = network.labels, network.output_size
     return ModelDocument(
         variant=network.architecture or "network",

@@ -12,6 +12,7 @@ from edge_effnet.quantization.measure.noise import tensor_noise
 from edge_effnet.quantization.measure.passes import Wanted, measure
 from edge_effnet.quantization.measure.sensitivity import Sensitivity
 from edge_effnet.quantization.measure.statistics import TensorStatistics
+from edge_effnet.quantization.products import one_thread_each
 from edge_effnet.quantization.recipe import Recipe
 from edge_effnet.quantization.records import Progress, QuantizedGraph
 from edge_effnet.quantization.rounding import round_to_nearest, weight_scales
@@ -95,10 +96,12 @@ def quantize(
 ) -> tuple[QuantizedGraph, QuantizationTrace]:
     """int8 weights and activations for a float graph, from unlabelled photos.
 
-    Deterministic: the same graph, photos, recipe and seed give the same parameters. Raises CalibrationError.
+    Deterministic: the same graph, photos, recipe and seed give the same parameters. Raises CalibrationError,
+    MissingDependencyError.
     """
     work = Work(calibration, recipe or Recipe(), seed, progress)
-    state = run_stages(State(graph), work)
+    with one_thread_each():
+        state = run_stages(State(graph), work)
     found, activations = known(state.measured), known(state.activations)
     noise = tensor_noise(state.graph, found.statistics, found.sensitivity, activations)
     kept = replace(found, moments={name: moments.means_only() for name, moments in found.moments.items()})

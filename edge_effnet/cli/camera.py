@@ -8,21 +8,23 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from edge_effnet.clashes import check_outputs
-from edge_effnet.classifier import BUNDLED_MODEL
+from edge_effnet.classifier import BUNDLED_MODEL, Classifier
+from edge_effnet.cli.camera_destinations import open_sinks, remove_from_home_assistant
 from edge_effnet.cli.camera_options import add_arguments, photos_are_frames
 from edge_effnet.cli.console import flush, remark, write
 from edge_effnet.cli.options import open_classifier
 from edge_effnet.errors import UsageError
 from edge_effnet.images import look_through
 from edge_effnet.labels import label_of
-from edge_effnet.live import DecisionRule, LiveClassifier, Turn, default_rule, source_opener
-from edge_effnet.live.events import Event, EventSink, event_text
-from edge_effnet.live.sinks import CommandSink, FileSink, MqttAddress, MqttSink
+from edge_effnet.live import DecisionRule, LiveClassifier, MotionGate, Turn, source_opener
+from edge_effnet.live.events import Event, event_text
+from edge_effnet.live.judge import rule_for
 from edge_effnet.live.sources import Replay
 from edge_effnet.live.state import waiting_text
 from edge_effnet.live.systemd import Notifier
@@ -44,14 +46,19 @@ class _Terminated(BaseException):
 
 def run(arguments: argparse.Namespace) -> int:
     """Classifies until the source ends (0), SIGTERM (0) or Ctrl-C (130); 1 when events weren't delivered."""
+    if arguments.mqtt_discovery_remove:
+        remove_from_home_assistant(arguments)
+        return 0
     web = _web_options(arguments)
     check_outputs({"--events": arguments.events}, _inputs(arguments))
+    _check_folders(arguments.source, {"--snapshot": arguments.snapshot})
     replay = Replay(
         arguments.fps if isinstance(arguments.fps, float) else None,
         arguments.fps == "max",
         arguments.loop,
         "frames" if photos_are_frames(arguments) else "scenes",
     )
+    motion = None if arguments.motion is None else MotionGate(arguments.motion)
     turn = Turn(arguments.rotate, arguments.flip)
     source = source_opener(arguments.source, size=arguments.size, replay=replay, turn=turn)
     _say_left_out(arguments.source)
@@ -61,12 +68,13 @@ def run(arguments: argparse.Namespace) -> int:
         live = LiveClassifier(
             classifier,
             source,
-            rule=_rule(arguments, classifier.num_classes),
+            rule=partial(_rule, arguments),
             region=arguments.roi,
             every=arguments.every,
             allow=arguments.allow,
             deny=arguments.deny,
-            sinks=_sinks(arguments),
+            sinks=open_sinks(arguments, classifier, page=_reached_page(web)),
+            motion=motion,
         )
         if web is not None:
             address, access = web
@@ -78,16 +86,28 @@ def run(arguments: argparse.Namespace) -> int:
                 remark(f"page: {server.url}")
             _watch(live, arguments.format)
         _say_why_nothing(live)
+        _say_spared(live)
     return 1 if live.undelivered else 0
 
 
-def _rule(arguments: argparse.Namespace, num_classes: int) -> DecisionRule:
-    """As said; what isn't said suits the number of classes. Raises UsageError."""
-    usual = default_rule(num_classes)
+def _rule(arguments: argparse.Namespace, classifier: Classifier) -> DecisionRule:
+    """As said; what isn't said suits the head and the number of classes. Raises UsageError."""
+    usual = rule_for(classifier)
     enter = usual.enter if arguments.enter is None else arguments.enter
     leave = min(usual.leave, enter) if arguments.leave is None else arguments.leave
     agree, window = arguments.agree
     return DecisionRule(arguments.smoothing, enter, leave, agree, window, arguments.margin)
+
+
+def _check_folders(source: str, folders: Mapping[str, str | None]) -> None:
+    """Raises UsageError for a folder of ours that lies in the one we watch: what is kept there would be seen again."""
+    for option, folder in folders.items():
+        if (
+            folder is not None
+            and Path(source).is_dir()
+            and Path(folder).resolve().is_relative_to(Path(source).resolve())
+        ):
+            raise UsageError(f"{option} {folder} lies in the folder of photos that is watched; name another folder")
 
 
 def _check_hidden(model: str | None) -> None:
@@ -116,6 +136,16 @@ def _say_why_nothing(live: LiveClassifier) -> None:
         label = printable(label_of(latest.waiting.index, latest.labels))
         why = f"; at the end {waiting_text(latest.waiting, label, live.rule)}"
     remark(f"nothing was announced in {latest.number} frame{'s' if latest.number != 1 else ''}{why}")
+
+
+def _say_spared(live: LiveClassifier) -> None:
+    """At the end: what watching for motion has saved."""
+    if live.motion is None:
+        return
+    progress = live.progress
+    seen = progress.spared + progress.classified
+    share = f" ({100 * progress.spared / seen:.0f} %)" if seen else ""
+    remark(f"nothing moved in {progress.spared:,} of {seen:,} frames{share}: they weren't classified")
 
 
 def _inputs(arguments: argparse.Namespace) -> dict[str, str | None]:
@@ -153,25 +183,6 @@ def _is_well(live: LiveClassifier) -> bool:
     return since is None or time.monotonic() - since < _HANGING_S
 
 
-def _sinks(arguments: argparse.Namespace) -> list[EventSink]:
-    found: list[EventSink] = []
-    if arguments.events:
-        found.append(FileSink(arguments.events))
-    if arguments.command:
-        found.append(CommandSink(arguments.command))
-    if arguments.mqtt:
-        password = os.environ.get("EDGE_EFFNET_MQTT_PASSWORD")
-        broker = MqttAddress.parse(
-            arguments.mqtt,
-            topic=arguments.mqtt_topic,
-            user=arguments.mqtt_user,
-            password=password,
-            tls=arguments.mqtt_tls,
-        )
-        found.append(MqttSink(broker))
-    return found
-
-
 def _web_options(arguments: argparse.Namespace) -> tuple[WebAddress, Access] | None:
     token = arguments.token or os.environ.get("EDGE_EFFNET_TOKEN") or None
     if arguments.web is None:
@@ -183,6 +194,13 @@ def _web_options(arguments: argparse.Namespace) -> tuple[WebAddress, Access] | N
             f"the page is open: everyone who reaches {arguments.web} sees the camera (--token would keep others out)"
         )
     return address, access
+
+
+def _reached_page(web: tuple[WebAddress, Access] | None) -> str | None:
+    """The page's address as other machines open it."""
+    if web is None or web[0].is_loopback or not web[0].port:
+        return None
+    return web[0].url(web[0].port)
 
 
 @contextlib.contextmanager

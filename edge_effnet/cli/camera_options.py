@@ -6,6 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
+from edge_effnet.cli.camera_destinations import add_destinations
 from edge_effnet.cli.options import (
     add_engine_options,
     add_group_option,
@@ -16,6 +17,7 @@ from edge_effnet.cli.options import (
 from edge_effnet.cli.parsing import given, goes_with, takes_addresses
 from edge_effnet.errors import UsageError
 from edge_effnet.live import DecisionRule, Region
+from edge_effnet.live.motion import DEFAULT_LEVELS
 
 _RULE = DecisionRule()
 
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format", choices=("text", "jsonl"), default="text", help="of the events on standard output (default text)"
     )
     _add_decisions(parser)
-    _add_sinks(parser)
+    add_destinations(parser)
     _add_web(parser)
     add_engine_options(parser)
     add_preprocessing_options(parser)
@@ -64,6 +66,14 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
         help="play files at F frames a second, or max: every frame, at the model's speed (default: a video's own)",
     )
     loop = parser.add_argument("--loop", action="store_true", help="play files again from the beginning")
+    parser.add_argument(
+        "--motion",
+        type=float,
+        nargs="?",
+        const=DEFAULT_LEVELS,
+        metavar="LEVELS",
+        help="classify only while something moves: a part of the picture changes by LEVELS of 255 (default 10)",
+    )
     parser.add_argument("--every", type=positive, default=1, metavar="N", help="classify each N-th frame (default 1)")
     parser.add_argument(
         "--roi",
@@ -106,7 +116,7 @@ def _add_decisions(parser: argparse.ArgumentParser) -> None:
         "--enter",
         type=float,
         metavar="X",
-        help="lowest score to announce a label (default: by the number of classes, 0.7 for ten, 0.25 for 1,000)",
+        help="lowest score to announce a label (default: by head and number of classes, 0.7 for ten, 0.25 for 1,000)",
     )
     group.add_argument(
         "--leave",
@@ -134,29 +144,6 @@ def _add_decisions(parser: argparse.ArgumentParser) -> None:
         default=_RULE.margin,
         metavar="X",
         help="lead that another label needs (default %(default)s)",
-    )
-
-
-def _add_sinks(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("events", "where each change goes, besides standard output")
-    group.add_argument("--events", metavar="FILE", help="append each event to FILE, one JSON a line")
-    group.add_argument(
-        "--command",
-        metavar="CMD",
-        help="run CMD for each event: JSON on its standard input, EDGE_EFFNET_LABEL in its environment",
-    )
-    group.add_argument(
-        "--mqtt",
-        metavar="HOST[:PORT]",
-        help="publish each event to this MQTT broker (password: EDGE_EFFNET_MQTT_PASSWORD)",
-    )
-    goes_with(
-        "without --mqtt HOST",
-        group.add_argument(
-            "--mqtt-topic", default="edge-effnet", metavar="T", help="prefix of the topics (default %(default)s)"
-        ),
-        group.add_argument("--mqtt-user", metavar="NAME", help="who we are to the broker"),
-        group.add_argument("--mqtt-tls", action="store_true", help="encrypt, and check the broker's certificate"),
     )
 
 

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--padding-size",
         type=positive,
         metavar="N",
-        help="size an efficientnet-pytorch model was built for (default: the variant's)",
+        help="size an efficientnet-pytorch model (default: the variant's), or the base in Keras weights, was built for",
     )
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, to put into the file")
     parser.add_argument(

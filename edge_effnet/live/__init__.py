@@ -3,10 +3,12 @@
 `LiveClassifier` is the class that `edge-effnet camera` itself uses; see docs/camera.md.
 """
 
-from edge_effnet.live.classifier import LiveClassifier, Reading
+from edge_effnet.live.classifier import LiveClassifier
 from edge_effnet.live.decisions import DecisionRule, default_rule
 from edge_effnet.live.events import Event, EventSink
 from edge_effnet.live.frames import Delivery, Frame, FrameSource, Region, Turn
+from edge_effnet.live.motion import MotionGate
+from edge_effnet.live.readings import Reading
 from edge_effnet.live.sources import IterableSource, Replay, SourceOpener, source_opener
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "FrameSource",
     "IterableSource",
     "LiveClassifier",
+    "MotionGate",
     "Reading",
     "Region",
     "Replay",

@@ -5,11 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,74 +15,30 @@ from edge_effnet.arguments import one_of
 from edge_effnet.classifier import Classifier
 from edge_effnet.errors import UsageError, first_line
 from edge_effnet.labels import label_of
-from edge_effnet.live.decisions import (
-    DecisionRule,
-    Evidence,
-    Waiting,
-    default_rule,
-    forget_frames,
-    weigh,
-    weigh_still,
-    why_waiting,
-)
-from edge_effnet.live.delivery import SinkRunner, SinkState, Undelivered, close_runners, say_undelivered
+from edge_effnet.live.decisions import DecisionRule, Evidence, forget_frames, weigh, weigh_still, why_waiting
+from edge_effnet.live.delivery import SinkRunner, Undelivered, close_runners, say_undelivered
 from edge_effnet.live.events import Event, EventSink
-from edge_effnet.live.frames import UNTURNED, Frame, FrameSource, Region, Turn
+from edge_effnet.live.frames import UNTURNED, Frame, Region, Turn
 from edge_effnet.live.journal import Journal
+from edge_effnet.live.jpeg import KEPT_QUALITY, encode_jpeg
+from edge_effnet.live.judge import Judge, Judging, RuleFor
+from edge_effnet.live.motion import MotionGate
 from edge_effnet.live.newest import FrameReader
+from edge_effnet.live.opening import LiveSource, live_opener
 from edge_effnet.live.pacing import BackOff
-from edge_effnet.live.rates import RateMeter, averaged
-from edge_effnet.live.sources import IterableSource, SourceOpener, source_opener, turned
+from edge_effnet.live.readings import Announcement, Progress, Reading
+from edge_effnet.live.swap import Exchange
+from edge_effnet.live.tally import Tally
+from edge_effnet.live.watchers import Watcher
 from edge_effnet.pixel_arrays import ChannelOrder
-from edge_effnet.prediction import Prediction, top_predictions
-
-#: A name of `source_opener`, what it gives, a source or a function that opens one, or an iterable of uint8[H, W, 3] RGB
-#: arrays.
-LiveSource: TypeAlias = (
-    "str | Path | SourceOpener | FrameSource | Callable[[], FrameSource] | Iterable[npt.NDArray[Any]]"
-)
 
 _LOG = logging.getLogger("edge_effnet.live")
 #: After this many seconds without a frame, older ones say nothing about what is in view now.
 _GAP_S = 5.0
 _TAKE_S = 0.5
 _JOIN_S = 5.0
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """What one classified frame gave.
-
-    number: of the classified frame, from 1. scores: float32[C], the frame's own; smoothed: float32[C], the average that
-    decides; both for all classes, whatever the allow and deny lists say. announced: the label that holds, or None.
-    waiting: what keeps the best label that may be announced from being it.
-    """
-
-    number: int
-    frame: Frame
-    scores: npt.NDArray[np.float32]
-    smoothed: npt.NDArray[np.float32]
-    labels: Sequence[str] | None
-    announced_index: int | None
-    timing_ms: Mapping[str, float]
-    waiting: Waiting | None = None
-
-    @property
-    def announced(self) -> str | None:
-        """The label that holds, None for nothing."""
-        return None if self.announced_index is None else label_of(self.announced_index, self.labels)
-
-    def top(self, top_k: int = 5) -> list[Prediction]:
-        """The best classes by smoothed score, best first; those that may not be announced, too."""
-        return top_predictions(self.smoothed, self.labels, top_k=top_k)
-
-
-@dataclass(frozen=True)
-class Announcement:
-    """The label that holds: class, and since when in monotonic seconds."""
-
-    index: int
-    since: float
+#: Of pictures that go with events, in pixels.
+_WIDEST = 1920
 
 
 class LiveClassifier:
@@ -94,10 +47,11 @@ class LiveClassifier:
     classifier: an open Classifier; it belongs to the background thread until `stop`, and isn't closed by it. source: a
     name ("picamera2", "0", a file, a folder), a FrameSource or a function that opens one (it alone can be opened
     again), or an iterable of arrays, which channels and width describe (`edge_effnet.pixel_arrays`).
-    rule: when labels are announced; by default what suits the number of classes. turn: how the camera is mounted;
-    picture and region are those after it. region: the part of the picture that counts. every: classify each n-th frame.
-    allow, deny: labels that may, or may not, be announced. sinks: where events go. back_off: how a lost camera is
-    retried. All methods may be called from any thread.
+    rule: when labels are announced, or what makes a rule for a classifier; by default what suits its head and number of
+    classes. turn: how the camera is mounted; picture and region are those after it. region: the part of the picture
+    that counts. every: classify each n-th frame. allow, deny: labels that may, or may not, be announced. sinks: where
+    events go. back_off: how a lost camera is retried. motion: classifies only what moves. watchers: see each reading.
+    All methods may be called from any thread.
     """
 
     def __init__(
@@ -105,7 +59,7 @@ class LiveClassifier:
         classifier: Classifier,
         source: LiveSource,
         *,
-        rule: DecisionRule | None = None,
+        rule: RuleFor = None,
         region: Region | None = None,
         every: int = 1,
         allow: Iterable[str] | None = None,
@@ -115,24 +69,21 @@ class LiveClassifier:
         turn: Turn = UNTURNED,
         channels: ChannelOrder = "rgb",
         width: int | None = None,
+        motion: MotionGate | None = None,
+        watchers: Sequence[Watcher] = (),
     ) -> None:
-        self.classifier, self.region, self.every = one_of(classifier, Classifier, "classifier"), region, every
-        self.rule = rule or default_rule(classifier.num_classes)
-        opener = _opener(source, turn=turn, channels=channels, width=width)
+        self.region, self.every, self.motion = region, every, motion
+        judging = Judging(rule, None if allow is None else tuple(allow), None if deny is None else tuple(deny))
+        self._exchange = Exchange(judging.judge(one_of(classifier, Classifier, "classifier")), judging.judge_next)
+        opener = live_opener(source, turn=turn, channels=channels, width=width)
         self.reader = FrameReader(opener, every=every, back_off=back_off)
         self.journal = Journal()
-        self.allowed = _mask(classifier, allow, deny)
-        self._sinks = list(sinks)
+        self._sinks, self._watchers = list(sinks), tuple(watchers)
         self._runners: list[SinkRunner] = []
         #: Of each sink, what it hadn't taken when `stop` left it behind.
         self.undelivered: tuple[Undelivered, ...] = ()
         self._lock = threading.Lock()
-        self._latest: Reading | None = None
-        self._announcement: Announcement | None = None
-        self._classified = self._failed = 0
-        self._problem: str | None = None
-        self._timing: dict[str, float] = {}
-        self._rate = RateMeter()
+        self._tally = Tally()
         self._stop = threading.Event()
         self._finished = threading.Event()
         self._thread: threading.Thread | None = None
@@ -146,6 +97,26 @@ class LiveClassifier:
     ) -> None:
         self.stop()
 
+    @property
+    def judge(self) -> Judge:
+        """The classifier of now, its rule and the labels that it may announce."""
+        return self._exchange.judge
+
+    @property
+    def classifier(self) -> Classifier:
+        """The one of now."""
+        return self.judge.classifier
+
+    @property
+    def rule(self) -> DecisionRule:
+        """When labels of the classifier of now are announced."""
+        return self.judge.rule
+
+    @property
+    def allowed(self) -> npt.NDArray[np.float32] | None:
+        """float32[C] of 1 and 0; None where all labels may be announced."""
+        return self.judge.allowed
+
     def start(self) -> LiveClassifier:
         """Opens the source and begins. Raises SourceError when it can't be opened, UsageError when started before."""
         if self._thread is not None:
@@ -158,8 +129,18 @@ class LiveClassifier:
         self._runners = [SinkRunner(sink) for sink in self._sinks]
         self.started_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="edge-effnet classifier", daemon=True)
+        self._exchange.begin()
         self._thread.start()
         return self
+
+    def swap(self, classifier: Classifier) -> Classifier:
+        """Each frame from now on is classified by another network; none is lost. The one before, which is the caller's
+        again and may be closed.
+
+        The label that holds stays where the new network has it, and may announce it; otherwise it is given up. Raises
+        UsageError when the thread doesn't come to it within half a minute.
+        """
+        return self._exchange.offer(one_of(classifier, Classifier, "classifier"))
 
     def stop(self) -> None:
         """Ends the threads, lets the sinks finish for ten seconds and closes the source; may be called more than
@@ -184,8 +165,7 @@ class LiveClassifier:
 
     def latest(self) -> Reading | None:
         """The newest classified frame; None before the first."""
-        with self._lock:
-            return self._latest
+        return self._tally.latest()
 
     def events(self) -> Iterator[Event]:
         """Each event since the start, then each new one as it happens; ends when the source does, or at `stop`.
@@ -209,143 +189,104 @@ class LiveClassifier:
     def progress(self) -> Progress:
         """Counts, times and what is announced, of one moment."""
         with self._lock:
-            sinks = tuple(runner.state for runner in self._runners)
-            return Progress(
-                self._latest,
-                self._announcement,
-                self._classified,
-                self._failed,
-                self._problem,
-                dict(self._timing),
-                self._rate_now(),
-                sinks,
-            )
-
-    def _rate_now(self) -> float:
-        return self._rate.rate(time.monotonic())
+            runners = list(self._runners)
+        return self._tally.progress(tuple(runner.state for runner in runners))
 
     def _run(self) -> None:
         evidence, seen_at = Evidence(), time.monotonic()
-        while not self._stop.is_set():
-            began = time.perf_counter()
-            frame = self.reader.take(_TAKE_S)
-            if frame is None:
-                if self.reader.state.ended:
-                    break
-                continue
-            waited_ms = 1000 * (time.perf_counter() - began)
-            if frame.monotonic - seen_at > _GAP_S:
-                evidence = forget_frames(evidence)
-            seen_at = frame.monotonic
-            try:
-                evidence = self._classify(frame, evidence, waited_ms)
-            except Exception as error:  # one frame, or a weak moment of the engine: said once, counted, and on
-                self._fail(error)
+        try:
+            while not self._stop.is_set():
+                began = time.perf_counter()
+                frame = self.reader.take(_TAKE_S)
+                if self._exchange.is_offered:
+                    evidence = self._take_over(evidence, frame)
+                if frame is None:
+                    if self.reader.state.ended:
+                        break
+                    continue
+                waited_ms = 1000 * (time.perf_counter() - began)
+                if frame.monotonic - seen_at > _GAP_S:
+                    evidence = forget_frames(evidence)
+                seen_at = frame.monotonic
+                try:
+                    evidence = self._look(frame, evidence, waited_ms)
+                except Exception as error:  # one frame, or a weak moment of the engine: said once, counted, and on
+                    if self._tally.fail(first_line(error)):
+                        _LOG.warning("a frame couldn't be classified: %s", first_line(error))
+        finally:
+            self._exchange.end()
         self.journal.close()
         self._finished.set()
 
-    def _classify(self, frame: Frame, evidence: Evidence, waited_ms: float) -> Evidence:
-        image = frame.image if self.region is None else self.region.crop(frame.image)
-        scores = self.classifier.scores(image)
-        began = time.perf_counter()
-        if frame.still:
-            weighed = weigh_still(self.rule, scores, allowed=self.allowed)
-        else:
-            weighed = weigh(self.rule, evidence, scores, allowed=self.allowed)
-        decide_ms = 1000 * (time.perf_counter() - began)
-        timing = {"wait": waited_ms, **self.classifier.timing_ms, "decide": decide_ms}
-        self._publish(frame, scores, weighed, timing)
-        if weighed.announced != evidence.announced:
-            self._announce(weighed, evidence.announced, frame)
+    def _take_over(self, evidence: Evidence, frame: Frame | None) -> Evidence:
+        """With the network that was offered: what old frames said counts no longer."""
+        before = evidence.announced
+        label = None if before is None else label_of(before, self.classifier.labels)
+        judge = self._exchange.take()
+        index = None if label is None else judge.index_of(label)
+        if self.motion is not None:
+            self.motion.reset()
+        weighed = Evidence(announced=index)
+        if index is not None and label is not None:
+            held = self._tally.progress(()).announcement
+            self._tally.announce(Announcement(index, label, time.monotonic() if held is None else held.since))
+        elif label is not None:
+            self._announce(weighed, label, frame)
         return weighed
 
-    def _publish(
-        self, frame: Frame, scores: npt.NDArray[np.float32], weighed: Evidence, timing: Mapping[str, float]
-    ) -> None:
-        with self._lock:
-            self._classified += 1
-            self._problem = None
-            self._timing = averaged(self._timing, timing)
-            self._rate.add(time.monotonic())
-            smoothed = scores if weighed.smoothed is None else weighed.smoothed
-            self._latest = Reading(
-                self._classified,
-                frame,
-                scores,
-                smoothed,
-                self.classifier.labels,
-                weighed.announced,
-                timing,
-                why_waiting(self.rule, weighed, allowed=self.allowed),
-            )
+    def _look(self, frame: Frame, evidence: Evidence, waited_ms: float) -> Evidence:
+        image = frame.image if self.region is None else self.region.crop(frame.image)
+        if self.motion is not None and not self.motion.lets_pass(image, frame.monotonic):
+            self._tally.spare(frame.monotonic)
+            return evidence
+        judge = self.judge
+        scores = judge.classifier.scores(image)
+        began = time.perf_counter()
+        if frame.still:
+            weighed = weigh_still(judge.rule, scores, allowed=judge.allowed)
+        else:
+            weighed = weigh(judge.rule, evidence, scores, allowed=judge.allowed)
+        decide_ms = 1000 * (time.perf_counter() - began)
+        timing = {"wait": waited_ms, **judge.classifier.timing_ms, "decide": decide_ms}
+        reading = Reading(
+            self._tally.classified + 1,
+            frame,
+            scores,
+            scores if weighed.smoothed is None else weighed.smoothed,
+            judge.classifier.labels,
+            weighed.announced,
+            timing,
+            why_waiting(judge.rule, weighed, allowed=judge.allowed),
+            judge.allowed,
+            judge.classifier.head.kind == "sigmoid",
+        )
+        self._tally.read(reading, timing)
+        if weighed.announced != evidence.announced:
+            labels, before = judge.classifier.labels, evidence.announced
+            self._announce(weighed, None if before is None else label_of(before, labels), frame)
+        for watcher in self._watchers:
+            watcher.see(reading)
+        return weighed
 
-    def _announce(self, weighed: Evidence, before: int | None, frame: Frame) -> None:
-        index, labels = weighed.announced, self.classifier.labels
+    def _announce(self, weighed: Evidence, before: str | None, frame: Frame | None) -> None:
+        """One event. frame: the one that decided, None where the network's exchange did."""
+        index, moment = weighed.announced, time.monotonic() if frame is None else frame.monotonic
+        label = None if index is None else label_of(index, self.classifier.labels)
+        with self._lock:
+            runners = list(self._runners)
+        wanted = frame is not None and any(runner.wants_pictures for runner in runners)
         event = Event(
             number=self.journal.last_number() + 1,
-            label=None if index is None else label_of(index, labels),
+            label=label,
             index=index,
             score=None if index is None or weighed.smoothed is None else float(weighed.smoothed[index]),
-            previous=None if before is None else label_of(before, labels),
-            timestamp=frame.timestamp,
-            uptime_s=frame.monotonic - self.started_at,
-            frame=self._classified,
+            previous=before,
+            timestamp=time.time() if frame is None else frame.timestamp,
+            uptime_s=moment - self.started_at,
+            frame=self._tally.classified,
+            picture=encode_jpeg(frame, widest=_WIDEST, quality=KEPT_QUALITY) if wanted and frame is not None else None,
         )
-        with self._lock:
-            self._announcement = None if index is None else Announcement(index, frame.monotonic)
-            runners = list(self._runners)
-        self.journal.add(event)
+        self._tally.announce(None if index is None or label is None else Announcement(index, label, moment))
+        self.journal.add(event.bare)
         for runner in runners:
             runner.put(event)
-
-    def _fail(self, error: Exception) -> None:
-        with self._lock:
-            self._failed += 1
-            known, self._problem = self._problem is not None, first_line(error)
-        if not known:
-            _LOG.warning("a frame couldn't be classified: %s", first_line(error))
-
-
-@dataclass(frozen=True, eq=False)
-class Progress:
-    """Where a LiveClassifier stands. timing_ms: averages over about ten frames. rate: classified frames a second."""
-
-    latest: Reading | None
-    announcement: Announcement | None
-    classified: int
-    failed: int
-    problem: str | None
-    timing_ms: Mapping[str, float]
-    rate: float
-    sinks: tuple[SinkState, ...]
-
-
-def _mask(
-    classifier: Classifier, allow: Iterable[str] | None, deny: Iterable[str] | None
-) -> npt.NDArray[np.float32] | None:
-    """float32[C] of 1 and 0, or None without lists. Raises UsageError for an unknown label, or when none is left."""
-    among = classifier.class_indices(allow=allow, deny=deny)
-    if among is None:
-        return None
-    mask = np.zeros(classifier.num_classes, np.float32)
-    mask[sorted(among)] = 1
-    return mask
-
-
-def _opener(source: LiveSource, *, turn: Turn, channels: ChannelOrder, width: int | None) -> SourceOpener:
-    if isinstance(source, (str, Path)):
-        return source_opener(str(source), turn=turn)
-    if isinstance(source, SourceOpener):
-        return turned(source, turn)
-    if callable(source):
-        return turned(SourceOpener("camera", source), turn)
-    if not isinstance(source, Iterable):
-        raise UsageError(
-            f"source is a {type(source).__name__}; expected a name, a function that opens a source, or an iterable of "
-            "arrays"
-        )
-    if hasattr(source, "delivery"):
-        opened = cast("FrameSource", source)
-    else:
-        opened = IterableSource(source, channels=channels, width=width)
-    return turned(SourceOpener("frames of the program", lambda: opened), turn)

@@ -15,6 +15,8 @@ from edge_effnet.live.events import Event, EventSink
 _LOG = logging.getLogger("edge_effnet.live")
 #: Events that may wait, and undelivered ones that are kept for the end, of each sink.
 MOST_EVENTS = 1000
+#: Of them, how many keep their picture.
+MOST_PICTURES = 50
 #: What all sinks together have to finish at the end, in seconds; and what they have once they were told to let go.
 CLOSE_S = 10.0
 _LET_GO_S = 2.0
@@ -59,9 +61,16 @@ class SinkRunner:
         self._thread = threading.Thread(target=self._run, name=f"edge-effnet {sink.name}", daemon=True)
         self._thread.start()
 
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether the sink takes the events' pictures."""
+        return bool(getattr(self._sink, "wants_pictures", False))
+
     def put(self, event: Event) -> None:
-        """Never waits: with 1,000 events under way the new one is lost."""
+        """Never waits: with 1,000 events under way the new one is lost, with 50 its picture."""
         with self._changed:
+            if len(self._waiting) >= MOST_PICTURES or not self.wants_pictures:
+                event = event.bare
             if len(self._waiting) < MOST_EVENTS:
                 self._waiting.append((event, time.monotonic()))
                 self._changed.notify_all()
@@ -144,7 +153,7 @@ class SinkRunner:
     def _lose(self, event: Event, problem: str) -> None:
         with self._changed:
             self._lost += 1
-            self._lost_events.append(event)
+            self._lost_events.append(event.bare)
         if self._problem is None:
             _LOG.warning("%s: %s; events are lost until it works again", self._sink.name, problem)
         self._problem = problem

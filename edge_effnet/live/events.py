@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
@@ -15,7 +15,8 @@ class Event:
 
     number: from 1, without gaps. label: what is announced now, None for nothing. index, score: its class and smoothed
     score, 0..1. previous: what was announced before. timestamp: seconds since 1970 by the wall clock; uptime_s: seconds
-    since the start by a clock that never jumps. frame: number of the classified frame, from 1.
+    since the start by a clock that never jumps. frame: number of the classified frame, from 1. picture: its JPEG, for
+    sinks that want it.
     """
 
     number: int
@@ -26,11 +27,17 @@ class Event:
     timestamp: float
     uptime_s: float
     frame: int
+    picture: bytes | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def bare(self) -> Event:
+        """The event without its picture."""
+        return self if self.picture is None else replace(self, picture=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `time` is ISO 8601 in the machine's time zone."""
-        fields = asdict(self)
-        timestamp = fields.pop("timestamp")
+        fields = asdict(self.bare)
+        timestamp, _ = fields.pop("timestamp"), fields.pop("picture")
         rounded = {"score": None if self.score is None else round(self.score, 4), "uptime_s": round(self.uptime_s, 3)}
         return {"time": iso_time(timestamp), **fields, **rounded}
 
@@ -52,8 +59,8 @@ class EventSink(Protocol):
 
     A sink may also have `problem`, a text or None: what is wrong just now though nothing is lost yet; `pending()`, the
     events that `send` took over and that haven't arrived yet, with `waiting_since` in monotonic seconds or None;
-    `abandon()`, called from another thread when `send` or `close` takes too long at the end; and `keep(undelivered)`,
-    which stores what no sink took and says where.
+    `wants_pictures`, true where events come with the JPEG of their frame; `abandon()`, called from another thread when
+    `send` or `close` takes too long at the end; and `keep(undelivered)`, which stores what no sink took and says where.
     """
 
     name: str

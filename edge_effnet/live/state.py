@@ -16,12 +16,13 @@ import numpy as np
 
 from edge_effnet.classifier import Classifier
 from edge_effnet.labels import label_of
-from edge_effnet.live.classifier import LiveClassifier, Progress
+from edge_effnet.live.classifier import LiveClassifier
 from edge_effnet.live.decisions import DecisionRule, Waiting
 from edge_effnet.live.delivery import SinkState
 from edge_effnet.live.events import iso_time
 from edge_effnet.live.frames import Frame, Region
 from edge_effnet.live.newest import ReaderState
+from edge_effnet.live.readings import Progress
 from edge_effnet.prediction import top_predictions
 from edge_effnet.version import __version__
 
@@ -49,9 +50,9 @@ def live_state(live: LiveClassifier, *, top_k: int = 5, stale_s: float = STALE_S
         "fps": {"camera": round(live.reader.rate, 1), "classified": round(progress.rate, 1)},
         "timing_ms": {stage: round(value, 2) for stage, value in progress.timing_ms.items()},
         "problem": progress.problem,
-        "announced": _announced(progress, live.classifier, now=now, wall=wall),
+        "announced": _announced(progress, now=now, wall=wall),
         "waiting": _waiting(live, progress),
-        "top": _top(live, progress, top_k),
+        "top": _top(progress, top_k),
         "allowed": _allowed_labels(live),
         "events": [event.to_dict() for event in live.journal.after(0)[-_RECENT_EVENTS:]],
         "sinks": [_sink(sink) for sink in progress.sinks],
@@ -77,9 +78,11 @@ def _status(frame: Frame | None, *, ended: bool, fresh: bool) -> str:
 
 
 def is_healthy(live: LiveClassifier, *, stale_s: float = STALE_S) -> bool:
-    """Whether a frame was classified in the last `stale_s` seconds (or the start is not that long ago)."""
-    latest = live.latest()
-    since = live.started_at if latest is None else latest.frame.monotonic
+    """Whether a frame was classified, or spared since nothing moved, in the last `stale_s` seconds (or the start is not
+    that long ago).
+    """
+    alive_at = live.progress.alive_at
+    since = live.started_at if alive_at is None else alive_at
     return not live.journal.closed and time.monotonic() - since < stale_s
 
 
@@ -115,18 +118,19 @@ def _frames(progress: Progress, reader: ReaderState) -> dict[str, int]:
         "dropped": reader.dropped,
         "skipped": reader.skipped,
         "failed": progress.failed,
+        "spared": progress.spared,
     }
 
 
-def _announced(progress: Progress, classifier: Classifier, *, now: float, wall: float) -> dict[str, Any] | None:
+def _announced(progress: Progress, *, now: float, wall: float) -> dict[str, Any] | None:
     announcement, latest = progress.announcement, progress.latest
     if announcement is None:
         return None
     for_s = now - announcement.since
-    score = None if latest is None else round(float(latest.smoothed[announcement.index]), 4)
-    label = label_of(announcement.index, classifier.labels)
+    held = latest is not None and latest.announced == announcement.label  # not a network's that was exchanged since
+    score = round(float(latest.smoothed[announcement.index]), 4) if latest is not None and held else None
     return {
-        "label": label,
+        "label": announcement.label,
         "index": announcement.index,
         "score": score,
         "since": iso_time(wall - for_s),
@@ -134,11 +138,12 @@ def _announced(progress: Progress, classifier: Classifier, *, now: float, wall: 
     }
 
 
-def _top(live: LiveClassifier, progress: Progress, top_k: int) -> list[dict[str, Any]]:
+def _top(progress: Progress, top_k: int) -> list[dict[str, Any]]:
     """The best classes of all; where lists name some, the best two of those as well."""
-    latest, allowed = progress.latest, live.allowed
+    latest = progress.latest
     if latest is None:
         return []
+    allowed = latest.allowed
     found = latest.top(top_k)
     if allowed is not None:
         among = frozenset(np.flatnonzero(allowed).tolist())

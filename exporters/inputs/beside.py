@@ -1,56 +1,73 @@
-"""What a trainer's file knows besides the weights: how photos were prepared, and the names of classes.
+"""What a trainer's file knows besides the weights, used where the user says nothing: how photos were prepared, and the
+names of classes.
 
-Sources: timm's train.py (`args`: mean, std, crop_pct, interpolation, input_size, img_size), torchvision's ImageFolder
-(`class_to_idx`), Lightning (`hyper_parameters`).
+Sources: timm's train.py (`args`: mean, std, crop_pct, interpolation, input_size, img_size), torchvision's references
+(`val_crop_size`, `val_resize_size`) and ImageFolder (`class_to_idx`), Lightning (`hyper_parameters`), ultralytics
+(`imgsz`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 from edge_effnet.exporters.inputs.assembly.labels import labels_of
 from edge_effnet.exporters.inputs.folder import facts_of_timm, laid_under
-from edge_effnet.exporters.inputs.machine import Record
 from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.exporters.settings import PreprocessingOptions
+from edge_effnet.framing import Size
 
-_HOLDERS = ("args", "hyper_parameters", "hparams", "config", "cfg", "meta", "metadata")
 _LABELS = ("class_to_idx", "idx_to_class", "class_names", "classes", "label_names", "labels", "categories", "names")
-_MOST_PIXELS = 2048
+_SIZES = ("val_crop_size", "img_size", "image_size", "imgsz", "input_size", "crop_size")
+_LEAST_PIXELS, _MOST_PIXELS = 32, 2048
 
 
-def with_facts(options: InputOptions, beside: Mapping[str, Any]) -> InputOptions:
-    """The options with what a checkpoint knows besides its weights, where the user says nothing."""
-    holders = [beside, *(fields for key in _HOLDERS if (fields := _fields(beside.get(key))))]
-    labels = options.labels
+def with_facts(options: InputOptions, holders: Sequence[Mapping[str, Any]]) -> tuple[InputOptions, tuple[str, ...]]:
+    """The options with what a checkpoint knows besides its weights, where the user says nothing; and a remark on it."""
+    said, labels, size = options.preprocessing, options.labels, options.image_size
     for holder in holders:
-        labels = labels or next((found for key in _LABELS if (found := labels_of(_listed(holder.get(key))))), None)
-    said = options.preprocessing
-    for holder in holders:
-        said = laid_under(said, facts_of_timm({key: _listed(value) for key, value in holder.items()}))
-    size = options.image_size or next((sides for holder in holders if (sides := _side(holder))), None)
-    return replace(options, preprocessing=said, labels=labels, image_size=size)
+        labels = labels or next((found for key in _LABELS if (found := labels_of(holder.get(key)))), None)
+        said = laid_under(said, _preparation(holder))
+        size = size or next((sides for key in _SIZES if (sides := _sides(holder.get(key)))), None)
+    found = replace(options, preprocessing=said, labels=labels, image_size=size)
+    return found, _remarks(options, found)
 
 
-def _fields(value: Any) -> Mapping[str, Any] | None:
-    """A mapping, or what a recorded object (an argparse.Namespace) holds."""
-    state = value.state if isinstance(value, Record) else value
-    if not isinstance(state, Mapping):
+def _preparation(holder: Mapping[str, Any]) -> PreprocessingOptions:
+    """timm's words, and torchvision's; a mean without its standard deviation may be anything's."""
+    found = facts_of_timm(holder)
+    side = holder.get("val_resize_size")
+    if found.crop_pct is None and type(side) is int and _LEAST_PIXELS <= side <= _MOST_PIXELS:
+        found = replace(found, resize=side)
+    if found.crop_pct is not None and not 0 < found.crop_pct <= 1:
+        found = replace(found, crop_pct=None)
+    return found if found.mean and found.std else replace(found, mean=None, std=None)
+
+
+def _sides(value: Any) -> Size | None:
+    """A side, (height, width) or (channels, height, width)."""
+    sides = [value, value] if type(value) is int else value
+    if not isinstance(sides, list | tuple) or len(sides) not in (2, 3):
         return None
-    return {key: item for key, item in state.items() if isinstance(key, str)}
+    height, width = sides[-2:]
+    good = all(type(side) is int and _LEAST_PIXELS <= side <= _MOST_PIXELS for side in (height, width))
+    return (height, width) if good else None
 
 
-def _listed(value: Any) -> Any:
-    """Lists and mappings of plain values; None for anything else that isn't a number or a text."""
-    if isinstance(value, Mapping | str | int | float):
-        return value
-    return list(value) if isinstance(value, list | tuple) else None
+def _remarks(before: InputOptions, after: InputOptions) -> tuple[str, ...]:
+    """What was taken from the file."""
+    parts = []
+    if before.image_size != after.image_size and after.image_size is not None:
+        parts.append("image size {}×{}".format(*after.image_size))
+    for item in fields(PreprocessingOptions):
+        value = getattr(after.preprocessing, item.name)
+        if value != getattr(before.preprocessing, item.name):
+            parts.append(f"{item.name.replace('_', ' ')} {_shown(value)}")
+    if not before.labels and after.labels:
+        parts.append(f"{len(after.labels)} labels")
+    return (f"taken from what the checkpoint says besides its weights: {', '.join(parts)}",) if parts else ()
 
 
-def _side(holder: Mapping[str, Any]) -> tuple[int, int] | None:
-    sides = holder.get("input_size")
-    if isinstance(sides, list | tuple) and len(sides) == 3 and all(isinstance(side, int) for side in sides):
-        return sides[1], sides[2]
-    side = next((holder[key] for key in ("img_size", "image_size") if isinstance(holder.get(key), int)), None)
-    return (side, side) if side is not None and 32 <= side <= _MOST_PIXELS else None
+def _shown(value: Any) -> str:
+    return "/".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)

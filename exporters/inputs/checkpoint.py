@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.errors import CheckpointError, first_line
-from edge_effnet.exporters.inputs.machine import Record
+from edge_effnet.exporters.inputs.architecture import architecture_beside, architecture_in, architecture_of
+from edge_effnet.exporters.inputs.holders import holders_of
 from edge_effnet.exporters.inputs.modules import (
     LayerFacts,
     eps_of,
@@ -26,9 +27,9 @@ from edge_effnet.exporters.inputs.modules import (
 )
 from edge_effnet.exporters.inputs.networks import ANCHORS, Found, find_network, is_tensor
 from edge_effnet.exporters.inputs.pickles import read_pickle
+from edge_effnet.exporters.inputs.records import Record
 from edge_effnet.exporters.inputs.safetensors import read_safetensors
 from edge_effnet.exporters.inputs.stored import MalformedError, StoredTensor
-from edge_effnet.text import parse_json
 
 __all__ = ["ANCHORS", "Checkpoint", "Tensors", "load_checkpoint"]
 
@@ -40,8 +41,8 @@ _MAX_FILE_BYTES = 4 << 30
 _MAX_ELEMENTS = 1 << 27
 #: Elements of a head beside the network.
 _MAX_HEAD = 1 << 25
-#: Characters of a tensor's name, and bytes of a config.json.
-_MAX_NAME, _MAX_CONFIG_BYTES = 500, 1 << 20
+#: Characters of a tensor's name.
+_MAX_NAME = 500
 #: Endings of tensors that must be there as tensors, and floating-point.
 _FLOATING = ("weight", "bias", "running_mean", "running_var")
 
@@ -54,8 +55,8 @@ class Checkpoint:
     (timm's `arch` or `args.model`, a hub's config.json, a module's `default_cfg`). padding, bn_eps, built_for: read off
     a module. layers: what a module's layers say, by name; empty for a state dict. left_out: names of tensors in the
     same mapping that don't begin with `prefix`, which the network's own tensors did; outside: those of them that a head
-    beside a backbone may consist of. beside: what the file holds
-    besides the weights, as `read_pickle` gives it.
+    beside a backbone may consist of. beside: the
+    mappings around the weights, and the options kept in them, the nearest first.
     """
 
     tensors: Tensors
@@ -70,7 +71,7 @@ class Checkpoint:
     prefix: str = ""
     left_out: tuple[str, ...] = ()
     outside: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict, repr=False)
-    beside: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    beside: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
 
 def load_checkpoint(source: Any, *, weights: str | None = None) -> Checkpoint:
@@ -113,11 +114,12 @@ def _from_content(
     tensors = _arrays(network, origin)
     layers = facts_of_record(network.module) if network.module is not None else {}
     settings = fields_of(network.module) or {}
+    holders = tuple(holders_of(network.around))
     return Checkpoint(
         tensors,
         sha256 or _digest(tensors),
         origin,
-        architecture=_architecture(content) or _configured(settings) or _architecture_beside(beside),
+        architecture=architecture_of(settings) or architecture_in(holders) or architecture_beside(beside),
         padding=padding_of(layers),
         bn_eps=eps_of(layers),
         built_for=_built_for(settings.get("_global_params")),
@@ -126,9 +128,7 @@ def _from_content(
         prefix=network.prefix,
         left_out=network.left_out,
         outside=_outside(network, origin),
-        beside={key: value for key, value in content.items() if isinstance(key, str) and not is_tensor(value)}
-        if isinstance(content, dict)
-        else {},
+        beside=holders,
     )
 
 
@@ -136,47 +136,6 @@ def _remark_on_left_out(network: Found) -> tuple[str, ...]:
     if not network.left_out:
         return ()
     return (f"left out {len(network.left_out)} tensors that don't begin with {network.prefix!r}",)
-
-
-def _architecture(content: Any) -> str | None:
-    """timm's `arch`, or the `model` of the options its trainer stores."""
-    if not isinstance(content, Mapping):
-        return None
-    options = content.get("args")
-    options = options.state if isinstance(options, Record) else options
-    names = (content.get("arch"), options.get("model") if isinstance(options, dict) else None)
-    return next((name for name in names if isinstance(name, str) and len(name) <= _MAX_NAME), None)
-
-
-def _configured(settings: Mapping[str, Any]) -> str | None:
-    """The published name a timm module carries in its configuration."""
-    for key in ("pretrained_cfg", "default_cfg"):
-        config = settings.get(key)
-        config = config.state if isinstance(config, Record) else config
-        name, tag = (config.get("architecture"), config.get("tag")) if isinstance(config, Mapping) else (None, None)
-        if isinstance(name, str):
-            return f"{name}.{tag}" if isinstance(tag, str) and tag else name
-    return None
-
-
-def _architecture_beside(path: Path | None) -> str | None:
-    """The `architecture` of a hub folder's config.json, with the tag of its pretrained configuration."""
-    try:
-        config = parse_json(_text(path)) if path and path.is_file() else {}
-    except (OSError, ValueError):
-        return None
-    name = config.get("architecture") if isinstance(config, dict) else None
-    if not isinstance(name, str):
-        return None
-    pretrained = config.get("pretrained_cfg")
-    tag = pretrained.get("tag") if isinstance(pretrained, dict) else None
-    return f"{name}.{tag}" if isinstance(tag, str) and tag and "." not in name else name
-
-
-def _text(path: Path) -> str:
-    """At most _MAX_CONFIG_BYTES of it: JSON that is cut off is none."""
-    with open(path, "rb") as file:
-        return file.read(_MAX_CONFIG_BYTES).decode("utf-8")
 
 
 def _arrays(network: Found, origin: str) -> Tensors:
@@ -273,12 +232,12 @@ def _from_module(module: Any, weights: str | None) -> Checkpoint:
     configs = {key: _mapping(getattr(module, key, None)) for key in ("pretrained_cfg", "default_cfg")}
     return replace(
         found,
-        architecture=_configured(configs),
+        architecture=architecture_of(configs),
         padding=padding_of(layers),
         bn_eps=eps_of(layers),
         built_for=_int_or_none(getattr(getattr(module, "_global_params", None), "image_size", None)),
         layers=layers,
-        beside={},
+        beside=(),
     )
 
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge_effnet.exporters.inputs.machine import Record
+from edge_effnet.exporters.inputs.records import Record
 
+#: Names of modules that torch.compile, FSDP and checkpointing of activations put around any other.
+WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 #: Layers and tensors of one module; a module that holds another twice could name 2^n.
 _MAX_LAYERS, _MAX_DEPTH, _MAX_NAME = 20_000, 64, 500
 
@@ -25,6 +27,13 @@ class LayerFacts:
     stride: Any = None
     kernel_size: Any = None
     eps: float | None = None
+
+
+def plain_name(name: str) -> str:
+    """A tensor's or layer's dotted name without the wrappers in it."""
+    if not any(wrapper in name for wrapper in WRAPPERS):
+        return name
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
 def fields_of(value: Any) -> Mapping[str, Any] | None:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from edge_effnet.errors import CheckpointError, UsageError
-from edge_effnet.exporters.inputs.machine import Record
-from edge_effnet.exporters.inputs.modules import fields_of, state_dict_of
+from edge_effnet.exporters.inputs.modules import fields_of, plain_name, state_dict_of
+from edge_effnet.exporters.inputs.records import Record
 from edge_effnet.exporters.inputs.stored import StoredTensor
 
 #: The first convolution's key in each dialect; what stands before it is a prefix some wrapper added.
@@ -24,12 +24,27 @@ _MAX_NETWORKS = 16
 #: Names of averages over training, which evaluate better than the weights they were taken of.
 _AVERAGED = re.compile(r"(?:^|[._/ -])(?:ema|swa|avg|averaged?|shadow)(?:$|[._/ -])", re.IGNORECASE)
 
+#: Keys of what an optimizer keeps of each weight.
+_OF_OPTIMIZER = re.compile(
+    r"(?:^|[._ /-])(?:optim\w*|opt|exp_avg\w*|momentum_buffer|grads?|gradients)(?:$|[._ /-])", re.I
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Holder:
+    """A mapping that may hold a network: its place, the module it is of, and what it lies in."""
+
+    name: str
+    tensors: Mapping[Any, Any]
+    module: Any
+    around: tuple[Any, ...]
+
 
 @dataclass(frozen=True)
 class Found:
     """One network in a file: where (dotted keys, "" at the top), its tensors by name, the pickled module they are of.
 
-    outside: tensors beside it that don't begin with its prefix.
+    outside: tensors beside it that don't begin with its prefix. around: what it lies in, outermost first.
     """
 
     name: str
@@ -37,6 +52,7 @@ class Found:
     prefix: str = ""
     module: Any = None
     outside: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    around: tuple[Any, ...] = field(default=(), repr=False)
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -55,7 +71,8 @@ def find_network(content: Any, *, weights: str | None, origin: str) -> tuple[Fou
     Raises CheckpointError when there is none, or several and nothing says which; UsageError for an unknown key.
     """
     holders = list(_holders(content))
-    found = _different([network for name, tensors, module in holders for network in _networks(name, tensors, module)])
+    found = _without_moments([network for holder in holders for network in _networks(holder)])
+    found = _different(found)
     if not found:
         found = [_most_tensors(content, holders, origin)]
     if weights is not None:
@@ -95,15 +112,15 @@ def _said(found: list[Found], weights: str, origin: str) -> Found:
     return chosen[0]
 
 
-def _holders(content: Any) -> Iterator[tuple[str, Mapping[Any, Any], Any]]:
-    """(name, mapping, module or None) of every mapping in a value, breadth first; each once, whatever holds itself."""
-    waiting: deque[tuple[str, Any, int]] = deque([("", content, 0)])
+def _holders(content: Any) -> Iterator[_Holder]:
+    """Every mapping in a value, breadth first; each once, whatever holds itself."""
+    waiting: deque[tuple[str, Any, tuple[Any, ...]]] = deque([("", content, ())])
     seen: set[int] = set()
     modules = 0
     for _ in range(_MAX_NODES):
         if not waiting:
             return
-        name, value, depth = waiting.popleft()
+        name, value, around = waiting.popleft()
         if id(value) in seen:
             continue
         seen.add(id(value))
@@ -111,14 +128,14 @@ def _holders(content: Any) -> Iterator[tuple[str, Mapping[Any, Any], Any]]:
             modules += 1
             if modules > _MAX_NETWORKS:
                 return
-            yield name, state_dict_of(value), value
+            yield _Holder(name, state_dict_of(value), value, around)
             continue
         if isinstance(value, Mapping):
-            yield name, value, None
+            yield _Holder(name, value, None, around)
             if any(_is_anchor(key) for key in value):
                 continue
-        if depth < _MAX_DEPTH:
-            waiting.extend((_joined(name, key), part, depth + 1) for key, part in _parts(value))
+        if len(around) < _MAX_DEPTH:
+            waiting.extend((_joined(name, key), part, (*around, value)) for key, part in _parts(value))
 
 
 def _joined(name: str, key: Any) -> str:
@@ -140,22 +157,45 @@ def _parts(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _is_anchor(key: Any) -> bool:
-    return isinstance(key, str) and any(key == anchor or key.endswith(f".{anchor}") for anchor in ANCHORS)
+    return isinstance(key, str) and plain_name(key).endswith(ANCHORS) and _anchor(plain_name(key)) is not None
 
 
-def _networks(name: str, tensors: Mapping[Any, Any], module: Any) -> Iterator[Found]:
+def _anchor(name: str) -> str | None:
+    return next((anchor for anchor in ANCHORS if name == anchor or name.endswith(f".{anchor}")), None)
+
+
+def _may_be_weights(value: Any) -> bool:
+    """Not the shape of one (DeepSpeed's `param_shapes`), nor an optimizer's state of it."""
+    return is_tensor(value) or isinstance(value, Record)
+
+
+def _networks(holder: _Holder) -> Iterator[Found]:
     """One for each first convolution, with what begins as its name does; a stray tensor beside a wrapper is none."""
-    for key in islice(filter(_is_anchor, tensors), _MAX_NETWORKS):
-        anchor = max((anchor for anchor in ANCHORS if key.endswith(anchor)), key=len)
-        yield _under(name, key.removesuffix(anchor), tensors, module)
+    anchors = (key for key, value in holder.tensors.items() if _is_anchor(key) and _may_be_weights(value))
+    for key in islice(anchors, _MAX_NETWORKS):
+        first = str(_anchor(plain_name(key))).partition(".")[0]
+        yield _under(holder, key[: f".{key}".rindex(f".{first}.")])
 
 
-def _under(name: str, prefix: str, tensors: Mapping[Any, Any], module: Any) -> Found:
-    own = {
-        key[len(prefix) :]: value for key, value in tensors.items() if isinstance(key, str) and key.startswith(prefix)
+def _under(holder: _Holder, prefix: str) -> Found:
+    texts = {key: value for key, value in holder.tensors.items() if isinstance(key, str)}
+    own = {plain_name(key[len(prefix) :]): value for key, value in texts.items() if key.startswith(prefix)}
+    beside = {
+        str(key): value for key, value in holder.tensors.items() if is_tensor(value) and not str(key).startswith(prefix)
     }
-    beside = {str(key): value for key, value in tensors.items() if is_tensor(value) and not str(key).startswith(prefix)}
-    return Found(name, own, prefix, module, beside)
+    return Found(holder.name, own, prefix, holder.module, beside, _around(holder))
+
+
+def _around(holder: _Holder) -> tuple[Any, ...]:
+    """A module, or a state dict at the top, may have options beside its tensors."""
+    if holder.module is not None:
+        return (*holder.around, fields_of(holder.module))
+    return holder.around or (holder.tensors,)
+
+
+def _without_moments(found: list[Found]) -> list[Found]:
+    """Without an optimizer's averages of gradients that go by the weights' names, where the weights are there, too."""
+    return [network for network in found if not _OF_OPTIMIZER.search(network.name)] or found
 
 
 def _different(found: list[Found]) -> list[Found]:
@@ -169,14 +209,15 @@ def _different(found: list[Found]) -> list[Found]:
     return list(kept.values())
 
 
-def _most_tensors(content: Any, holders: list[tuple[str, Mapping[Any, Any], Any]], origin: str) -> Found:
+def _most_tensors(content: Any, holders: list[_Holder], origin: str) -> Found:
     """No EfficientNet's names: the mapping with the most tensors, so that whoever identifies it says what they are."""
-    counts = [sum(map(is_tensor, tensors.values())) for _, tensors, _ in holders]
+    counts = [sum(map(is_tensor, holder.tensors.values())) for holder in holders]
     if not counts or not max(counts):
         if not isinstance(content, Mapping):
             kind = content.kind if isinstance(content, Record) else type(content).__name__
             raise CheckpointError(f"{origin}: holds a {kind}; expected a state dict (model.state_dict())")
         keys = [str(key)[:40] for key in list(content)[:_MAX_LISTED] if isinstance(key, (str, int))]
         raise CheckpointError(f"{origin}: no weights found under {sorted(keys)}; expected a state dict, at any key")
-    name, tensors, module = holders[counts.index(max(counts))]
-    return Found(name, {str(key): value for key, value in tensors.items()}, "", module)
+    most = holders[counts.index(max(counts))]
+    tensors = {str(key): value for key, value in most.tensors.items()}
+    return Found(most.name, tensors, "", most.module, around=_around(most))

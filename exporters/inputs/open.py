@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -62,7 +63,9 @@ def open_network(source: Any, options: InputOptions) -> Network:
         from edge_effnet.exporters.inputs.state_dict import network_of
 
         checkpoint = load_checkpoint(source, weights=options.weights)
-        return network_of(checkpoint, with_facts(options, checkpoint.beside))
+        known, remarks = with_facts(options, checkpoint.beside)
+        network = network_of(checkpoint, known)
+        return replace(network, remarks=(*network.remarks, *remarks))
     raise CheckpointError(_refusal(source, form))
 
 

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edge_effnet.errors import CheckpointError
-from edge_effnet.exporters.inputs.machine import Budget, Global, Key, Machine, Record
+from edge_effnet.exporters.inputs.machine import Machine
+from edge_effnet.exporters.inputs.opcodes import run
+from edge_effnet.exporters.inputs.pickle_stream import Budget
+from edge_effnet.exporters.inputs.records import Global, Key, Record
 from edge_effnet.exporters.inputs.stored import Bytes, FileBytes, MalformedError, MemoryBytes, Storage, StoredTensor
 from edge_effnet.exporters.inputs.values import CONSTRUCTORS, FINISHERS, STORAGE_KINDS
 from edge_effnet.exporters.inputs.zip_directory import Member, is_zip, members
@@ -79,7 +82,7 @@ def _from_archive(source: FileBytes) -> Any:
             storages[key] = _archived(source, found.get(f"{folder}data/{key}"), kind, count, order)
         return storages[key] if storages[key].kind == kind else Storage(kind, count, storages[key].place, order)
 
-    return _machine(stream, budget, persistent).load()
+    return run(_machine(stream, budget, persistent))
 
 
 def _is_read(name: str) -> bool:
@@ -139,16 +142,16 @@ def _from_stream(stream: BinaryIO, source: Bytes, budget: Budget, *, nested: boo
             raise MalformedError("a view of a storage, as torch 0.3 wrote; save the weights again with a later one")
         return storages.setdefault(key, Storage(kind, count))
 
-    first = _machine(stream, budget, _no_reference, nested=nested).load()
+    first = run(_machine(stream, budget, _no_reference, nested=nested))
     if type(first) is not int or first != _LEGACY_MAGIC:
         return first
-    version = _machine(stream, budget, _no_reference, nested=nested).load()
-    information = _machine(stream, budget, _no_reference, nested=nested).load()
+    version = run(_machine(stream, budget, _no_reference, nested=nested))
+    information = run(_machine(stream, budget, _no_reference, nested=nested))
     if version != 1001 or not isinstance(information, dict):
         raise MalformedError("a legacy checkpoint of an unknown version")
     order = "<" if information.get("little_endian", True) is True else ">"
-    value = _machine(stream, budget, persistent, nested=nested).load()
-    keys = _machine(stream, budget, _no_reference, nested=nested).load()
+    value = run(_machine(stream, budget, persistent, nested=nested))
+    keys = run(_machine(stream, budget, _no_reference, nested=nested))
     _place(keys, storages, stream.tell(), source, order)
     return value
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from edge_effnet.exporters.inputs.machine import Constructor, Finisher, Global, Record, key_of
+from edge_effnet.exporters.inputs.machine import Constructor, Finisher
+from edge_effnet.exporters.inputs.records import Global, Record, key_of
 from edge_effnet.exporters.inputs.stored import MalformedError, Storage, StoredTensor, stored_tensor
 
 #: torch's storage classes and dtypes → element types of `stored`.

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from edge_effnet.network.graph import Conv2D, Dense, DepthwiseConv2D, Graph, Weighted, weighted
 from edge_effnet.network.kernels import conv_patches, depthwise_taps
+from edge_effnet.quantization.measure.statistics import sum_of_rows
 
 _POSITIONS = 1024
 
@@ -95,9 +96,15 @@ def _depthwise_samples(node: DepthwiseConv2D, tensor: npt.NDArray[np.float32]) -
 
 
 def _accumulate(sums: list[Any], samples: npt.NDArray[np.float32]) -> None:
+    """Adds a photo's samples to [count, float64[groups, K], float64[groups, K, K]], in place after the first."""
+    products = np.matmul(samples.transpose(0, 2, 1), samples)
+    total = np.stack([sum_of_rows(group) for group in samples]) if len(samples) == 1 else samples.sum(axis=1)
+    if not sums[0]:
+        sums[1], sums[2] = total.astype(np.float64), products.astype(np.float64)
+    else:
+        sums[1] += total
+        sums[2] += products
     sums[0] += samples.shape[1]
-    sums[1] = sums[1] + samples.sum(axis=1, dtype=np.float64)
-    sums[2] = sums[2] + np.matmul(samples.transpose(0, 2, 1), samples).astype(np.float64)
 
 
 def _finished(count: int, total: npt.NDArray[np.float64], products: npt.NDArray[np.float64]) -> InputMoments:

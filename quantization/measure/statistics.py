@@ -81,6 +81,11 @@ class TensorStatistics:
         )
 
 
+def sum_of_rows(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """float64[C] from float32[N, C] of one photo, added up in float32 by a matrix product, 7 times as fast as `sum`."""
+    return np.asarray(np.ones(len(rows), np.float32) @ rows, np.float64)
+
+
 class StatisticsSums:
     """Sums over photos, by tensor."""
 
@@ -127,20 +132,20 @@ class _Gathered:
         self.channel_low, self.channel_high = np.minimum(self.channel_low, low), np.maximum(self.channel_high, high)
         self.lows.append(float(low.min()))
         self.highs.append(float(high.max()))
-        self.channel_sum = self.channel_sum + flat.sum(axis=0, dtype=np.float64)
+        self.channel_sum = self.channel_sum + sum_of_rows(flat)
         self.values += len(flat)
         self._count(flat[:: max(1, tensor.size // _SAMPLES)], np.maximum(-low, high))
 
     def _count(self, rows: npt.NDArray[np.float32], reach: npt.NDArray[np.float32]) -> None:
         channels = rows.shape[1]
         if self.counts is None:
-            self.counts = np.zeros((channels, BINS), np.float32)
+            self.counts = np.zeros((channels, BINS), np.int64)
             self.reach = np.exp2(np.ceil(np.log2(np.maximum(reach, _SMALLEST_REACH, dtype=np.float64))))
         self._widen(reach)
         scale = (BINS / (2 * self.reach)).astype(np.float32)
-        bins = (rows * scale + np.float32(BINS / 2)).astype(np.int32)
+        bins = (rows * scale + np.float32(BINS / 2)).astype(np.intp)
         np.minimum(bins, BINS - 1, out=bins)
-        bins += np.arange(channels, dtype=np.int32) * BINS
+        bins += np.arange(channels) * BINS
         self.counts += np.bincount(bins.reshape(-1), minlength=channels * BINS).reshape(channels, BINS)
 
     def _widen(self, reach: npt.NDArray[Any]) -> None:
@@ -168,7 +173,7 @@ class _Gathered:
             high=max(self.highs),
             mean_low=float(np.mean(self.lows)),
             mean_high=float(np.mean(self.highs)),
-            histogram=Histogram(self.counts, self.reach),
+            histogram=Histogram(self.counts.astype(np.float32), self.reach),
             channel_low=np.asarray(self.channel_low, np.float64),
             channel_high=np.asarray(self.channel_high, np.float64),
             channel_mean=np.asarray(self.channel_sum / self.values, np.float64),

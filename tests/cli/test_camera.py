@@ -127,6 +127,12 @@ def test_the_options_reach_the_decisions(run: Run, album: Path) -> None:
         (["--source", ".", "--mqtt", "a:b:c"], "MQTT broker 'a:b:c'; expected HOST or HOST:PORT"),
         (["--source", ".", "--model", "none.tflite"], "none.tflite: no such file"),
         (["--source", "."], "holds no photos that can be read"),
+        (["--source", ".", "--snapshot", "shots"], "--snapshot shots lies in the folder of photos that is watched"),
+        (["--source", ".", "--motion", "0"], "motion of 0 grey levels; expected 1 to 255"),
+        (["--source", ".", "--gpio", "99=cat"], "argument --gpio: pins '99=cat': '99=cat'; expected GPIO numbers"),
+        (["--source", ".", "--gpio", "17=my cat"], "--gpio 17=my cat: the label is not among the model's 1000"),
+        (["--mqtt", "127.0.0.1:9", "--mqtt-discovery-remove"], "MQTT 127.0.0.1:9 can't be reached"),
+        (["--mqtt", "h", "--mqtt-discovery", "a b", "--mqtt-discovery-remove"], "discovery prefix 'a b'"),
     ],
 )
 def test_what_the_user_can_mend(
@@ -226,6 +232,15 @@ def test_an_open_page_is_said_to_be_open(start: Start, album: Path) -> None:
     assert process.stderr.readline().startswith("edge-effnet: page: ")
     assert get(port, "/healthz", Host="door.home").status in (200, 503)
     assert get(port, "/healthz", Host="evil.example").status == 421
+
+
+def test_motion_and_snapshots(run: Run, album: Path, tmp_path: Path) -> None:
+    outcome = run("camera", "--source", album, "--agree", "3/5", "--motion", "--snapshot", tmp_path / "shots")
+    assert outcome.status == 0
+    assert [line.split("  ")[1] for line in outcome.out.splitlines()] == ["espresso", "missile"]
+    # twelve after the first of each scene are classified, too
+    assert outcome.err == "edge-effnet: nothing moved in 0 of 24 frames (0 %): they weren't classified\n"
+    assert len(list((tmp_path / "shots").glob("*.jpg"))) == len(list((tmp_path / "shots").glob("*.json"))) == 2
 
 
 def test_systemd_is_told_how_we_are(start: Start, album: Path, tmp_path: Path) -> None:

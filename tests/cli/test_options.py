@@ -38,6 +38,7 @@ VALUES = {
     "--size": "64x64",
     "--seed": "7",
     "--loop": None,
+    "--gpio": "17=cat",
 }
 #: Options that have an effect by themselves, whatever else is said; a new option stands here or has a `goes_with`.
 ALWAYS = {
@@ -58,7 +59,7 @@ ALWAYS = {
     "bench": {"--image", "--runs", "--warmup", "--workers", "--plot", "--image-size"},
     "camera": {"--source", "--model", "--labels", "--group", "--every", "--roi", "--rotate", "--flip", "--allow"}
     | {"--deny", "--enter", "--leave", "--smoothing", "--agree", "--margin", "--events", "--command", "--mqtt"}
-    | {"--web", "--image-size"},
+    | {"--web", "--image-size", "--motion", "--snapshot", "--gpio"},
     "doctor": set(),
 }
 CASES = [(verb, action) for verb in VERBS for action in options_of(parser_of(verb)) if action.option_strings]

@@ -251,8 +251,8 @@ def test_what_stands_beside(tmp_path: Path) -> None:
     beside = {"class_to_idx": {"cat": 0}, "args": argparse.Namespace(model="tf_efficientnet_b0", mean=[0.5] * 3)}
     loaded = load_checkpoint(saved(tmp_path, {**beside, "state_dict": tensors()}))
     assert loaded.architecture == "tf_efficientnet_b0"
-    assert loaded.beside["class_to_idx"] == {"cat": 0}
-    assert loaded.beside["args"].state["mean"] == [0.5] * 3
+    assert loaded.beside[0]["class_to_idx"] == {"cat": 0}
+    assert loaded.beside[1] == {"model": "tf_efficientnet_b0", "mean": [0.5] * 3}
 
 
 @pytest.mark.parametrize("value", [[0.0] * 3, (0.0,), "text", {"value": 1}, None, 0.5])

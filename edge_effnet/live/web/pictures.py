@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from dataclasses import dataclass
 
 from edge_effnet.live.frames import Frame
+from edge_effnet.live.jpeg import encode_jpeg
 from edge_effnet.live.newest import FrameReader
-
-_QUALITY = 75
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +55,3 @@ class Pictures:
             if frame is not None and (self._picture is None or self._picture.frame is not frame):
                 self._picture = Picture(frame, encode_jpeg(frame, widest=self._widest))
             return self._picture
-
-
-def encode_jpeg(frame: Frame, *, widest: int) -> bytes:
-    """JPEG of at most `widest` pixels' width."""
-    from PIL import Image
-
-    image = Image.fromarray(frame.image)
-    if image.width > widest:
-        image = image.reduce(-(-image.width // widest))
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=_QUALITY)
-    return file.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from edge_effnet.errors import CheckpointError
 from edge_effnet.exporters.inputs.keras.archive import Array, Hdf5, KerasFile
@@ -22,17 +22,26 @@ _KINDS = {
     "normalization": "normalization",
 }
 _MAX_DEPTH = 8
+#: Layers that every EfficientNet has and that hold no weights; and how its first convolution is called.
+_WITHOUT_WEIGHTS = {"activation", "add", "input_layer", "stem_activation"}
+_STEMS = {"stem_conv"}
 
 
 @dataclass(eq=False)
 class Inventory:
-    """Variables of each layer: kernels with their biases, batch norms (gamma, beta, mean, variance)."""
+    """Variables of each layer: kernels with their biases, batch norms (gamma, beta, mean, variance).
+
+    rescaling: whether the network has Rescaling layers of its own, before its first convolution; "outside": before the
+    network alone; None where the file's form doesn't say. nested: whether the network is a model inside another.
+    """
 
     convolutions: list[Variables] = field(default_factory=list)
     depthwise: list[Variables] = field(default_factory=list)
     norms: list[Variables] = field(default_factory=list)
     dense: list[Variables] = field(default_factory=list)
     normalization: list[Variables] = field(default_factory=list)
+    rescaling: Literal["inside", "outside", "none"] | None = None
+    nested: bool = False
 
 
 def inventory_of(file: KerasFile) -> Inventory:
@@ -41,11 +50,45 @@ def inventory_of(file: KerasFile) -> Inventory:
     layers = _named(file.weights) if file.layout == "named" else _ordered(file.weights, file.weights.root, 0)
     for kind, variables in layers:
         getattr(found, kind).append(variables)
+    layers_in, around = _places(file)
+    found.nested = bool(around)
+    found.rescaling = _rescaling(layers_in, around)
     if not found.convolutions:
         raise CheckpointError(
             f"{file.weights.name}: holds no convolution; expected the weights of a Keras EfficientNet"
         )
     return found
+
+
+def _places(file: KerasFile) -> tuple[set[str], set[str]]:
+    """(kinds of the layers beside the convolutions, kinds of those around the model they are in, if they are in one).
+
+    Layers without weights are among them where Keras writes a group for each.
+    """
+    names = file.weights.texts(file.weights.root, "layer_names")
+    if file.layout == "named":
+        kinds = {_place(name)[0] for name in names}
+        return (kinds, set()) if kinds & _STEMS else (set(), kinds)
+    around: set[str] = set()
+    group = file.weights.root
+    for _ in range(_MAX_DEPTH):
+        layers = next((found for name in _FOLDERS if (found := file.weights.child(group, name)) is not None), None)
+        children = [] if layers is None else file.weights.children(layers)
+        kinds = {_place(name)[0] for name in children}
+        if "conv2d" in kinds:
+            return kinds, around
+        around |= kinds
+        inside = next((name for name in children if file.weights.child(layers, f"{name}/layers") is not None), None)
+        if inside is None:
+            break
+        group = file.weights.child(layers, inside)
+    return set(), around
+
+
+def _rescaling(inside: set[str], around: set[str]) -> Literal["inside", "outside", "none"] | None:
+    if not inside & _WITHOUT_WEIGHTS:
+        return None
+    return "inside" if "rescaling" in inside else "outside" if "rescaling" in around else "none"
 
 
 def _ordered(file: Hdf5, group: Any, depth: int) -> Iterator[tuple[str, Variables]]:

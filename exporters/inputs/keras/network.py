@@ -24,13 +24,13 @@ from edge_effnet.network.records import Network
 
 _CHANNELS = (1, 3)
 _REMARK = (
-    "photos are squashed to a square with bilinear interpolation, as Keras' image_dataset_from_directory does; "
-    "--resize-mode and --resizer if trained otherwise"
+    "photos are squashed to a square with TensorFlow's bilinear interpolation, without antialiasing, as Keras' "
+    "image_dataset_from_directory does; --resize-mode and --resizer if trained otherwise"
 )
 
 _ALONE = (
-    "weights alone: took the model as built for this image size with Keras' own preprocessing inside, which they don't "
-    "say; model.save('model.keras') keeps both"
+    "weights alone: layers without weights (Rescaling before the network, for one) aren't known by their values; "
+    "model.save('model.keras') keeps them"
 )
 
 
@@ -53,7 +53,7 @@ def network_of_keras(path: Path, options: InputOptions) -> Network:
             form="keras",
             dialect="keras",
             sha256=sha256_of(path),
-            given=Given(statistics=RAW, interpolation="bilinear", mode="squash", remarks=remarks),
+            given=Given(statistics=RAW, interpolation="bilinear", mode="squash", resizer="tensorflow", remarks=remarks),
             architecture=architecture,
             details={"keras_version": file.version} if file.version else {},
         )

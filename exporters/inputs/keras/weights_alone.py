@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edge_effnet.errors import CheckpointError, UsageError
+from edge_effnet.exporters.families.head import HEAD_ACTIVATIONS
 from edge_effnet.exporters.inputs.assembly.assembler import Assembler
 from edge_effnet.exporters.inputs.assembly.operands import Operand, batch_norm, per_channel, same_window
 from edge_effnet.exporters.inputs.assembly.value import Value
 from edge_effnet.exporters.inputs.keras.archive import Array, KerasFile
 from edge_effnet.exporters.inputs.keras.inventory import Inventory, Variables, inventory_of
 from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.network.activations import Kind
+from edge_effnet.network.geometry import Padding
 from edge_effnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 _EPSILON = 1e-3
@@ -34,6 +37,8 @@ _V2 = (
 )
 _V2_DEPTHS = (0.1, 1.0, 1.1, 1.2, 1.4)
 _V2_STRIDES = (1, 2, 2, 2, 1, 2, 1)
+#: Even at every strided convolution, as an image of any size is taken for.
+_ANY_SIZE = 224
 #: V2 B3 has so many blocks; larger ones scale their pixels to -1..1.
 _MOST_OF_B = 32
 
@@ -56,20 +61,35 @@ class Block:
 
 @dataclass(eq=False)
 class Builder:
-    """Takes batch norms and depthwise kernels in order."""
+    """Takes batch norms and depthwise kernels in order.
+
+    built: the sides, at the next strided convolution, of the image that the paddings were built for; None where they
+    follow the image.
+    """
 
     assembler: Assembler
     norms: Iterator[Variables]
     depthwise: Iterator[Variables]
+    built: tuple[int, int] | None = None
     made: list[str] = field(default_factory=list)
 
     def normed(self, value: Value, kernel: Array, *, stride: int, groups: int, name: str) -> Value:
         """Convolution without a bias, and its batch norm."""
-        window = same_window(value, (kernel.shape[1], kernel.shape[2]), stride, 1)
+        window = self._window(value, (kernel.shape[1], kernel.shape[2]), stride)
         made = self.assembler.convolution(
             value, kernel, bias=None, name=name, stride=stride, padding=window, groups=groups
         )
         return self.norm(made, name)
+
+    def _window(self, value: Value, kernel: tuple[int, int], stride: int) -> Padding:
+        """V1's strided convolutions are padded for the size that they were built for (Keras' `correct_pad`)."""
+        if stride == 1 or self.built is None:
+            return same_window(value, kernel, stride, 1)
+        (top, bottom), (left, right) = (
+            (k // 2 - (side % 2 == 0), k // 2) for side, k in zip(self.built, kernel, strict=True)
+        )
+        self.built = ((self.built[0] + 1) // 2, (self.built[1] + 1) // 2)
+        return Padding(top, bottom, left, right)
 
     def norm(self, value: Value, name: str) -> Value:
         """The next batch norm."""
@@ -96,16 +116,37 @@ def assembled_from_weights(file: KerasFile, options: InputOptions) -> tuple[Asse
     kernels = found.convolutions
     image = assembler.image("NHWC", *options.image_size, kernels[0][0].shape[2] if kernels[0][0].ndim == 4 else 3)
     blocks = list(_blocks(kernels[1:-1]))
-    strides = _strides(blocks, fused=any(block.window is not None for block in blocks))
-    builder = Builder(assembler, iter(found.norms), iter(found.depthwise))
-    value = _normalised(assembler, image, found, blocks)
+    fused = any(block.window is not None for block in blocks)
+    strides = _strides(blocks, fused=fused)
+    built = None if fused else _built_for(found, options, file.weights.name)
+    builder = Builder(assembler, iter(found.norms), iter(found.depthwise), built)
+    value = _normalised(assembler, image, found, blocks, options)
     value = builder.swish(builder.normed(value, _kernel(kernels[0]), stride=2, groups=1, name="stem"), "stem")
     for index, (block, stride) in enumerate(zip(blocks, strides, strict=True)):
         value = _block(builder, block, value, stride, f"blocks.{index}")
     value = builder.swish(builder.normed(value, _kernel(kernels[-1]), stride=1, groups=1, name="head"), "head")
     if next(builder.depthwise, None) is not None:
         raise _unknown("depthwise kernels are left over")
-    return assembler, image, _head(builder, value, found), None
+    return assembler, image, _head(builder, value, found, options.head_activation), None
+
+
+def _built_for(found: Inventory, options: InputOptions, name: str) -> tuple[int, int]:
+    """The size that the paddings are of; raises UsageError where two would pad otherwise and nothing says which."""
+    if options.padding_size is not None:
+        return options.padding_size, options.padding_size
+    height, width = options.image_size or (0, 0)
+    if found.nested and any(_halves_are_odd(side) for side in (height, width)):
+        raise UsageError(
+            f"{name}: weights alone, which don't say whether the network in them was built for {height}×{width} or for "
+            f"any size, and its paddings differ; say --padding-size {max(height, width)} if it has an input_shape, "
+            f"--padding-size {_ANY_SIZE} if it has none, or save the whole model: model.save('model.keras')"
+        )
+    return height, width
+
+
+def _halves_are_odd(side: int) -> bool:
+    """Whether one of the five strided convolutions meets an odd side."""
+    return side % (1 << (_V1_STRIDES.count(2) + 1)) != 0
 
 
 def _kernel(variables: Sequence[Array]) -> Array:
@@ -187,8 +228,10 @@ def _gated(builder: Builder, gate: tuple[Variables, Variables], value: Value, na
     return assembler.multiply(value, assembler.activation(wide, "sigmoid", name=f"{name}.gate"), name=f"{name}.scale")
 
 
-def _normalised(assembler: Assembler, image: Value, found: Inventory, blocks: Sequence[Block]) -> Value:
-    """What the model does to its pixels first."""
+def _normalised(
+    assembler: Assembler, image: Value, found: Inventory, blocks: Sequence[Block], options: InputOptions
+) -> Value:
+    """What the model does to its pixels first; nothing where the user says mean and std, or it has no layers for it."""
     mean, std = np.asarray(IMAGENET_MEAN), np.asarray(IMAGENET_STD)
     if found.normalization:
         given, variance = (part.astype(np.float64).reshape(-1) for part in found.normalization[0][:2])
@@ -199,28 +242,50 @@ def _normalised(assembler: Assembler, image: Value, found: Inventory, blocks: Se
         deviation = variance if published else np.maximum(np.sqrt(variance), 1e-7)
         return per_channel(assembler, image, 1 / (255 * deviation), -given / deviation, name="normalization")
     fused = any(block.window is not None for block in blocks)
-    if fused and image.channels == 3 and len(blocks) <= _MOST_OF_B:
+    said = options.preprocessing.mean is not None and options.preprocessing.std is not None
+    if not fused or found.rescaling == "none" or (said and found.rescaling != "inside"):
+        return image
+    if found.rescaling in (None, "outside"):
+        raise UsageError(
+            "weights alone, which don't say how the network's pixels are prepared (include_preprocessing, or a "
+            "Rescaling layer before it): say it with --mean and --std, of pixels in 0..1, or save the whole model: "
+            "model.save('model.keras')"
+        )
+    if image.channels == 3 and len(blocks) <= _MOST_OF_B:
         return per_channel(assembler, image, 1 / (255 * std), -mean / std, name="normalization")
-    if fused:
-        return assembler.affine(image, 1 / 128, -1.0)
-    return image
+    return assembler.affine(image, 1 / 128, -1.0)
 
 
-def _head(builder: Builder, value: Value, found: Inventory) -> Operand:
+def _head(builder: Builder, value: Value, found: Inventory, activation: str | None) -> Operand:
     assembler = builder.assembler
     if not found.dense:
         return assembler.mean(value, name="pooled", axes="NC")
-    if len(found.dense) > 1:
+    if len(found.dense) > 1 and activation not in HEAD_ACTIVATIONS:
         raise UsageError(
-            f"weights alone with {len(found.dense)} dense layers, which don't say the activation between them; save "
-            "the whole model: model.save('model.keras')"
+            f"weights alone with {len(found.dense)} dense layers, which don't say the activation between them: say "
+            f"--head-activation {'|'.join(HEAD_ACTIVATIONS)}, or save the whole model: model.save('model.keras')"
         )
-    kernel, *bias = found.dense[0]
-    inputs = kernel.shape[0]
+    inputs = found.dense[0][0].shape[0]
     flat = inputs == value.elements and value.height * value.width > 1
     pooled = value.reshaped((1, -1), "NHWC") if flat else assembler.mean(value, name="pooled", axes="NC")
-    extra = next(builder.norms, None)
-    if extra is not None and not flat:
-        builder.norms = iter([extra])
+    extra = list(builder.norms)
+    if len(extra) > 1 or (extra and len(found.dense) > 1):
+        raise UsageError(
+            f"weights alone with {len(extra)} batch norms among {len(found.dense)} dense layers, which don't say their "
+            "order; save the whole model: model.save('model.keras')"
+        )
+    if extra and not flat:
+        builder.norms = iter(extra)
         pooled = builder.norm(pooled, "pooled.norm")
-    return assembler.dense(pooled, kernel.T, bias=bias[0] if bias else None, name="logits")
+    return _dense_layers(assembler, pooled, found.dense, HEAD_ACTIVATIONS.get(activation or ""))
+
+
+def _dense_layers(assembler: Assembler, value: Value, layers: Sequence[Variables], activation: Kind | None) -> Operand:
+    """The same activation after each but the last."""
+    for index, (kernel, *bias) in enumerate(layers):
+        last = index == len(layers) - 1
+        name = "logits" if last else f"hidden.{index}"
+        value = assembler.dense(value, kernel.T, bias=bias[0] if bias else None, name=name)
+        if activation is not None and not last:
+            value = assembler.activation(value, activation, name=f"{name}.activation")
+    return value

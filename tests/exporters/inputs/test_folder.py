@@ -12,7 +12,6 @@ from support.golden import make_state
 
 from edge_effnet.errors import CheckpointError
 from edge_effnet.exporters.inputs import hub
-from edge_effnet.exporters.inputs.beside import with_facts
 from edge_effnet.exporters.inputs.open import open_network
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.settings import PreprocessingOptions
@@ -106,14 +105,3 @@ def test_torchvision_s_weights_bring_imagenet_s_labels(tmp_path: Path, monkeypat
     assert network.labels is not None
     assert network.labels[285] == "Egyptian cat"
     assert network.origin.dialect == "torchvision"
-
-
-def test_what_a_trainer_keeps_beside_the_weights_counts_where_nothing_is_said() -> None:
-    beside = {"args": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "crop_pct": 0.95, "img_size": 192}}
-    found = with_facts(InputOptions(), {**beside, "class_to_idx": {"dog": 1, "cat": 0}})
-    assert (found.preprocessing.mean, found.preprocessing.crop_pct) == ((0.1, 0.2, 0.3), 0.95)
-    assert found.image_size == (192, 192)
-    assert found.labels == ("cat", "dog")
-    said = with_facts(InputOptions(image_size=SIZE, preprocessing=PreprocessingOptions(mean=(0.0, 0.0, 0.0))), beside)
-    assert said.image_size == SIZE
-    assert said.preprocessing.mean == (0.0, 0.0, 0.0)

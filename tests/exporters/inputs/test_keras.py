@@ -22,28 +22,36 @@ from edge_effnet.network.execute import execute
 
 h5py = pytest.importorskip("h5py")
 SIZE = InputOptions(image_size=(64, 64))
-#: One full-size file for every run of the tests; all of them are slow.
-QUICK = "EfficientNetB0-nested-flatten-128-s109"
-#: What weights alone don't say: a dense layer's activation is asked for; whether the model was built for any size, and
-#: whether it takes prepared pixels, can't be known.
-UNSAID = {"hidden": "asked", "anysize": "unknown", "no-preprocessing": "unknown"}
+#: Full-size files for every run of the tests; all of them are slow.
+QUICK = {
+    ("EfficientNetB0-nested-flatten-128-s109", ".keras"),
+    ("EfficientNetB0-nested-anysize-225-s106", ".weights.h5"),
+}
+#: What weights alone don't say is asked for: the activation between dense layers, and the size of a nested base where it
+#: matters. What is asked, and the answer.
+UNSAID: dict[str, tuple[str, dict[str, Any]]] = {
+    "hidden": ("the activation between them", {"head_activation": "relu"}),
+    "anysize-225": ("built for 225×225 or for any size", {"padding_size": 224}),
+    "sigmoid-200": ("built for 200×200 or for any size", {"padding_size": 200}),
+    "augment-300": ("built for 300×300 or for any size", {"padding_size": 300}),
+}
 SMALL = [
     (case, name)
     for case in golden_files.names("kerasfiles")
     for name in json.loads((golden_files.FOLDER / "kerasfiles" / f"{case}.json").read_text(encoding="utf-8"))["files"]
 ]
 FULL = [
-    pytest.param(name, ending, marks=() if (name, ending) == (QUICK, ".keras") else pytest.mark.slow)
+    pytest.param(name, ending, marks=() if (name, ending) in QUICK else pytest.mark.slow)
     for name in golden_files.names("keras")
     for ending in (".keras", ".h5", ".weights.h5")
 ]
 
 
-def error_of(path: Path, case: dict[str, Any]) -> float:
+def error_of(path: Path, case: dict[str, Any], **said: Any) -> float:
     """The logits' error, in tolerances. Graphs of images that aren't square are run without a preprocessing."""
     height, width, _ = case["image_size"]
     photo = golden_files.image(case["seed"], case["image_size"])
-    options = InputOptions(image_size=(height, width))
+    options = InputOptions(image_size=(height, width), **said)
     if height == width:
         network = network_of_keras(path, options)
         return golden_files.logit_error(
@@ -69,12 +77,13 @@ def test_small_files_of_both_keras(case: str, name: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(("name", "ending"), FULL)
 def test_full_size_files(name: str, ending: str, tmp_path: Path) -> None:
     path, case = keras_files.rebuilt(name, ending, tmp_path)
-    if ending == ".weights.h5" and (what := next((what for what in UNSAID if what in name), None)):
-        if UNSAID[what] == "asked":
-            with pytest.raises(UsageError, match="activation between them"):
-                error_of(path, case)
+    question, answer = next((said for what, said in UNSAID.items() if what in name), ("", {}))
+    if ending != ".weights.h5" or not question:
+        assert error_of(path, case) < 1
         return
-    assert error_of(path, case) < 1
+    with pytest.raises(UsageError, match=question):
+        error_of(path, case)
+    assert error_of(path, case, **answer) < 1
 
 
 @pytest.fixture
@@ -95,7 +104,8 @@ def test_the_normalisation_inside_and_the_head_are_read(small: Path) -> None:
     network = network_of_keras(small, InputOptions())
     assert (network.preprocessing.mean, network.preprocessing.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert network.head.kind == "softmax"
-    assert network.preprocessing.interpolation == "bilinear"
+    found = network.preprocessing
+    assert (found.mode, found.resizer, found.interpolation) == ("squash", "tensorflow", "bilinear")
 
 
 def test_a_lambda_is_refused_by_name(small: Path) -> None:

@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 from edge_effnet.errors import CheckpointError
-from edge_effnet.exporters.inputs.machine import Budget, Machine
+from edge_effnet.exporters.inputs.machine import Machine
+from edge_effnet.exporters.inputs.opcodes import run
+from edge_effnet.exporters.inputs.pickle_stream import Budget
 from edge_effnet.exporters.inputs.pickles import Key, Record, StoredTensor, read_pickle
 
 
@@ -240,9 +242,9 @@ def test_a_hostile_stream_ends_soon(tmp_path: Path, stream: bytes) -> None:
 def test_the_steps_of_all_streams_are_counted_together() -> None:
     budget = Budget(opcodes=1000)
     options: dict[str, Any] = {"constructors": {}, "finishers": {}, "persistent": None}
-    assert Machine(io.BytesIO(b"]0" * 300 + b"N."), budget=budget, **options).load() is None
+    assert run(Machine(io.BytesIO(b"]0" * 300 + b"N."), budget=budget, **options)) is None
     with pytest.raises(ValueError, match=r"a pickle of more than 1,000,000 steps"):
-        Machine(io.BytesIO(b"]0" * 300 + b"N."), budget=budget, **options).load()
+        run(Machine(io.BytesIO(b"]0" * 300 + b"N."), budget=budget, **options))
 
 
 def test_keys_that_are_slow_to_hash_stay_apart(tmp_path: Path) -> None:

@@ -8,17 +8,20 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.chromium import eventually, required_program
+from support.home_assistant import device_of, shown
 
-from edge_effnet.errors import MissingDependencyError, UsageError
+from edge_effnet.errors import MissingDependencyError, OutputError, UsageError
 from edge_effnet.live.delivery import SinkRunner
 from edge_effnet.live.events import Event
-from edge_effnet.live.sinks import MqttAddress, MqttSink
+from edge_effnet.live.sinks import HomeAssistant, MqttAddress, MqttSink
 from edge_effnet.live.sinks import mqtt as mqtt_module
+from edge_effnet.live.sinks.mqtt import remove_discovery
 
 
 def event(number: int, label: str | None = "Köln") -> Event:
@@ -209,3 +212,62 @@ def test_what_waits_for_a_broker_that_stays_away_is_undelivered(monkeypatch: pyt
     assert (runner.state.waiting_s or 0) >= 0
     found = runner.close()
     assert (found.count, [left.number for left in found.events]) == (2, [1, 2])
+
+
+def read(listener: Listener, count: int) -> dict[str, tuple[bytes, bool]]:
+    """topic → (payload, retained) of the next messages."""
+    found = {}
+    for _ in range(count):
+        topic, payload, retained = listener.next()
+        found[topic] = (payload.encode("latin-1") if topic.endswith("image") else payload.encode(), retained)
+    return found
+
+
+def test_home_assistant_finds_the_camera_and_loses_it_again(broker: Broker) -> None:
+    """What a Home Assistant that starts later reads from the broker, by its own rules."""
+    pytest.importorskip("jinja2")
+    home = HomeAssistant(labels=("Köln", "cat"))
+    sink = MqttSink(MqttAddress("127.0.0.1", broker.port, "house/door"), home=home)
+    sink.send(replace(event(1), picture=b"JPEG"))
+    eventually(lambda: not sink.pending() and sink._acknowledged == sink._handed_over)
+    late = Listener(broker.port)
+    found = read(late, 5)
+    assert all(retained for _, retained in found.values())
+    (config,) = (topic for topic in found if topic.startswith("homeassistant/"))
+    parts = device_of(config, found[config][0].decode())["components"]
+    state = found["house/door/state"][0].decode()
+    assert shown(parts["label"], state) == "Köln"
+    assert [shown(part, state) for part in parts.values() if part["platform"] == "binary_sensor"] == ["ON", "OFF"]
+    assert found["house/door/image"][0] == b"JPEG"
+    assert found["house/door/status"][0] == b"online"
+    sink.close()
+    assert late.next() == ("house/door/status", "offline", False)
+    remove_discovery(MqttAddress("127.0.0.1", broker.port, "house/door"), "homeassistant")
+    gone = read(late, 3)
+    assert gone == dict.fromkeys((config, "house/door/state", "house/door/image"), (b"", False))
+    late.close()
+    later = Listener(broker.port)
+    assert set(read(later, 2)) == {"house/door/label", "house/door/status"}
+    later.close()
+
+
+def test_home_assistants_part_is_that_of_the_last_event_when_the_broker_returns(tmp_path: Path) -> None:
+    broker = Broker(tmp_path)
+    sink = MqttSink(MqttAddress("127.0.0.1", broker.port), longest_delay_s=1, home=HomeAssistant())
+    for number in (1, 2):
+        sink.send(replace(event(number, f"label {number}"), picture=f"JPEG {number}".encode()))
+    broker.start()
+    eventually(lambda: sink.problem is None and sink._acknowledged == sink._handed_over)
+    listener = Listener(broker.port)
+    found = read(listener, 5)
+    assert json.loads(found["edge-effnet/state"][0])["label"] == "label 2"
+    assert found["edge-effnet/image"][0] == b"JPEG 2"
+    sink.close()
+    listener.close()
+    broker.kill()
+
+
+def test_removing_says_what_is_wrong() -> None:
+    pytest.importorskip("paho.mqtt")
+    with pytest.raises(OutputError, match=r"MQTT 127\.0\.0\.1:9 can't be reached"):
+        remove_discovery(MqttAddress("127.0.0.1", 9), "homeassistant")
