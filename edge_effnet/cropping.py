@@ -1,12 +1,16 @@
-"""The resize and centre crop most networks are trained with, on PIL; and the same without what the crop cuts off."""
+"""The resize and centre crop most networks are trained with, on PIL; the same without what the crop cuts off; and every
+other way of resizing.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edge_effnet.decoding import MAX_PIXELS, Photo
-from edge_effnet.framing import shorter_side
+from edge_effnet.framing import Frame, shorter_side
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -69,6 +73,62 @@ def _span(low: float, high: float, side: int, crop: int) -> tuple[float, float]:
     """Where the crop lies between `low` and `high`, which the resize turns into `side` pixels."""
     start, scale = round((side - crop) / 2.0), (high - low) / side
     return low + start * scale, low + (start + crop) * scale
+
+
+def framed(
+    image: Image.Image,
+    frame: Frame,
+    extent: tuple[float, float, float, float],
+    *,
+    resizer: str,
+    interpolation: str,
+    fill: tuple[int, int, int],
+) -> Image.Image:
+    """The frame's crop of the image resized by any library's rules; what it is short of has the colour `fill`.
+
+    extent: (left, top, right, bottom) of the photo in an image that was decoded smaller; PIL's resizes alone take it.
+    """
+    from PIL import Image
+
+    if frame.size[0] * frame.size[1] > MAX_PIXELS:
+        image, frame = _middle(image, frame)
+        extent = (0, 0, *image.size)
+    if not frame.filled:
+        return _part(image, frame, extent, resizer, interpolation, frame.box)
+    whole = _part(image, frame, extent, resizer, interpolation, (0, 0, *frame.size))
+    colour = Image.new("RGB", (1, 1), fill).convert(image.mode).getpixel((0, 0))
+    canvas = Image.new(image.mode, frame.crop, colour)
+    canvas.paste(whole, (-frame.left, -frame.top))
+    return canvas
+
+
+def _middle(image: Image.Image, frame: Frame) -> tuple[Image.Image, Frame]:
+    """Of a very long photo, whose resized size no memory would hold: what the crop keeps, to the nearest pixel."""
+    left, top, right, bottom = frame.box
+    across, down = image.width / frame.size[0], image.height / frame.size[1]
+    sides = (math.floor(left * across), math.floor(top * down), math.ceil(right * across), math.ceil(bottom * down))
+    return image.crop(sides), Frame(frame.crop, 0, 0, frame.crop)
+
+
+def _part(
+    image: Image.Image,
+    frame: Frame,
+    extent: tuple[float, float, float, float],
+    resizer: str,
+    interpolation: str,
+    box: tuple[int, int, int, int],
+) -> Image.Image:
+    """`box` of the photo resized to the frame's size."""
+    if resizer == "pillow":
+        return image.resize(frame.size, resize_method(interpolation), box=extent).crop(box)
+    from PIL import Image
+
+    from edge_effnet.resizers import resize_pixels
+
+    pixels = np.asarray(image)
+    pixels = pixels if pixels.ndim == 3 else pixels[:, :, None]
+    found = resize_pixels(pixels, frame.size, resizer=resizer, interpolation=interpolation, box=box)
+    return Image.fromarray(found[:, :, 0] if found.shape[2] == 1 else found)
 
 
 def resize_method(interpolation: str) -> Image.Resampling:

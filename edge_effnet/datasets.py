@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_effnet.class_folders import class_folders, class_name
 from edge_effnet.errors import UsageError
 from edge_effnet.images import find_images
 from edge_effnet.labels import find_label_indices
@@ -30,8 +31,8 @@ def read_dataset(folder: str | Path, *, num_classes: int, labels: Sequence[str] 
     """All labelled photos of a folder, sorted by path.
 
     With a `labels.csv` in it (columns file,index or file,label; paths relative to the folder) that counts; otherwise
-    each subfolder is a class, named by a label or an index; where the model has no labels, subfolders in sorted order
-    are its classes. Raises UsageError saying what doesn't fit.
+    each subfolder is a class, named by a label or an index (or by the `label.txt` in it); where the model has no
+    labels, subfolders in sorted order are its classes. Raises UsageError saying what doesn't fit.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -114,10 +115,10 @@ def _classes(row: dict[str, str], num_classes: int, labels: Sequence[str] | None
 
 
 def _from_folders(folder: Path, num_classes: int, labels: Sequence[str] | None) -> Iterator[LabelledImage]:
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    classes = class_folders(folder)
     for index, path in enumerate(classes):
         found = (
-            find_label_indices([path.name], labels)
+            find_label_indices([class_name(path)], labels)
             if labels is not None
             else _by_position(index, len(classes), num_classes, folder)
         )

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.arguments import real_numbers, whole_number
-from edge_effnet.cropping import resize_and_crop, resize_method, resize_only_crop
+from edge_effnet.cropping import framed, resize_and_crop, resize_only_crop
 from edge_effnet.decoding import ImageSource, Photo, decode
 from edge_effnet.errors import UsageError
 from edge_effnet.framing import RESIZE_MODES, Frame, ResizeMode, Size, frame_of
@@ -177,9 +177,7 @@ class Preprocessing:
         return frame_of(size, resize=self.resized, crop=self.size, mode=self.mode)
 
     def pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
-        """uint8[H, W, 3 or 1] in the network's channel order, from an RGB image of any size: to the bit as in
-        training.
-        """
+        """uint8[H, W, 3 or 1] in the network's channel order, from an RGB image: to the bit as in training."""
         return self._ordered(self.view(image))
 
     def view(self, image: Image.Image) -> Image.Image:
@@ -188,7 +186,7 @@ class Preprocessing:
         sides = self._square()
         if sides is not None:
             return resize_and_crop(image, resize=sides[0], crop=sides[1], interpolation=self.interpolation)
-        return _framed(image, self.frame(image.size), self, (0, 0, *image.size))
+        return self._framed(image, image.size, (0, 0, *image.size))
 
     def quick_pixels(self, photo: Photo) -> npt.NDArray[np.uint8]:
         """`pixels`, computed for the crop alone, and from a reduced photo where `photo` is one (see
@@ -200,7 +198,11 @@ class Preprocessing:
             return self._ordered(
                 resize_only_crop(photo, resize=sides[0], crop=sides[1], interpolation=self.interpolation)
             )
-        return self._ordered(_framed(photo.image, self.frame(photo.size), self, photo.extent))
+        return self._ordered(self._framed(photo.image, photo.size, photo.extent))
+
+    def _framed(self, image: Image.Image, size: Size, extent: tuple[float, float, float, float]) -> Image.Image:
+        resizer, interpolation = self.resizer, self.interpolation
+        return framed(image, self.frame(size), extent, resizer=resizer, interpolation=interpolation, fill=self.fill)
 
     def _square(self) -> tuple[int, int] | None:
         """(resize, crop) where a square is cut from what PIL resized by its shorter side; None for everything else."""
@@ -275,21 +277,6 @@ def _fill(values: Any) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _framed(
-    image: Image.Image, frame: Frame, preprocessing: Preprocessing, extent: tuple[float, float, float, float]
-) -> Image.Image:
-    """The frame's crop of the resized image; what it is short of is filled."""
-    from PIL import Image
-
-    resized = _resized(image, frame.size, preprocessing, extent)
-    if not frame.filled:
-        return resized.crop(frame.box)
-    fill = Image.new("RGB", (1, 1), preprocessing.fill).convert(image.mode).getpixel((0, 0))
-    canvas = Image.new(image.mode, frame.crop, fill)
-    canvas.paste(resized, (-frame.left, -frame.top))
-    return canvas
-
-
 def _one_or_two(value: Any, name: str) -> int | Size:
     """A side, or height and width where those differ. Raises UsageError."""
     if not isinstance(value, (tuple, list)):
@@ -298,22 +285,6 @@ def _one_or_two(value: Any, name: str) -> int | Size:
     if len(sides) != 2:
         raise UsageError(f"preprocessing: {name} {value}; expected one side, or height and width")
     return sides[0] if sides[0] == sides[1] else (sides[0], sides[1])
-
-
-def _resized(
-    image: Image.Image, size: Size, preprocessing: Preprocessing, extent: tuple[float, float, float, float]
-) -> Image.Image:
-    """The whole photo in (width, height), by the resizer that training used."""
-    if preprocessing.resizer == "pillow":
-        return image.resize(size, resize_method(preprocessing.interpolation), box=extent)
-    from PIL import Image
-
-    from edge_effnet.resizers import resize_pixels
-
-    pixels = np.asarray(image)
-    pixels = pixels if pixels.ndim == 3 else pixels[:, :, None]
-    found = resize_pixels(pixels, size, resizer=preprocessing.resizer, interpolation=preprocessing.interpolation)
-    return Image.fromarray(found[:, :, 0] if found.shape[2] == 1 else found)
 
 
 def triple(values: Any) -> Triple:
