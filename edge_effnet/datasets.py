@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from edge_effnet.class_folders import class_folders, class_name
 from edge_effnet.errors import UsageError
 from edge_effnet.images import find_images
 from edge_effnet.labels import find_label_indices
@@ -37,9 +38,9 @@ def read_dataset(
     """All labelled photos of a folder, sorted by path.
 
     With a `labels.csv` in it (columns file,index or file,label; paths relative to the folder) that counts: several
-    classes of a photo as a row each, or as "a|b". Otherwise each subfolder is a class, named by a label or an index;
-    where the model has no labels, subfolders in sorted order are its classes. without: what becomes of a row with a
-    file alone, a photo in which no class holds. Raises UsageError saying what doesn't fit.
+    classes of a photo as a row each, or as "a|b". Otherwise each subfolder is a class, named by a label or an index (or
+    by the `label.txt` in it); where the model has no labels, subfolders in sorted order are its classes. without: what
+    becomes of a row with a file alone, a photo in which no class holds. Raises UsageError saying what doesn't fit.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -136,10 +137,10 @@ def _classes(
 
 
 def _from_folders(folder: Path, num_classes: int, labels: Sequence[str] | None) -> Iterator[LabelledImage]:
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    classes = class_folders(folder)
     for index, path in enumerate(classes):
         found = (
-            find_label_indices([path.name], labels)
+            find_label_indices([class_name(path)], labels)
             if labels is not None
             else _by_position(index, len(classes), num_classes, folder)
         )

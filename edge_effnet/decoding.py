@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import struct
 import threading
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
@@ -21,9 +18,9 @@ from edge_effnet.addresses import refuse_address
 from edge_effnet.arguments import real_numbers, texts
 from edge_effnet.contents import HEAD_BYTES
 from edge_effnet.errors import ImageError, UsageError, first_line
-from edge_effnet.photo_colours import to_rgb
 from edge_effnet.photo_formats import EXTRA_FORMATS, IMAGE_FORMATS, TIFF, formats_to_try, why_unidentified
 from edge_effnet.photo_limits import BYTES_A_PIXEL, Budget, TimedFile, check_cost
+from edge_effnet.photo_upright import BROKEN, Photo, upright_rgb, whole
 from edge_effnet.pixel_arrays import CHANNEL_ORDERS, ChannelOrder, image_from_array
 
 __all__ = [
@@ -57,38 +54,6 @@ MAX_BYTES = 200_000_000
 _BUDGET = Budget(BYTES_A_PIXEL * MAX_PIXELS)
 #: PIL's switch for truncated files is one for the whole process.
 _TRUNCATED_LOCK = threading.Lock()
-#: EXIF orientation → (what PIL calls the turn that undoes it, whether it swaps the axes, and then mirrors x, y).
-_TURNS: Mapping[int, tuple[str, bool, bool, bool]] = MappingProxyType(
-    {
-        2: ("FLIP_LEFT_RIGHT", False, True, False),
-        3: ("ROTATE_180", False, True, True),
-        4: ("FLIP_TOP_BOTTOM", False, False, True),
-        5: ("TRANSPOSE", True, False, False),
-        6: ("ROTATE_270", True, True, False),
-        7: ("TRANSVERSE", True, True, True),
-        8: ("ROTATE_90", True, False, True),
-    }
-)
-_ORIENTATION = 0x0112  # EXIF 2.3
-#: What PIL's decoders raise on broken files.
-_BROKEN = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    MemoryError,
-    BufferError,
-    AttributeError,
-    AssertionError,
-    NotImplementedError,
-    RecursionError,
-)
 
 
 @dataclass(frozen=True)
@@ -126,20 +91,6 @@ class ImageRules:
 DEFAULT_RULES = ImageRules()
 
 
-@dataclass(frozen=True)
-class Photo:
-    """A decoded photo: `image`, upright and RGB, perhaps smaller than the photo was.
-
-    size: (width, height) of the photo itself, upright. extent: (left, top, right, bottom), where the photo lies in the
-    image, in the image's pixels. An image of the photo's own size holds it from edge to edge; a reduced one is rounded
-    up to whole pixels, so that the last column and row may reach past the photo.
-    """
-
-    image: Image.Image
-    size: tuple[int, int]
-    extent: tuple[float, float, float, float]
-
-
 def decode(source: ImageSource, *, channels: ChannelOrder = "rgb", rules: ImageRules = DEFAULT_RULES) -> Image.Image:
     """The photo as an upright RGB PIL image, in full size.
 
@@ -166,7 +117,7 @@ def read_photo(
     change it. Raises ImageError as `decode` does.
     """
     if isinstance(source, np.ndarray):
-        return _whole(image_from_array(source, channels, width=width))
+        return whole(image_from_array(source, channels, width=width))
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _from_bytes(source, shortest, rules)
     if isinstance(source, (str, os.PathLike)):
@@ -181,10 +132,6 @@ def read_photo(
         f"can't read an image from {type(source).__name__}; expected a path, bytes, an open file, a PIL image or "
         f"uint8[H, W, 3]{several}"
     )
-
-
-def _whole(image: Image.Image) -> Photo:
-    return Photo(image, image.size, (0.0, 0.0, float(image.width), float(image.height)))
 
 
 def _from_bytes(source: Any, shortest: int | None, rules: ImageRules) -> Photo:
@@ -213,8 +160,8 @@ def _from_pil(image: Any) -> Photo:
     if 0 in image.size:
         raise ImageError(f"image is {image.width}×{image.height}; expected at least one pixel")
     try:
-        return _upright_rgb(image, _whole(image).extent)
-    except _BROKEN as error:
+        return upright_rgb(image, whole(image).extent)
+    except BROKEN as error:
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"image can't be made RGB ({first_line(error)})") from error
@@ -276,10 +223,10 @@ def _open(source: _File, shortest: int | None, rules: ImageRules) -> Photo:
             cost = check_cost(image, source.file, name, max_pixels=rules.max_pixels)
             with _BUDGET.of(cost):
                 reduced = image.draft(None, (shortest, shortest)) if shortest else None  # None for what isn't a JPEG
-                return _upright_rgb(image, reduced[1] if reduced else _whole(image).extent, size)
+                return upright_rgb(image, reduced[1] if reduced else whole(image).extent, size)
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: {why_unidentified(_head(source), rules.formats)}") from error
-    except (*_BROKEN, Image.DecompressionBombError) as error:
+    except (*BROKEN, Image.DecompressionBombError) as error:
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"{name}: broken image ({first_line(error)})") from error
@@ -309,31 +256,3 @@ def _truncated_as_told(rules: ImageRules) -> Iterator[None]:
             yield
         finally:
             ImageFile.LOAD_TRUNCATED_IMAGES = before
-
-
-def _upright_rgb(
-    image: Image.Image, extent: tuple[float, float, float, float], size: tuple[int, int] | None = None
-) -> Photo:
-    """`size`: of the photo as it is stored; `extent`: of the photo in the stored image."""
-    from PIL import Image
-
-    width, height = size or image.size
-    image.load()
-    turn = _TURNS.get(_orientation(image))
-    if turn is None:
-        return Photo(to_rgb(image), (width, height), extent)
-    method, swaps, mirrors_x, mirrors_y = turn
-    image = image.transpose(Image.Transpose[method])
-    left, top, right, bottom = (extent[1], extent[0], extent[3], extent[2]) if swaps else extent
-    if mirrors_x:
-        left, right = image.width - right, image.width - left
-    if mirrors_y:
-        top, bottom = image.height - bottom, image.height - top
-    return Photo(to_rgb(image), (height, width) if swaps else (width, height), (left, top, right, bottom))
-
-
-def _orientation(image: Image.Image) -> int:
-    with contextlib.suppress(*_BROKEN):  # broken EXIF: the picture is whole
-        found = image.getexif().get(_ORIENTATION)
-        return found if isinstance(found, int) else 1
-    return 1

@@ -7,40 +7,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from edge_effnet.errors import ModelFileError
-from edge_effnet.formats.flatbuffer import INT8, INT32, UINT32, UINT64, FlatBuffer, Table
+from edge_effnet.formats.flatbuffer import UINT32, UINT64, FlatBuffer, Table
 from edge_effnet.formats.integrity import weights_are_verified
 from edge_effnet.formats.packed import PackedFiles, packed_files, read_packed
 from edge_effnet.formats.records import SHOWN, TensorFacts
 from edge_effnet.formats.source import ModelSource, open_source
+from edge_effnet.formats.tflite_operators import (
+    MAX_OPERANDS,
+    TfliteOperator,
+    indices,
+    outside,
+    read_code,
+    read_operators,
+)
 from edge_effnet.formats.tflite_rules import RULES
-from edge_effnet.formats.tflite_schema import CUSTOM, IDENTIFIER, OPERATORS, OPTIONS, SCHEMA_VERSION, Option
+from edge_effnet.formats.tflite_schema import IDENTIFIER, SCHEMA_VERSION
 from edge_effnet.formats.tflite_tensors import TfliteTensor, read_tensor
 from edge_effnet.metadata import ModelDocument
 
-_MAX_TENSORS = _MAX_OPERATORS = _MAX_BUFFERS = 1 << 17
+_MAX_TENSORS = _MAX_BUFFERS = 1 << 17
 _MAX_CODES = _MAX_METADATA = _MAX_SIGNATURES = _MAX_SUBGRAPHS = 1 << 12
-_MAX_OPERANDS = 1 << 12
-_NO_TENSOR = -1
-
-
-@dataclass(frozen=True)
-class TfliteOperator:
-    """One step. `code`: "CONV_2D", "BUILTIN_<n>" or a custom operator's own; `inputs`: tensor indices, -1 where left
-    out.
-
-    options: the schema's field names → values (padding "SAME" or "VALID", activations by name), defaults filled in;
-    empty for operators without an entry in `tflite_schema.OPTIONS`.
-    """
-
-    code: str
-    version: int
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +122,7 @@ def _read(name: str, data: memoryview) -> tuple[TfliteFile, PackedFiles]:
     subgraphs = model.tables(2, limit=_MAX_SUBGRAPHS)
     if not subgraphs:
         raise ModelFileError(f"{name}: holds no subgraph; expected a model with at least one")
-    codes = [_code(table) for table in model.tables(1, limit=_MAX_CODES)]
+    codes = [read_code(table) for table in model.tables(1, limit=_MAX_CODES)]
     if len(subgraphs) > 1:
         raise ModelFileError(
             f"{name}: holds {len(subgraphs)} subgraphs; expected one: control flow isn't run, no such network needs it"
@@ -175,10 +165,10 @@ def _subgraph(
         read_tensor(table, index, views, buffer.name) for index, table in enumerate(graph.tables(0, limit=_MAX_TENSORS))
     )
     inputs, outputs = (
-        _indices(graph, slot, len(tensors), f"{buffer.name}: the model's {what}")
+        indices(graph, slot, len(tensors), f"{buffer.name}: the model's {what}")
         for slot, what in ((1, "inputs"), (2, "outputs"))
     )
-    operators = _operators(codes, graph, len(tensors), buffer)
+    operators = read_operators(codes, graph, len(tensors), buffer)
     return tensors, operators, inputs, outputs
 
 
@@ -207,93 +197,10 @@ def _buffers(model: Table, buffer: FlatBuffer) -> list[memoryview | None]:
         view = (
             table.raw(0)
             if table.has(0)
-            else _outside(table.scalar(1, UINT64), table.scalar(2, UINT64), buffer, f"data of buffer {len(views)}")
+            else outside(table.scalar(1, UINT64), table.scalar(2, UINT64), buffer, f"data of buffer {len(views)}")
         )
         views.append(view if len(view) else None)
     return views
-
-
-def _outside(start: int, size: int, buffer: FlatBuffer, what: str) -> memoryview:
-    """Bytes behind the flatbuffer; the schema counts offsets from the file's beginning and only above 1."""
-    if start <= 1:
-        return buffer.data[:0]
-    buffer.claim(start, size, what)
-    return buffer.data[start : start + size]
-
-
-def _indices(table: Table, slot: int, count: int, what: str, *, lowest: int = 0) -> tuple[int, ...]:
-    """Tensor indices of a vector; raises ModelFileError outside lowest … count - 1."""
-    indices = table.integers(slot, limit=_MAX_OPERANDS)
-    if indices and not (min(indices) >= lowest and max(indices) < count):
-        raise ModelFileError(f"{what} refer to tensors {list(indices)[:8]}; the model has {count} tensors")
-    return indices
-
-
-def _operators(
-    codes: Sequence[tuple[str, int]], graph: Table, tensors: int, buffer: FlatBuffer
-) -> tuple[TfliteOperator, ...]:
-    operators = []
-    for index, table in enumerate(graph.tables(3, limit=_MAX_OPERATORS)):
-        where = f"{buffer.name}: operator {index}"
-        chosen = table.scalar(0, UINT32)
-        if chosen >= len(codes):
-            raise ModelFileError(f"{where} has the operator code {chosen}; the file lists {len(codes)}")
-        code, version = codes[chosen]
-        where = f"{where} ({code:.{SHOWN}})"
-        inputs = _indices(table, 1, tensors, f"{where}: its inputs", lowest=_NO_TENSOR)
-        outputs = _indices(table, 2, tensors, f"{where}: its outputs")
-        _check_rarely_used(table, tensors, where)
-        if table.has(9):
-            _outside(table.scalar(9, UINT64), table.scalar(10, UINT64), buffer, f"options of operator {index}")
-        operators.append(TfliteOperator(code, version, inputs, outputs, _options(table, code, where)))
-    return tuple(operators)
-
-
-def _check_rarely_used(table: Table, tensors: int, where: str) -> None:
-    """Fields that no classifier needs but an engine reads: options of a custom operator, variables, intermediate
-    tensors.
-    """
-    if table.has(5):
-        table.raw(5)
-    if table.has(7):
-        table.raw(7)
-    if table.has(8):
-        _indices(table, 8, tensors, f"{where}: its intermediates")
-    if table.has(11):
-        table.union(11)
-
-
-def _code(table: Table) -> tuple[str, int]:
-    """(name, version); codes up to 127 stand in the older of two fields (schema.fbs, OperatorCode)."""
-    number = max(table.scalar(0, INT8), table.scalar(3, INT32))
-    name = (table.string(1) or "CUSTOM") if number == CUSTOM else OPERATORS.get(number, f"BUILTIN_{number}")
-    return name, table.scalar(2, INT32, 1)
-
-
-def _options(table: Table, code: str, where: str) -> dict[str, Any]:
-    kind, options = table.union(3)
-    expected = OPTIONS.get(code)
-    if expected is None or not expected.options:
-        return {}
-    if options is not None and kind != expected.kind:
-        raise ModelFileError(f"{where} has options of kind {kind}; expected {expected.kind}")
-    return {option.name: _option(options, option, where) for option in expected.options}
-
-
-def _option(table: Table | None, option: Option, where: str) -> Any:
-    if option.kind is None:
-        return () if table is None else table.integers(option.slot, limit=_MAX_OPERANDS)
-    value = option.default if table is None else table.scalar(option.slot, option.kind, option.default)
-    if option.minimum is not None and value < option.minimum:
-        raise ModelFileError(f"{where} has {option.name} = {value}; expected at least {option.minimum}")
-    if option.choices is None:
-        return value
-    if not 0 <= value < len(option.choices):
-        raise ModelFileError(
-            f"{where} has {option.name} = {value}; expected 0 to {len(option.choices) - 1} "
-            f"({', '.join(option.choices)})"
-        )
-    return option.choices[value]
 
 
 def _check_signatures(model: Table, tensors: int, subgraphs: int, name: str) -> None:
@@ -301,7 +208,7 @@ def _check_signatures(model: Table, tensors: int, subgraphs: int, name: str) -> 
         graph = signature.scalar(4, UINT32)
         if graph >= subgraphs:
             raise ModelFileError(f"{name}: a signature refers to subgraph {graph}; the file has {subgraphs}")
-        for entry in [*signature.tables(0, limit=_MAX_OPERANDS), *signature.tables(1, limit=_MAX_OPERANDS)]:
+        for entry in [*signature.tables(0, limit=MAX_OPERANDS), *signature.tables(1, limit=MAX_OPERANDS)]:
             index = entry.scalar(1, UINT32)
             if graph == 0 and index >= tensors:
                 raise ModelFileError(f"{name}: a signature refers to tensor {index}; the model has {tensors} tensors")

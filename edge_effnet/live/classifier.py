@@ -258,6 +258,7 @@ class LiveClassifier:
             timing,
             why_waiting(judge.rule, weighed, allowed=judge.allowed),
             judge.allowed,
+            judge.classifier.head.kind == "sigmoid",
         )
         self._tally.read(reading, timing)
         if weighed.announced != evidence.announced:

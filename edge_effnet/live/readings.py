@@ -22,6 +22,7 @@ class Reading:
     number: of the classified frame, from 1. scores: float32[C], the frame's own; smoothed: float32[C], the average that
     decides; both for all classes, whatever the allow and deny lists say. announced: the label that holds, or None.
     waiting: what keeps the best label that may be announced from being it. allowed: float32[C] of 1 and 0, or None.
+    independent: whether each class has a score of its own, as a sigmoid head gives them.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Reading:
     timing_ms: Mapping[str, float]
     waiting: Waiting | None = None
     allowed: npt.NDArray[np.float32] | None = None
+    independent: bool = False
 
     @property
     def announced(self) -> str | None:
@@ -42,6 +44,10 @@ class Reading:
     def top(self, top_k: int = 5) -> list[Prediction]:
         """The best classes by smoothed score, best first; those that may not be announced, too."""
         return top_predictions(self.smoothed, self.labels, top_k=top_k)
+
+    def best(self, top_k: int = 5) -> list[Prediction]:
+        """Likewise, by the frame's own scores."""
+        return top_predictions(self.scores, self.labels, top_k=top_k)
 
 
 @dataclass(frozen=True)
