@@ -15,7 +15,8 @@ from edge_effnet.cli.parsing import goes_with
 from edge_effnet.decoding import DEFAULT_RULES, MAX_BYTES, MAX_PIXELS, TIFF, ImageRules
 from edge_effnet.engines import ENGINES
 from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning, UsageError
-from edge_effnet.labels import read_labels, remarks_on_labels
+from edge_effnet.label_files import read_labels
+from edge_effnet.labels import remarks_on_labels
 from edge_effnet.opening import PROBES
 from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_crop_pct, triple
 
