@@ -27,11 +27,21 @@ from edge_effnet.labels import check_label_count, find_label_indices, label_of
 from edge_effnet.many import predict_each
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.numerics import dequantize
-from edge_effnet.opening import PROBES, Probe, check_digests, check_shapes, preprocessing_of, try_once
+from edge_effnet.opening import (
+    PROBES,
+    Probe,
+    answers_of,
+    check_digests,
+    check_shapes,
+    preprocessing_of,
+    references_of,
+    try_once,
+)
 from edge_effnet.prediction import Prediction, top_predictions
 from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.system import available_cores, file_identity
 from edge_effnet.tensor import InputTensor
+from edge_effnet.unknown import UnknownMeasure, UnknownMode
 
 if TYPE_CHECKING:
     from edge_effnet.grouping import Grouping
@@ -87,9 +97,11 @@ class Classifier:
         sha256: str | None = None,
         probe: Probe = "auto",
         groups: Mapping[str, Sequence[str]] | None = None,
+        unknown: UnknownMode = "auto",
     ) -> None:
         said: dict[str, Any] = {"engine": engine, "threads": threads, "labels": labels, "preprocessing": preprocessing}
         said |= {"decoding": decoding, "image_rules": image_rules, "sha256": sha256, "probe": probe, "groups": groups}
+        said["unknown"] = unknown
         self._arguments = said
         self.model_path = BUNDLED_MODEL if model is None else path_of(model, "model")
         self.threads = (
@@ -106,7 +118,6 @@ class Classifier:
         self.image_rules = image_rules
         self._busy = threading.Lock()
         self._timing: dict[str, float] = {}
-        self._inner: tuple[str, ...] = ()
         if probe not in PROBES:
             raise UsageError(f"probe {probe!r} is unknown; expected {', '.join(PROBES)}")
         self._identity = file_identity(self.model_path)
@@ -119,8 +130,14 @@ class Classifier:
         if ours and probe == "auto":
             probe = "never"
         try_once(contents, content, self.model_path, probe=probe, engine=engine, threads=self.threads)
+        references, self._inner = references_of(contents, unknown)
         self._session: Session | None = open_session(
-            self.model_path, file_format=contents.format, engine=engine, threads=self.threads, content=content
+            self.model_path,
+            file_format=contents.format,
+            engine=engine,
+            threads=self.threads,
+            content=content,
+            inner=self._inner,
         )
         self.head = PLAIN_HEAD if contents.document is None else contents.document.head
         outputs = check_shapes(self._session, self.preprocessing, self.head, self.model_path)
@@ -134,6 +151,9 @@ class Classifier:
         self.grouping: Grouping | None = _grouping(groups, self.labels, self.num_classes)
         if self.grouping is not None:
             self.labels = self.grouping.labels
+        #: What was measured of the last photo to tell whether it is unknown; None where that isn't told.
+        self.unknown: UnknownMeasure | None = None
+        self._answers = answers_of(self, references, unknown)
 
     def __enter__(self) -> Classifier:
         return self
@@ -187,12 +207,12 @@ class Classifier:
         file's own thresholds, or 0.5. allow, deny: labels to choose from or to leave out.
         Raises ImageError for a photo that can't be read.
         """
-        scores = self.scores(image, channels=channels, width=width)
+        scores = self.answer_scores(image, channels=channels, width=width)
         start = time.perf_counter()
         among: Set[int] | None = self.class_indices(allow=allow, deny=deny)
         if threshold is None:
             among = among_decided(self.head, scores, among)
-        found = top_predictions(scores, self.labels, top_k=top_k, threshold=threshold or 0.0, among=among)
+        found = top_predictions(scores, self.answers, top_k=top_k, threshold=threshold or 0.0, among=among)
         self._timing["postprocess"] += _since(start)
         return found
 
@@ -261,7 +281,32 @@ class Classifier:
 
         Raises UsageError for a network that gives features.
         """
-        logits = self.logits(image, channels=channels, width=width)
+        return self._scores(self.logits(image, channels=channels, width=width))
+
+    def answer_scores(
+        self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
+    ) -> npt.NDArray[np.float32]:
+        """float32[A], a score for each of `answers`: those of `scores`, and of unknown where that is told. Then the
+        attribute `unknown` has what was measured.
+        """
+        outputs = self._outputs(image, channels, width)
+        scores = self._scores(outputs[0].reshape(-1))
+        start = time.perf_counter()
+        scores, self.unknown = self._answers.judge(scores, None if len(outputs) < 2 else outputs[1].reshape(-1))
+        self._timing["postprocess"] += _since(start)
+        return scores
+
+    @property
+    def answers(self) -> tuple[str, ...] | None:
+        """What a prediction may be: the labels and, where it is told and isn't one of them, unknown."""
+        return self._answers.labels
+
+    @property
+    def num_answers(self) -> int:
+        """How many `answers` there are."""
+        return self._answers.count
+
+    def _scores(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         start = time.perf_counter()
         scores = logits if self._gives_probabilities(logits) else scores_of(self.head, logits, self.num_classes)
         scores = scores if self.grouping is None else self.grouping.add_up(scores)
@@ -341,11 +386,11 @@ class Classifier:
         """The classes that allow and deny lists of labels leave; None when there are no lists. Raises UsageError."""
         allow = None if allow is None else texts(allow, "allow")
         deny = None if deny is None else texts(deny, "deny")
-        every = None if self.grouping is None else self.grouping.among
+        every = None if self.grouping is None else self.grouping.among | set(range(self.num_classes, self.num_answers))
         if allow is None and deny is None:
             return every
-        labels = self.labels or [str(index) for index in range(self.num_classes)]
-        allowed = find_label_indices(allow, labels) if allow is not None else frozenset(range(self.num_classes))
+        labels = self.answers or [str(index) for index in range(self.num_answers)]
+        allowed = find_label_indices(allow, labels) if allow is not None else frozenset(range(self.num_answers))
         left = allowed - (find_label_indices(deny, labels) if deny is not None else frozenset())
         if not left:
             raise UsageError("the allow and deny lists leave no label; expected at least one")

@@ -111,14 +111,14 @@ def _home(arguments: argparse.Namespace, classifier: Classifier, page: str | Non
 
 def _allowed(arguments: argparse.Namespace, classifier: Classifier) -> tuple[str, ...]:
     """The labels of --allow by their names, in their order."""
-    labels = classifier.labels or [str(index) for index in range(classifier.num_classes)]
+    labels = classifier.answers or [str(index) for index in range(classifier.num_answers)]
     indices = [index for name in arguments.allow or () for index in sorted(find_label_indices([name], labels))]
-    return tuple(dict.fromkeys(label_of(index, classifier.labels) for index in indices))
+    return tuple(dict.fromkeys(label_of(index, classifier.answers) for index in indices))
 
 
 def _check_labels(arguments: argparse.Namespace, classifier: Classifier) -> None:
     """Raises UsageError for a pin whose label is never announced."""
-    labels = frozenset(classifier.labels or ()) | _WITHOUT_A_CLASS
+    labels = frozenset(classifier.answers or ()) | _WITHOUT_A_CLASS
     for number, label in arguments.gpio.items():
         if label not in labels:
             raise UsageError(f"--gpio {number}={label}: the label is not among the model's {classifier.num_classes}")

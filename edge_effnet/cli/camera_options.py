@@ -11,6 +11,7 @@ from edge_effnet.cli.options import (
     add_engine_options,
     add_group_option,
     add_preprocessing_options,
+    add_unknown_option,
     names,
     positive,
 )
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, instead of the model's")
     add_group_option(parser)
+    add_unknown_option(parser)
     _add_pictures(parser)
     top_k = parser.add_argument(
         "--top-k", type=positive, default=5, metavar="K", help="how many classes the page shows (default 5)"

@@ -18,6 +18,7 @@ from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning, UsageE
 from edge_effnet.labels import read_labels, remarks_on_labels
 from edge_effnet.opening import PROBES
 from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_crop_pct, triple
+from edge_effnet.unknown import UNKNOWN_MODES
 
 if TYPE_CHECKING:
     from edge_effnet.datasets import LabelledImage
@@ -77,6 +78,17 @@ def add_group_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="NAME=L,…",
         help="add the scores of these labels up, under one name; or a file with one such a line; may be repeated",
+    )
+
+
+def add_unknown_option(parser: argparse.ArgumentParser) -> None:
+    """--unknown."""
+    parser.add_argument(
+        "--unknown",
+        choices=UNKNOWN_MODES,
+        default="auto",
+        help="whether a photo may be called unknown: auto, where the file has learned it (default); off; or scores, "
+        "for other files, by the scores alone, which tell less",
     )
 
 
@@ -213,6 +225,7 @@ def open_classifier(
             decoding=getattr(arguments, "decoding", "scaled"),
             image_rules=image_rules_from(arguments),
             groups=_groups(arguments),
+            unknown=getattr(arguments, "unknown", "auto"),
         )
     for warning in caught:
         remark(str(warning.message))

@@ -20,11 +20,14 @@ from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import ModelFile, read_model_file
 from edge_effnet.formats.derived import feature_tensor, with_head
 from edge_effnet.heads import Head
+from edge_effnet.labels import UNKNOWN
 from edge_effnet.learning.cache import FeatureCache, cache_key, default_folder
 from edge_effnet.learning.folds import wilson
 from edge_effnet.learning.head import Trained, train
 from edge_effnet.learning.photos import LabelledPhoto, PhotoFolder, read_photos, with_photos
+from edge_effnet.learning.references import FEWEST_HELD_OUT, Known, learn_references
 from edge_effnet.metadata import ModelDocument
+from edge_effnet.unknown import REFERENCES_NAME
 from edge_effnet.version import __version__
 
 Array = npt.NDArray[Any]
@@ -80,7 +83,6 @@ def learn(
     folder, path = path_of(photos, "photos"), path_of(output, "output")
     origin = BUNDLED_MODEL if base is None else path_of(base, "base")
     share = None if unknown is None else fraction(unknown, "unknown")
-    del share
     check_outputs({"-o": path}, {"the base": origin, "a photo": folder})
     require_writable_folder(path)
     tell = progress or (lambda _stage, _share: None)
@@ -91,14 +93,33 @@ def learn(
     )
     with (
         Classifier(origin, engine=engine, threads=threads, image_rules=image_rules) as classifier,
-        _cache(cache, classifier, contents) as known,
+        _cache(cache, classifier, contents) as kept,
     ):
-        found, features = _features(classifier, found, known, tell)
+        found, features = _features(classifier, found, kept, tell)
     classes = np.array([found.labels.index(photo.label) for photo in found.photos], np.int64)
     trained = train(
         features, classes, count=len(found.labels), after_fit=lambda done, total: tell("learning", done / total)
     )
-    return _written(contents, document, found, trained, classes, path, tell)
+    known = None if share is None else _known(features, classes, trained, found.labels, share)
+    if share is not None and known is None:
+        few = f"too few photos to tell what is unknown: expected at least {FEWEST_HELD_OUT} that can be held out"
+        found = replace(found, left_out=(*found.left_out, few))
+    return _written(contents, document, found, trained, classes, known, path, tell)
+
+
+def _known(features: Array, classes: Array, trained: Trained, labels: tuple[str, ...], share: float) -> Known | None:
+    """The references of the own classes."""
+    own = classes != labels.index(UNKNOWN) if UNKNOWN in labels else np.ones(len(classes), bool)
+    answers = np.argmax(np.nan_to_num(trained.held_out[own], nan=-np.inf), axis=1)
+    already = answers == labels.index(UNKNOWN) if UNKNOWN in labels else np.zeros(own.sum(), bool)
+    return learn_references(
+        features[own],
+        classes[own],
+        groups=trained.groups[own],
+        fold=trained.fold[own],
+        share=share,
+        already=already & (trained.fold[own] >= 0),
+    )
 
 
 def _document_of(contents: ModelFile, output: Path) -> ModelDocument:
@@ -151,6 +172,7 @@ def _written(
     found: PhotoFolder,
     trained: Trained,
     classes: Array,
+    known: Known | None,
     path: Path,
     tell: Progress,
 ) -> Learned:
@@ -167,6 +189,7 @@ def _written(
         created_by=f"edge-effnet {__version__}",
         schema_version=0,
         weights_sha256=None,
+        unknown=None if known is None else known.rule,
         extra={
             **base.extra,
             "learned": {
@@ -179,7 +202,8 @@ def _written(
             },
         },
     )
-    data = with_head(contents, trained.head, document)
+    packed = {} if known is None else {REFERENCES_NAME: known.packed}
+    data = with_head(contents, trained.head, document, packed=packed)
     tell("writing", 0.5)
     write_atomically(path, data)
     return Learned(
@@ -189,7 +213,7 @@ def _written(
         accuracy=accuracy,
         interval=interval,
         confusion=confusion,
-        threshold=None,
+        threshold=None if known is None else known.rule.threshold,
         base=contents.name,
         penalty=trained.penalty,
         sha256=hashlib.sha256(data).hexdigest(),
