@@ -23,7 +23,7 @@ from edge_effnet.exporters.inputs.state_dict import network_of
 from edge_effnet.exporters.max_drop import HELD_OUT_PHOTOS, check_held_out, keep_within
 from edge_effnet.exporters.order import order_channels
 from edge_effnet.exporters.outputs.tflite import emit_tflite
-from edge_effnet.framing import ResizeMode
+from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
 from edge_effnet.images import find_images
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.network.graph import Conv2D, FloatArray, Graph
@@ -42,6 +42,8 @@ _MOST_DOUBLINGS = 5
 _DECIMALS = 2
 #: What `--max-drop` is measured with; turns of timing, and runs in each.
 _MAX_DROP, _TURNS, _RUNS_A_TURN = 0.3, 40, 5
+
+_AS_PUBLISHED = PreprocessingOptions()
 
 
 def ablation() -> dict[str, Recipe]:
@@ -113,18 +115,18 @@ def load_network(
     source: str | None,
     labels: Sequence[str] | None,
     *,
-    resize_mode: ResizeMode | None = None,
+    prepared: PreprocessingOptions = _AS_PUBLISHED,
 ) -> Network:
-    """The float graph of a checkpoint at its variant's image size. resize_mode: how it was trained, where not as
+    """The float graph of a checkpoint at its variant's image size. prepared: how it was trained, where not as
     published.
     """
-    found = network_of(load_checkpoint(checkpoint), InputOptions(source=source, resize_mode=resize_mode))
+    found = network_of(load_checkpoint(checkpoint), InputOptions(source=source))
     document = ModelDocument(
         variant=found.architecture or name,
         image_size=found.image_size,
         num_classes=found.output_size,
         labels=None if labels is None else tuple(labels),
-        preprocessing=found.preprocessing,
+        preprocessing=resolve_preprocessing(found.preprocessing, prepared),
         precision="fp32",
         source={"dialect": found.origin.dialect, "sha256": found.origin.sha256},
     )
