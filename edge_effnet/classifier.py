@@ -18,22 +18,23 @@ import numpy.typing as npt
 from edge_effnet.agreement import check_classes, check_threads
 from edge_effnet.arguments import one_of, path_of, texts, whole_number
 from edge_effnet.decoding import DEFAULT_RULES, ChannelOrder, Decoding, ImageRules, ImageSource, Photo, read_photo
-from edge_effnet.engines import ENGINES, Session, TensorInfo, open_session
+from edge_effnet.engines import ENGINES, Session, open_session
 from edge_effnet.errors import EngineError, ModelFileError, UsageError
 from edge_effnet.formats import ModelFile, read_model_bytes, read_model_file
 from edge_effnet.formats.derived import feature_tensor
 from edge_effnet.heads import PLAIN_HEAD, among_decided, decisions_of, scores_of
-from edge_effnet.labels import check_label_count, find_label_indices, label_of
+from edge_effnet.labels import check_label_count, find_label_indices
 from edge_effnet.many import predict_each
 from edge_effnet.metadata import ModelDocument
-from edge_effnet.numerics import dequantize
 from edge_effnet.opening import (
     PROBES,
     Probe,
     answers_of,
     check_digests,
     check_shapes,
+    grouping_of,
     preprocessing_of,
+    real_values,
     references_of,
     try_once,
 )
@@ -139,21 +140,28 @@ class Classifier:
             content=content,
             inner=self._inner,
         )
+        self._settle(contents, labels, groups)
+        self._answers = answers_of(self, references, unknown)
+
+    def _settle(
+        self, contents: ModelFile, labels: Sequence[str] | None, groups: Mapping[str, Sequence[str]] | None
+    ) -> None:
+        """What the outputs mean: head, classes, labels and groups. Raises what `__init__` does."""
+        session = self._opened()
         self.head = PLAIN_HEAD if contents.document is None else contents.document.head
-        outputs = check_shapes(self._session, self.preprocessing, self.head, self.model_path)
+        outputs = check_shapes(session, self.preprocessing, self.head, self.model_path)
         check_classes(self.metadata, outputs, str(self.model_path))
-        self._input = InputTensor(self.preprocessing, self._session, known=self.metadata is not None)
+        self._input = InputTensor(self.preprocessing, session, known=self.metadata is not None)
         chosen = labels if labels is not None else contents.labels
         source = "labels" if labels is not None else str(self.model_path)
         self.outputs = outputs
         self.num_classes = decisions_of(self.head, outputs, chosen)
         self.labels = None if chosen is None else check_label_count(chosen, self.num_classes, source=source)
-        self.grouping: Grouping | None = _grouping(groups, self.labels, self.num_classes)
+        self.grouping: Grouping | None = grouping_of(groups, self.labels, self.num_classes)
         if self.grouping is not None:
             self.labels = self.grouping.labels
         #: What was measured of the last photo to tell whether it is unknown; None where that isn't told.
         self.unknown: UnknownMeasure | None = None
-        self._answers = answers_of(self, references, unknown)
 
     def __enter__(self) -> Classifier:
         return self
@@ -281,18 +289,20 @@ class Classifier:
 
         Raises UsageError for a network that gives features.
         """
-        return self._scores(self.logits(image, channels=channels, width=width))
+        logits = self.logits(image, channels=channels, width=width)
+        start = time.perf_counter()
+        scores = logits if self._gives_probabilities(logits) else scores_of(self.head, logits, self.num_classes)
+        scores = scores if self.grouping is None else self.grouping.add_up(scores)
+        self._timing["postprocess"] += _since(start)
+        return scores
 
     def answer_scores(
         self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
     ) -> npt.NDArray[np.float32]:
-        """float32[A], a score for each of `answers`: those of `scores`, and of unknown where that is told. Then the
-        attribute `unknown` has what was measured.
-        """
-        outputs = self._outputs(image, channels, width)
-        scores = self._scores(outputs[0].reshape(-1))
+        """float32[A], a score for each of `answers`: those of `scores`, and of unknown where that is told."""
+        scores = self.scores(image, channels=channels, width=width)
         start = time.perf_counter()
-        scores, self.unknown = self._answers.judge(scores, None if len(outputs) < 2 else outputs[1].reshape(-1))
+        scores, self.unknown = self._answers.judge(scores, self.unknown)
         self._timing["postprocess"] += _since(start)
         return scores
 
@@ -305,13 +315,6 @@ class Classifier:
     def num_answers(self) -> int:
         """How many `answers` there are."""
         return self._answers.count
-
-    def _scores(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        start = time.perf_counter()
-        scores = logits if self._gives_probabilities(logits) else scores_of(self.head, logits, self.num_classes)
-        scores = scores if self.grouping is None else self.grouping.add_up(scores)
-        self._timing["postprocess"] += _since(start)
-        return scores
 
     def logits(
         self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
@@ -345,7 +348,8 @@ class Classifier:
             prepared = time.perf_counter()
             raw = session.run_all(tensor)
             inferred = time.perf_counter()
-            found = tuple(_real(values, info) for values, info in zip(raw, session.outputs, strict=True))
+            found = tuple(real_values(values, info) for values, info in zip(raw, session.outputs, strict=True))
+            self.unknown = self._answers.measured(found[1].reshape(-1) if len(found) > 1 else None)
         if not np.isfinite(found[0]).all():
             raise EngineError(
                 f"{self.model_path} gave NaN or infinite logits; the file is broken or its weights have diverged"
@@ -430,19 +434,3 @@ def _reopen(path: Path, arguments: dict[str, Any]) -> Classifier:
 
 def _since(start: float) -> float:
     return 1000 * (time.perf_counter() - start)
-
-
-def _grouping(
-    groups: Mapping[str, Sequence[str]] | None, labels: Sequence[str] | None, num_classes: int
-) -> Grouping | None:
-    if not groups:
-        return None
-    from edge_effnet.grouping import make_grouping
-
-    return make_grouping(groups, labels or [label_of(index, None) for index in range(num_classes)])
-
-
-def _real(raw: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[np.float32]:
-    if raw.dtype.kind == "f":
-        return raw.astype(np.float32, copy=False)
-    return dequantize(raw, info.scale or 1.0, info.zero_point)

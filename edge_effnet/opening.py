@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
 
 from edge_effnet.agreement import check_document, check_sides
-from edge_effnet.engines import Session
+from edge_effnet.engines import Session, TensorInfo
 from edge_effnet.errors import ModelFileError, UnverifiedModelWarning, UsageError
 from edge_effnet.formats import ModelFile, weights_are_verified
 from edge_effnet.formats.derived import feature_tensor
 from edge_effnet.formats.integrity import digest
 from edge_effnet.heads import Head
+from edge_effnet.labels import label_of
 from edge_effnet.metadata import ModelDocument
+from edge_effnet.numerics import dequantize
 from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.unknown import (
     REFERENCES_NAME,
@@ -28,6 +34,7 @@ from edge_effnet.unknown import (
 
 if TYPE_CHECKING:
     from edge_effnet.classifier import Classifier
+    from edge_effnet.grouping import Grouping
 
 #: When a file is first run in a process of its own: once, each time, or not at all.
 Probe: TypeAlias = Literal["auto", "always", "never"]
@@ -120,3 +127,21 @@ def check_shapes(session: Session, preprocessing: Preprocessing, head: Head, pat
             f"{path}: its output is {list(session.output.shape)}; expected one score for each of at least 2 classes"
         )
     return classes
+
+
+def grouping_of(
+    groups: Mapping[str, Sequence[str]] | None, labels: Sequence[str] | None, num_classes: int
+) -> Grouping | None:
+    """The grouping of a model's labels, or of its indices where it has none; None without groups."""
+    if not groups:
+        return None
+    from edge_effnet.grouping import make_grouping
+
+    return make_grouping(groups, labels or [label_of(index, None) for index in range(num_classes)])
+
+
+def real_values(raw: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[np.float32]:
+    """float32 of what an engine gives, dequantized where it is integers."""
+    if raw.dtype.kind == "f":
+        return raw.astype(np.float32, copy=False)
+    return dequantize(raw, info.scale or 1.0, info.zero_point)

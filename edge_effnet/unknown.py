@@ -186,12 +186,16 @@ class Answers:
             known = labels if labels is not None else tuple(label_of(index, None) for index in range(classes))
             self.labels = (*known, UNKNOWN)
 
-    def judge(self, scores: Array, features: Array | None) -> tuple[Array, UnknownMeasure | None]:
-        """(float32[count], what was measured) of a softmax's float32[C] and, for references, float32[D] features."""
-        if self._references is not None and features is not None:
-            measured = self._references.measure(features)
-            width = self._references.rule.width
-            return with_unknown(scores, measured, width=width, place=self._place), measured
+    def measured(self, features: Array | None) -> UnknownMeasure | None:
+        """What the references say of float32[D] features; None without either."""
+        if self._references is None or features is None:
+            return None
+        return self._references.measure(features)
+
+    def judge(self, scores: Array, measured: UnknownMeasure | None) -> tuple[Array, UnknownMeasure | None]:
+        """(float32[count], what was measured) of a softmax's float32[C] and what the references say."""
+        if measured is not None and self._references is not None:
+            return with_unknown(scores, measured, width=self._references.rule.width, place=self._place), measured
         if self.told == "scores":
             return with_unknown_by_scores(scores, place=self._place)
         return scores, None

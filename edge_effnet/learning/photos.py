@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_effnet.class_folders import class_folders, class_name, is_none
+from edge_effnet.datasets import INDEX_FILE
 from edge_effnet.errors import UsageError
 from edge_effnet.images import look_through
-from edge_effnet.labels import UNKNOWN, label_fault
+from edge_effnet.labels import UNKNOWN
 from edge_effnet.reading import UnreadableError, read_file
 
-#: Names of the folder whose photos are of none of the classes.
-NONE_FOLDERS = frozenset({"none", UNKNOWN})
+#: What the file with a class's name, and the records beside photos, end in.
+_OURS = frozenset({".txt", ".json"})
 
 
 @dataclass(frozen=True)
@@ -73,18 +75,14 @@ def _look(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
         raise UsageError(f"{folder} is no folder; expected one that holds a folder of photos for each class")
     found: dict[str, list[Path]] = {}
     left_out = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if not path.is_dir():
-            left_out.append(f"{path}: lies in no class folder")
-            continue
-        if (fault := label_fault(path.name)) is not None:
-            raise UsageError(f"the class folder {path} {fault}; expected a name of one line")
-        contents = look_through(path)
-        label = UNKNOWN if path.name.casefold() in NONE_FOLDERS else path.name
-        found.setdefault(label, []).extend(contents.images)
-        if contents.remark:
+    folders = class_folders(folder)
+    loose = sum(path.is_file() and path.name[0] != "." and path.name != INDEX_FILE for path in folder.iterdir())
+    if loose:
+        left_out.append(f"{folder}: {loose:,} files lie in no class folder")
+    for path in folders:
+        contents, name = look_through(path), class_name(path)
+        found.setdefault(UNKNOWN if is_none(name) else name, []).extend(contents.images)
+        if contents.remark and not _OURS.issuperset(contents.left_out):
             left_out.append(f"{path}: {contents.remark}")
     return found, left_out
 
