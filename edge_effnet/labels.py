@@ -12,6 +12,8 @@ from edge_effnet.errors import UsageError
 from edge_effnet.reading import read_file
 from edge_effnet.text import MOST_CHARACTERS, printable
 
+#: What stands for none of the classes.
+UNKNOWN = "unknown"
 _MOST_BYTES = 16 << 20
 #: An index of at most six digits, and what parts it from its label.
 _INDEXED = re.compile(r"([0-9]{1,6})(?:\s*[:,;]\s*|\s+)(\S.*)")
