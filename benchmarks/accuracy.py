@@ -24,6 +24,7 @@ from edge_effnet.benchmarks.accuracy_measure import (
     make_reference,
     measure_max_drop,
     measure_recipe,
+    measure_refined,
     peer_arrays,
     rescaled,
     separate_fold,
@@ -36,9 +37,12 @@ from edge_effnet.benchmarks.accuracy_results import WAYS, add_figures, add_netwo
 from edge_effnet.benchmarks.environments import PeerError, prepare, versions
 from edge_effnet.datasets import read_dataset
 from edge_effnet.errors import EdgeEffnetError, UsageError
+from edge_effnet.exporters.settings import PreprocessingOptions
 from edge_effnet.files import require_writable_folder, write_atomically
+from edge_effnet.framing import RESIZE_MODES
 from edge_effnet.labels import read_labels
 from edge_effnet.machine import machine_facts
+from edge_effnet.preprocessing import INTERPOLATIONS
 
 #: What describes the place rather than the measurement.
 _PRIVATE_FACTS = ("system", "temperature_c", "frequency_mhz", "throttled", "governor", "model")
@@ -87,6 +91,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="photos to calibrate on, none of them in --data; without it, halves of --data, swapped",
     )
+    parser.add_argument(
+        "--resize-mode", choices=RESIZE_MODES, help="how the network was trained, where not as its variant is published"
+    )
+    parser.add_argument("--interpolation", choices=INTERPOLATIONS["pillow"], help="the same of its resize")
     parser.add_argument(
         "--calibration-images", type=int, default=256, metavar="N", help="how many are drawn at most (default 256)"
     )
@@ -157,7 +165,8 @@ def _measure(text: str, arguments: argparse.Namespace) -> Iterator[tuple[str, Ta
         raise UsageError("--model goes with --data DIR, the labelled photos to measure on")
     name, checkpoint, source = parse_model(text)
     labels = read_labels(arguments.labels) if arguments.labels else None
-    network = load_network(name, checkpoint, source, labels)
+    prepared = PreprocessingOptions(mode=arguments.resize_mode, interpolation=arguments.interpolation)
+    network = load_network(name, checkpoint, source, labels, prepared=prepared)
     dataset = read_dataset(arguments.data, num_classes=network.document.num_classes, labels=labels)
     known = read_results(arguments.results)
     folds = (
@@ -184,6 +193,8 @@ def measure_way(task: Task, way: str) -> dict[str, Any]:
         return _measure_peer(task, way)
     if way == "max-drop":
         return measure_max_drop(task.network, task.fold, task.reference, images=task.images, seed=task.seed)
+    if way == "refined":
+        return measure_refined(task.network, task.fold, task.reference, images=task.images, seed=task.seed)
     network, recipe = task.network, ablation()[_RESCALED.get(way, way)]
     if way in _RESCALED:
         network = replace(network, graph=rescaled(network.graph, seed=task.seed))

@@ -23,6 +23,7 @@ from edge_effnet.exporters.inputs.state_dict import network_of
 from edge_effnet.exporters.max_drop import HELD_OUT_PHOTOS, check_held_out, keep_within
 from edge_effnet.exporters.order import order_channels
 from edge_effnet.exporters.outputs.tflite import emit_tflite
+from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
 from edge_effnet.images import find_images
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.network.graph import Conv2D, FloatArray, Graph
@@ -33,6 +34,7 @@ from edge_effnet.quantization.measure.calibration import draw_calibration_set
 from edge_effnet.quantization.pipeline import quantize
 from edge_effnet.quantization.recipe import PLAIN, Recipe
 from edge_effnet.quantization.records import QuantizedGraph
+from edge_effnet.quantization.refine import DEFAULT_MINUTES, refine
 
 T = TypeVar("T")
 #: Exponents of two by which `rescaled` multiplies channels: 1/32 to 32.
@@ -40,6 +42,8 @@ _MOST_DOUBLINGS = 5
 _DECIMALS = 2
 #: What `--max-drop` is measured with; turns of timing, and runs in each.
 _MAX_DROP, _TURNS, _RUNS_A_TURN = 0.3, 40, 5
+
+_AS_PUBLISHED = PreprocessingOptions()
 
 
 def ablation() -> dict[str, Recipe]:
@@ -105,15 +109,24 @@ class Figures:
     sqnr_db: float
 
 
-def load_network(name: str, checkpoint: str, source: str | None, labels: Sequence[str] | None) -> Network:
-    """The float graph of a checkpoint at its variant's image size."""
+def load_network(
+    name: str,
+    checkpoint: str,
+    source: str | None,
+    labels: Sequence[str] | None,
+    *,
+    prepared: PreprocessingOptions = _AS_PUBLISHED,
+) -> Network:
+    """The float graph of a checkpoint at its variant's image size. prepared: how it was trained, where not as
+    published.
+    """
     found = network_of(load_checkpoint(checkpoint), InputOptions(source=source))
     document = ModelDocument(
         variant=found.architecture or name,
         image_size=found.image_size,
         num_classes=found.output_size,
         labels=None if labels is None else tuple(labels),
-        preprocessing=found.preprocessing,
+        preprocessing=resolve_preprocessing(found.preprocessing, prepared),
         precision="fp32",
         source={"dialect": found.origin.dialect, "sha256": found.origin.sha256},
     )
@@ -176,11 +189,47 @@ def measure_recipe(
     """Figures of the int8 `.tflite` file that the recipe makes, and the seconds that quantizing took."""
     photos = draw_calibration_set(fold.calibration, network.preprocessing, limit=images, seed=seed)
     started = time.perf_counter()
-    quantized, _ = quantize(network.graph, photos, recipe=recipe, seed=seed)
+    quantized, trace = quantize(network.graph, photos, recipe=recipe, seed=seed)
     seconds = time.perf_counter() - started
+    expected = expected_db(reference.logits, trace.noise)
+    return {
+        **_figures_of(quantized, network, reference),
+        "quantize_seconds": round(seconds, 1),
+        "expected_db": expected,
+    }
+
+
+def measure_refined(
+    network: Network,
+    fold: Fold,
+    reference: Reference,
+    *,
+    images: int,
+    seed: int,
+    minutes: float = DEFAULT_MINUTES,
+) -> dict[str, Any]:
+    """Figures of the file that `export` makes when neither `--quick` nor minutes are said."""
+    photos = draw_calibration_set(fold.calibration, network.preprocessing, limit=images, seed=seed)
+    started = time.perf_counter()
+    quantized, trace = quantize(network.graph, photos, seed=seed)
+    refined, record = refine(quantized, trace.graph, photos=photos, minutes=minutes, seed=seed)
+    seconds = time.perf_counter() - started
+    return {
+        **_figures_of(refined, network, reference),
+        "quantize_seconds": round(seconds, 1),
+        "refinement": record.to_dict(),
+    }
+
+
+def expected_db(logits: FloatArray, noise: Mapping[str, float]) -> float:
+    """The SQNR that the recipe goes by when it chooses: logits over the sum of what each tensor adds by itself."""
+    power = float(np.square(logits, dtype=np.float64).sum(axis=1).mean())
+    return round(10 * float(np.log10(power / max(sum(noise.values()), 1e-300))), _DECIMALS)
+
+
+def _figures_of(quantized: QuantizedGraph, network: Network, reference: Reference) -> dict[str, Any]:
     content = emit_tflite(quantized, replace(network.document, precision="int8"))
-    found = figures(run_tflite(content, reference.pixels), reference)
-    return {**asdict(found), "quantize_seconds": round(seconds, 1), "size_bytes": len(content)}
+    return {**asdict(figures(run_tflite(content, reference.pixels), reference)), "size_bytes": len(content)}
 
 
 def measure_max_drop(network: Network, fold: Fold, reference: Reference, *, images: int, seed: int) -> dict[str, Any]:

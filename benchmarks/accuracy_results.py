@@ -27,12 +27,13 @@ WAYS: Mapping[str, str] = MappingProxyType(
         "bias-activations": "+ bias correction of the activations' error",
         "floats": "+ the stem's sum in float where it pays, the last swish always",
         "coherent": "+ ranges that count errors that add up",
-        "default": "+ the output's mean error off the last bias = **edge-effnet's default**",
+        "default": "+ the output's mean error off the last bias = **edge-effnet's `--quick`**",
+        "refined": "+ learned refinement, 5 minutes = **edge-effnet's default**",
         "litert": "litert-torch + ai-edge-quantizer, static int8",
         "onnxruntime": "onnxruntime `quantize_static`, QDQ, its defaults (weights per tensor)",
         "openvino": "nncf + openvino",
         "max-drop": "edge-effnet's `--max-drop 0.3`",
-        "rescaled-default": "edge-effnet's default, of the rescaled network",
+        "rescaled-default": "edge-effnet's `--quick`, of the rescaled network",
         "rescaled-plain": "plain int8, of the rescaled network",
     }
 )

@@ -6,28 +6,28 @@ import math
 import os
 import threading
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
+from typing import TYPE_CHECKING, Any, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.agreement import check_classes, check_document, check_sides, check_threads
+from edge_effnet.agreement import check_classes, check_threads
 from edge_effnet.arguments import one_of, path_of, texts, whole_number
 from edge_effnet.decoding import DEFAULT_RULES, ChannelOrder, Decoding, ImageRules, ImageSource, Photo, read_photo
 from edge_effnet.engines import ENGINES, Session, TensorInfo, open_session
-from edge_effnet.errors import EngineError, ModelFileError, UnverifiedModelWarning, UsageError
-from edge_effnet.formats import ModelFile, read_model_bytes, read_model_file, weights_are_verified
-from edge_effnet.formats.integrity import digest
-from edge_effnet.heads import PLAIN_HEAD, Head, among_decided, decisions_of, scores_of
+from edge_effnet.errors import EngineError, ModelFileError, UsageError
+from edge_effnet.formats import ModelFile, read_model_bytes, read_model_file
+from edge_effnet.formats.derived import feature_tensor
+from edge_effnet.heads import PLAIN_HEAD, among_decided, decisions_of, scores_of
 from edge_effnet.labels import check_label_count, find_label_indices, label_of
 from edge_effnet.many import predict_each
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.numerics import dequantize
+from edge_effnet.opening import PROBES, Probe, check_digests, check_shapes, preprocessing_of, try_once
 from edge_effnet.prediction import Prediction, top_predictions
 from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.system import available_cores, file_identity
@@ -42,11 +42,6 @@ BUNDLED_MODEL = Path(__file__).with_name("models") / "lite0-int8.tflite"
 _MOST_THREADS = 4
 #: A JPEG is decoded to no less than this many times the side it is resized to.
 _SPARE = 2
-
-
-#: When a file is first run in a process of its own: once, each time, or not at all.
-Probe: TypeAlias = Literal["auto", "always", "never"]
-PROBES: tuple[Probe, ...] = get_args(Probe)
 
 
 def default_threads() -> int:
@@ -111,20 +106,24 @@ class Classifier:
         self.image_rules = image_rules
         self._busy = threading.Lock()
         self._timing: dict[str, float] = {}
+        self._inner: tuple[str, ...] = ()
         if probe not in PROBES:
             raise UsageError(f"probe {probe!r} is unknown; expected {', '.join(PROBES)}")
         self._identity = file_identity(self.model_path)
         content = read_model_bytes(self.model_path)
         contents = read_model_file(content, name=str(self.model_path))
-        _check_digests(contents, content, self.model_path, sha256)
+        check_digests(contents, content, self.model_path, sha256)
         self.metadata: ModelDocument | None = contents.document
-        self.preprocessing = _preprocessing(contents.document, preprocessing, self.model_path)
-        _try_once(contents, content, self.model_path, probe=probe, engine=engine, threads=self.threads)
+        self.preprocessing = preprocessing_of(contents.document, preprocessing, self.model_path)
+        ours = self.model_path == BUNDLED_MODEL and contents.understood
+        if ours and probe == "auto":
+            probe = "never"
+        try_once(contents, content, self.model_path, probe=probe, engine=engine, threads=self.threads)
         self._session: Session | None = open_session(
             self.model_path, file_format=contents.format, engine=engine, threads=self.threads, content=content
         )
         self.head = PLAIN_HEAD if contents.document is None else contents.document.head
-        outputs = _check_shapes(self._session, self.preprocessing, self.head, self.model_path)
+        outputs = check_shapes(self._session, self.preprocessing, self.head, self.model_path)
         check_classes(self.metadata, outputs, str(self.model_path))
         self._input = InputTensor(self.preprocessing, self._session, known=self.metadata is not None)
         chosen = labels if labels is not None else contents.labels
@@ -246,12 +245,7 @@ class Classifier:
 
         Raises ModelFileError where the file is another one by now.
         """
-        session = open_session(
-            self.model_path, file_format=ENGINES[self.engine][0], engine=self.engine, threads=threads
-        )
-        if file_identity(self.model_path) != self._identity:
-            session.close()
-            raise ModelFileError(f"{self.model_path} has changed since it was opened; open it again")
+        session = self._new_session(threads, self._inner)
         twin = object.__new__(type(self))
         vars(twin).update(vars(self), threads=threads, _arguments=self._arguments | {"threads": threads})
         twin._busy, twin._timing = threading.Lock(), {}
@@ -278,16 +272,36 @@ class Classifier:
         self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
     ) -> npt.NDArray[np.float32]:
         """float32[C]: the network's output. Raises EngineError for a result that is not finite."""
+        return self._outputs(image, channels, width)[0].reshape(-1)
+
+    def features(
+        self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
+    ) -> npt.NDArray[np.float32]:
+        """float32[D], the pooled features, which the last dense layer reads; `logits` where the file gives them.
+
+        The first call opens the file once more, with the features as a second output. Raises ModelFileError for a
+        network that doesn't end in features and one dense layer, or for a file that has changed.
+        """
+        if self.head.kind == "features":
+            return self.logits(image, channels=channels, width=width)
+        if not self._inner:
+            self._open_inner((feature_tensor(self._contents()).name,))
+        return self._outputs(image, channels, width)[1].reshape(-1)
+
+    def _outputs(
+        self, image: ImageSource, channels: ChannelOrder, width: int | None
+    ) -> tuple[npt.NDArray[np.float32], ...]:
+        """The output and the inner tensors that the session gives, of one run."""
         with self._exclusive() as session:
             started = time.perf_counter()
             photo = read_photo(image, shortest=self._shortest, channels=channels, width=width, rules=self.image_rules)
             decoded = time.perf_counter()
             tensor = self._input.fill(self._pixels(photo))
             prepared = time.perf_counter()
-            raw = session.run(tensor)
+            raw = session.run_all(tensor)
             inferred = time.perf_counter()
-            logits = _real(raw, session.output).reshape(-1)
-        if not np.isfinite(logits).all():
+            found = tuple(_real(values, info) for values, info in zip(raw, session.outputs, strict=True))
+        if not np.isfinite(found[0]).all():
             raise EngineError(
                 f"{self.model_path} gave NaN or infinite logits; the file is broken or its weights have diverged"
             )
@@ -295,17 +309,31 @@ class Classifier:
         self._timing = dict(
             zip(("decode", "preprocess", "inference", "postprocess"), (1000 * value for value in seconds), strict=True)
         )
-        return logits
+        return found
 
-    def features(
-        self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
-    ) -> npt.NDArray[np.float32]:
-        """float32[D], the pooled features of a file exported with the head features. Raises UsageError for others."""
-        if self.head.has_classes:
-            raise UsageError(
-                f"{self.model_path} gives {self.num_classes} classes, no features; export it with --head features"
-            )
-        return self.logits(image, channels=channels, width=width)
+    def _contents(self) -> ModelFile:
+        """The file read anew; raises ModelFileError where it is another one by now."""
+        contents = read_model_file(self.model_path)
+        if file_identity(self.model_path) != self._identity:
+            raise ModelFileError(f"{self.model_path} has changed since it was opened; open it again")
+        return contents
+
+    def _open_inner(self, names: tuple[str, ...]) -> None:
+        """Another session for the same file, which gives these tensors, too."""
+        with self._exclusive() as old:
+            self._session = self._new_session(self.threads, names)
+            self._inner = names
+            self._input = InputTensor(self.preprocessing, self._session, known=self.metadata is not None)
+            old.close()
+
+    def _new_session(self, threads: int, inner: tuple[str, ...]) -> Session:
+        session = open_session(
+            self.model_path, file_format=ENGINES[self.engine][0], engine=self.engine, threads=threads, inner=inner
+        )
+        if file_identity(self.model_path) != self._identity:
+            session.close()
+            raise ModelFileError(f"{self.model_path} has changed since it was opened; open it again")
+        return session
 
     def class_indices(
         self, *, allow: Iterable[str] | None = None, deny: Iterable[str] | None = None
@@ -357,68 +385,6 @@ def _reopen(path: Path, arguments: dict[str, Any]) -> Classifier:
 
 def _since(start: float) -> float:
     return 1000 * (time.perf_counter() - start)
-
-
-def _try_once(contents: ModelFile, content: bytes, path: Path, *, probe: Probe, engine: str, threads: int) -> None:
-    """The trial run, unless the file is our own or has passed one. Raises EngineError."""
-    if probe == "never" or (probe == "auto" and path == BUNDLED_MODEL and contents.understood):
-        return
-    from edge_effnet import trial
-
-    document = contents.document
-    known = document.weights_sha256 if document is not None else None  # has been seen to fit
-    found = known or digest(contents.covered)
-    if probe == "auto" and trial.has_passed(found, engine=engine):
-        return
-    if trial.try_in_child(path, content=content, file_format=contents.format, engine=engine, threads=threads):
-        trial.remember(found, engine=engine)
-
-
-def _check_digests(contents: ModelFile, content: bytes, path: Path, sha256: str | None) -> None:
-    """Warns where no SHA-256 vouches for the file, raises ModelFileError where one doesn't fit."""
-    if sha256 is not None and (found := digest([content])) != sha256.strip().lower():
-        raise ModelFileError(f"{path}: has the SHA-256 {found}; expected {sha256}")
-    if weights_are_verified(contents.document, contents.covered, name=str(path)) or sha256 is not None:
-        return
-    warnings.warn(
-        f"{path} carries no SHA-256 of its weights, so damage to them would go unnoticed; give the file's own with "
-        "--sha256 or Classifier(…, sha256=…)",
-        UnverifiedModelWarning,
-        stacklevel=3,
-    )
-
-
-def _preprocessing(document: ModelDocument | None, given: Preprocessing | None, path: Path) -> Preprocessing:
-    if document is not None:
-        check_document(document, str(path))
-    if given is not None:
-        check_sides(given)
-        return given
-    if document is None:
-        raise ModelFileError(
-            f"{path}: made by another tool, and doesn't say how to prepare photos; "
-            "say it: --mean, --std and --image-size, or Classifier(..., preprocessing=Preprocessing(...))"
-        )
-    return document.preprocessing
-
-
-def _check_shapes(session: Session, preprocessing: Preprocessing, head: Head, path: Path) -> int:
-    """Number of classes; raises ModelFileError unless the file takes one square RGB image and gives one score a
-    class.
-    """
-    shape, depth, (height, width) = session.input.shape, preprocessing.depth, preprocessing.size
-    expected = (1, height, width, depth) if session.layout == "nhwc" else (1, depth, height, width)
-    if shape != expected:
-        raise ModelFileError(
-            f"{path}: its input is {list(shape)}; expected {list(expected)}, from the "
-            f"preprocessing's {width}×{height} {preprocessing.channels}"
-        )
-    classes = math.prod(session.output.shape)
-    if session.output.shape[-1:] != (classes,) or classes < (2 if head.kind == "softmax" else 1):
-        raise ModelFileError(
-            f"{path}: its output is {list(session.output.shape)}; expected one score for each of at least 2 classes"
-        )
-    return classes
 
 
 def _grouping(

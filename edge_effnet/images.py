@@ -18,6 +18,8 @@ from edge_effnet.preprocessing import IMAGE_SUFFIXES
 
 #: Whether folders are searched with all folders below them.
 Depth: TypeAlias = Literal["recursive", "flat"]
+#: What absolute paths of more than 260 characters begin with on Windows.
+_LONG_PATH = "\\\\?\\"
 #: Ending → what reads such photos where they aren't read yet.
 _READ_BY = {
     **dict.fromkeys(HEIF_SUFFIXES, "pip install 'edge-effnet[heif]' reads them"),
@@ -98,10 +100,17 @@ def look_up(name: str, *, depth: Depth = "recursive") -> FolderContents:
     path = Path(name)
     if path.is_dir():
         return _required(look_through(path, depth=depth), f"folder {name}")
-    if not path.exists() and glob.has_magic(name):
+    if not path.exists() and is_pattern(name):
         found = sorted(_matches(name, depth))
         return _required(FolderContents(tuple(found)), f"pattern {name}")
     return FolderContents((path,))
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name has *, ? or […] in it; those of Windows' long paths, \\\\?\\C:\\…, begin with another question
+    mark.
+    """
+    return glob.has_magic(name.removeprefix(_LONG_PATH))
 
 
 def _matches(pattern: str, depth: Depth) -> Iterator[Path]:
@@ -110,7 +119,7 @@ def _matches(pattern: str, depth: Depth) -> Iterator[Path]:
     Hidden names need a pattern that says their dot, as in a shell.
     """
     parts = Path(pattern).parts
-    first = next(place for place, part in enumerate(parts) if glob.has_magic(part))
+    first = next(place for place, part in enumerate(parts) if is_pattern(part))
     found = [Path(*parts[:first])]
     for part in parts[first:]:
         if part == "**" and depth == "recursive":

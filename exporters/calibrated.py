@@ -105,7 +105,13 @@ def refine_calibrated(made: Calibrated, *, minutes: float, progress: Progress | 
 
     photos, seed = made.photos.drawn, made.photos.seed
     refined, record = refine(
-        made.quantized, made.trace.graph, photos=photos, minutes=minutes, seed=seed, progress=progress
+        made.quantized,
+        made.trace.graph,
+        photos=photos,
+        minutes=minutes,
+        seed=seed,
+        head=made.document.head.kind,
+        progress=progress,
     )
     changed = replace(made.with_quantized(refined), refined=True).noted(refinement=record.to_dict())
     return changed, record.sentence()

@@ -239,14 +239,14 @@ def test_closing(exported: Exported) -> None:
 def test_two_threads_at_once(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     with Classifier(exported["fp32", "tflite"]) as classifier:
         session: Any = classifier._session
-        inside, leave, run = threading.Event(), threading.Event(), session.run
+        inside, leave, run = threading.Event(), threading.Event(), session.run_all
 
         def slow(tensor: Any) -> Any:
             inside.set()
             leave.wait(60)
             return run(tensor)
 
-        monkeypatch.setattr(session, "run", slow)
+        monkeypatch.setattr(session, "run_all", slow)
         results: list[Any] = []
         first = threading.Thread(target=lambda: results.append(classifier.predict(synthetic_photo(0))))
         first.start()

@@ -6,6 +6,7 @@ output is an OutputError, closed input a UsageError, and without standard error 
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -18,6 +19,8 @@ from edge_effnet.text import printable
 
 #: Characters of one line of output; names within it are shortened before.
 LONGEST_LINE = 4000
+#: The name of our way with what an encoding lacks; "backslashreplace" writes \\xe9 and \\U0001f415, which is no JSON.
+_ESCAPE = "edge-effnet-escape"
 
 
 def say(line: str = "") -> None:
@@ -76,7 +79,18 @@ def settle_standard_streams() -> None:
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=_ESCAPE)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that an encoding lacks: \\uXXXX for each of their UTF-16 units, as JSON has it."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4)), error.end
+
+
+codecs.register_error(_ESCAPE, _escaped)
 
 
 @contextmanager

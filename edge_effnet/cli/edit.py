@@ -10,10 +10,11 @@ from typing import Any
 from edge_effnet.clashes import check_outputs
 from edge_effnet.cli.console import remark, say
 from edge_effnet.cli.options import positive, three
-from edge_effnet.errors import MissingDependencyError, UsageError
+from edge_effnet.errors import UsageError
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import read_model_file
 from edge_effnet.formats.edited import with_metadata
+from edge_effnet.formats.official import official_metadata
 from edge_effnet.labels import check_label_count, read_labels
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.preprocessing import Preprocessing
@@ -83,14 +84,4 @@ def _official(before: ModelDocument, after: ModelDocument) -> bytes | None:
         pre = document.preprocessing
         return pre.mean, pre.std, document.extra.get("name"), document.labels is None
 
-    if told(before) == told(after):
-        return None
-    try:
-        from edge_effnet.exporters.outputs.tflite_metadata import official_metadata
-
-        return official_metadata(after)
-    except ImportError as error:
-        raise MissingDependencyError(
-            "changing name, mean or std, or adding labels where there were none, needs flatbuffers: "
-            "pip install 'edge-effnet[export]'"
-        ) from error
+    return None if told(before) == told(after) else official_metadata(after)

@@ -31,7 +31,8 @@ VERBS = {
 }
 _MODULES = {"eval": "evaluate"}
 
-_EXIT_UNEXPECTED, _EXIT_INTERRUPTED = 1, 130
+#: The last: 128 + SIGPIPE, what a shell says of a program whose reader has gone.
+_EXIT_UNEXPECTED, _EXIT_INTERRUPTED, _EXIT_CLOSED_PIPE = 1, 130, 141
 _SHELLS = ("bash", "zsh", "tcsh")
 
 
@@ -74,7 +75,7 @@ def _at_the_end(status: int) -> int:
 
 def _report(error: Exception, *, debug: bool) -> int:
     if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
-        return _EXIT_UNEXPECTED
+        return _EXIT_CLOSED_PIPE
     if debug:
         traceback.print_exc()
     known = isinstance(error, EdgeEffnetError) or _is_the_systems(error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -33,7 +32,7 @@ from edge_effnet.cli.parsing import goes_with
 from edge_effnet.cli.progress import with_progress
 from edge_effnet.errors import ImageError, OutputError, UsageError
 from edge_effnet.files import require_writable_folder, writing_atomically
-from edge_effnet.images import look_up
+from edge_effnet.images import is_pattern, look_up
 from edge_effnet.many import Classifiers, split_cores, spread
 from edge_effnet.text import csv_cell, printable
 
@@ -95,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _searches(arguments: argparse.Namespace) -> bool:
     """Whether a source may have folders below it."""
-    return any(Path(source).is_dir() or glob.has_magic(source) for source in arguments.sources)
+    return any(Path(source).is_dir() or is_pattern(source) for source in arguments.sources)
 
 
 def run(arguments: argparse.Namespace) -> int:

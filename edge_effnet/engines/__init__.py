@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -14,27 +14,27 @@ from edge_effnet.errors import MissingDependencyError, SlowEngineWarning, UsageE
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    Opener: TypeAlias = Callable[[Path, int, bytes], Session]
+    Opener: TypeAlias = Callable[[Path, int, bytes, int], Session]
 
 __all__ = ["ENGINES", "EngineStatus", "Session", "TensorInfo", "engine_statuses", "open_session"]
 
 
-def _open_litert(path: Path, threads: int, content: bytes) -> Session:
+def _open_litert(path: Path, threads: int, content: bytes, outputs: int) -> Session:
     from edge_effnet.engines.litert import LitertSession
 
-    return LitertSession(path, threads, content)
+    return LitertSession(path, threads, content, outputs)
 
 
-def _open_onnxruntime(path: Path, threads: int, content: bytes) -> Session:
+def _open_onnxruntime(path: Path, threads: int, content: bytes, outputs: int) -> Session:
     from edge_effnet.engines.onnxruntime import OnnxruntimeSession
 
-    return OnnxruntimeSession(path, threads, content)
+    return OnnxruntimeSession(path, threads, content, outputs)
 
 
-def _open_numpy(path: Path, threads: int, content: bytes) -> Session:
+def _open_numpy(path: Path, threads: int, content: bytes, outputs: int) -> Session:
     from edge_effnet.engines.numpy import NumpySession
 
-    return NumpySession(path, threads, content)
+    return NumpySession(path, threads, content, outputs)
 
 
 #: Engine name → (file format it runs, what opens a session); for each format the fastest first.
@@ -47,11 +47,18 @@ _SLOWER = "LiteRT runs int8 files 7 to 8 times as fast, float files 3 to 4 times
 
 
 def open_session(
-    path: Path, *, file_format: str, engine: str = "auto", threads: int, content: bytes | None = None
+    path: Path,
+    *,
+    file_format: str,
+    engine: str = "auto",
+    threads: int,
+    content: bytes | None = None,
+    inner: Sequence[str] = (),
 ) -> Session:
     """A session for the file: the named engine, or with "auto" the first one that runs its format and is installed.
 
-    content: the file's, where it has been read already; what was checked is then what runs.
+    content: the file's, where it has been read already; what was checked is then what runs. inner: names of tensors
+    inside the network that are given as further outputs.
 
     Warns with SlowEngineWarning where "auto" is left with numpy. Raises UsageError when the engine can't run the
     format, MissingDependencyError naming the extra when none is installed, EngineError when the engine refuses the
@@ -61,14 +68,19 @@ def open_session(
         from edge_effnet.formats import read_model_bytes
 
         content = read_model_bytes(path)
+    if inner:
+        from edge_effnet.formats.inner import with_inner
+
+        content = with_inner(content, inner, name=str(path))
+    outputs = 1 + len(inner)
     if engine != "auto":
-        return _opener(engine, file_format)(path, threads, content)
+        return _opener(engine, file_format)(path, threads, content, outputs)
     reasons = []
     for name, (kind, opener) in ENGINES.items():
         if kind != file_format:
             continue
         try:
-            session = opener(path, threads, content)
+            session = opener(path, threads, content, outputs)
         except MissingDependencyError as error:
             reasons.append(f"{name}: {error}")
             continue

@@ -28,7 +28,7 @@ class LitertSession:
     engine = "litert"
     layout: Layout = "nhwc"
 
-    def __init__(self, path: Path, threads: int, content: bytes) -> None:
+    def __init__(self, path: Path, threads: int, content: bytes, outputs: int = 1) -> None:
         package, module = _import()
         self._package = package
         self._content = content  # the interpreter keeps a pointer alone
@@ -36,11 +36,13 @@ class LitertSession:
             with without_engine_banner():
                 self._interpreter: Any = module.Interpreter(model_content=content, num_threads=threads)
                 self._interpreter.allocate_tensors()
-            inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+            given, made = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         except (ValueError, RuntimeError, OSError) as error:  # ValueError: also for a tensor's name that isn't UTF-8
             raise EngineError(f"{path}: {package} refuses the file ({first_line(error)})") from error
-        self.input, self._input_index = _info(inputs, path, "input")
-        self.output, self._output_index = _info(outputs, path, "output")
+        ((self.input, self._input_index),) = _infos(given, path, "input")
+        found = _infos(made, path, "output", count=outputs)
+        self.outputs, self._output_indices = tuple(info for info, _ in found), tuple(index for _, index in found)
+        self.output = self.outputs[0]
 
     @property
     def version(self) -> str:
@@ -49,10 +51,14 @@ class LitertSession:
 
     def run(self, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The raw output for one input tensor."""
+        return self.run_all(tensor)[0]
+
+    def run_all(self, tensor: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+        """All raw outputs for one input tensor."""
         try:
             self._interpreter.set_tensor(self._input_index, tensor)
             self._interpreter.invoke()
-            return np.asarray(self._interpreter.get_tensor(self._output_index))
+            return tuple(np.asarray(self._interpreter.get_tensor(index)) for index in self._output_indices)
         except (ValueError, RuntimeError) as error:
             raise EngineError(f"inference failed in {self.version}: {first_line(error)}") from error
 
@@ -88,12 +94,17 @@ def _import() -> tuple[str, Any]:
     raise MissingDependencyError("; ".join(problems) or f"no LiteRT runtime is installed: {_HINT}")
 
 
-def _info(details: list[dict[str, Any]], path: Path, which: str) -> tuple[TensorInfo, int]:
-    if len(details) != 1:
-        raise EngineError(f"{path}: has {len(details)} {which}s; expected one image {which}")
-    found = details[0]
+def _infos(
+    details: list[dict[str, Any]], path: Path, which: str, *, count: int = 1
+) -> tuple[tuple[TensorInfo, int], ...]:
+    """What the engine says of inputs or outputs, and their indices; raises EngineError for another number of them."""
+    if len(details) != count:
+        expected = f"one image {which}" if count == 1 else f"{count} {which}s"
+        raise EngineError(f"{path}: has {len(details)} {which}s; expected {expected}")
+    return tuple((_info(found), int(found["index"])) for found in details)
+
+
+def _info(found: dict[str, Any]) -> TensorInfo:
     scale, zero_point = found["quantization"]
     shape = tuple(int(side) for side in found["shape"])
-    return TensorInfo(str(found["name"]), shape, np.dtype(found["dtype"]).name, float(scale), int(zero_point)), int(
-        found["index"]
-    )
+    return TensorInfo(str(found["name"]), shape, np.dtype(found["dtype"]).name, float(scale), int(zero_point))

@@ -19,7 +19,7 @@ class OnnxruntimeSession:
 
     engine = "onnxruntime"
 
-    def __init__(self, path: Path, threads: int, content: bytes) -> None:
+    def __init__(self, path: Path, threads: int, content: bytes, outputs: int = 1) -> None:
         runtime = _import()
         self.version = f"onnxruntime {runtime.__version__}"
         options = runtime.SessionOptions()
@@ -30,14 +30,20 @@ class OnnxruntimeSession:
             self._session: Any = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exception classes share no base but Exception
             raise EngineError(f"{path}: onnxruntime refuses the file ({first_line(error)})") from error
-        self.input = _info(self._session.get_inputs(), path, "input")
-        self.output = _info(self._session.get_outputs(), path, "output")
+        (self.input,) = _infos(self._session.get_inputs(), path, "input")
+        self.outputs = _infos(self._session.get_outputs(), path, "output", count=outputs)
+        self.output = self.outputs[0]
         self.layout: Layout = "nhwc" if self.input.shape[-1] == 3 else "nchw"
 
     def run(self, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The raw output for one input tensor."""
+        return self.run_all(tensor)[0]
+
+    def run_all(self, tensor: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+        """All raw outputs for one input tensor."""
         try:
-            return np.asarray(self._session.run([self.output.name], {self.input.name: tensor})[0])
+            found = self._session.run([info.name for info in self.outputs], {self.input.name: tensor})
+            return tuple(np.asarray(values) for values in found)
         except Exception as error:  # see above
             raise EngineError(f"inference failed in {self.version}: {first_line(error)}") from error
 
@@ -62,10 +68,14 @@ def _import() -> Any:
     return onnxruntime
 
 
-def _info(details: list[Any], path: Path, which: str) -> TensorInfo:
-    if len(details) != 1:
-        raise EngineError(f"{path}: has {len(details)} {which}s; expected one image {which}")
-    found = details[0]
+def _infos(details: list[Any], path: Path, which: str, *, count: int = 1) -> tuple[TensorInfo, ...]:
+    if len(details) != count:
+        expected = f"one image {which}" if count == 1 else f"{count} {which}s"
+        raise EngineError(f"{path}: has {len(details)} {which}s; expected {expected}")
+    return tuple(_info(found, path, which) for found in details)
+
+
+def _info(found: Any, path: Path, which: str) -> TensorInfo:
     if found.type not in _TYPES:
         raise EngineError(f"{path}: its {which} is {found.type}; expected {', '.join(_TYPES)}")
     shape = tuple(side if isinstance(side, int) and side > 0 else 1 for side in found.shape)

@@ -1,4 +1,4 @@
-"""What every engine offers: a session that turns one input tensor into one output tensor."""
+"""What every engine offers: a session that turns one input tensor into one output tensor, or several."""
 
 from __future__ import annotations
 
@@ -35,12 +35,16 @@ class EngineStatus:
 
 
 class Session(Protocol):
-    """An opened model. `run` may be called from one thread at a time; `close` may be called twice."""
+    """An opened model. `run` may be called from one thread at a time; `close` may be called twice.
+
+    outputs: in the file's order; `output` is the first, which the file on disk has alone (see `formats.inner`).
+    """
 
     engine: str
     layout: Layout
     input: TensorInfo
     output: TensorInfo
+    outputs: tuple[TensorInfo, ...]
 
     @property
     def version(self) -> str:
@@ -49,6 +53,10 @@ class Session(Protocol):
 
     def run(self, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The raw output, of `output.shape` and dtype, for a tensor of `input.shape` and dtype. Raises EngineError."""
+        ...
+
+    def run_all(self, tensor: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+        """All raw outputs of one run, as `outputs` has them. Raises EngineError."""
         ...
 
     def close(self) -> None:

@@ -9,12 +9,11 @@ from edge_effnet.errors import ModelFileError
 from edge_effnet.formats import with_document
 from edge_effnet.formats.flatbuffer import UINT32, FlatBuffer
 from edge_effnet.formats.integrity import digest, weights_are_verified
+from edge_effnet.formats.official import OFFICIAL
 from edge_effnet.formats.packed import packed_files, read_packed
 from edge_effnet.formats.tflite import read_tflite
 from edge_effnet.metadata import ModelDocument
 
-#: Name under which a model's metadata list holds the official TFLite Metadata.
-OFFICIAL = "TFLITE_METADATA"
 _ALIGNMENT = 16
 _MOST_ENTRIES = 1 << 16
 

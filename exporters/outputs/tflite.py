@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edge_effnet.exporters.outputs.half import FloatStorage
-from edge_effnet.exporters.outputs.tflite_metadata import BUFFER_NAME, metadata_flatbuffer, packed_files
 from edge_effnet.exporters.outputs.tflite_nodes import emit_node
 from edge_effnet.exporters.outputs.tflite_tensors import TensorTable
 from edge_effnet.formats.integrity import digest
+from edge_effnet.formats.official import OFFICIAL, official_metadata
+from edge_effnet.formats.packed import packed_files
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.quantization.records import QuantizedGraph, is_integer
 
@@ -29,20 +30,10 @@ def emit_tflite(
         params = quantized.activations[node.name] if integer else None
         table.keep(node.name, emit_node(table, node, params), integer=integer)
     outputs = {name: table.read(name, integer=False) for name in graph.outputs}
-    integer = graph.input_name in quantized.activations
-    mean, std = (
-        ((0.0,), (1.0,))
-        if integer
-        else (_in_pixels(document.preprocessing.mean), _in_pixels(document.preprocessing.std))
-    )
     flatbuffer = table.writer.finish(
         inputs={graph.input_name: table.image},
         outputs=outputs,
         description=f"EfficientNet-{document.variant} {document.precision}",
-        metadata={BUFFER_NAME: metadata_flatbuffer(document, mean=mean, std=std)},
+        metadata={OFFICIAL: official_metadata(document)},
     )
     return flatbuffer + packed_files(replace(document, weights_sha256=digest([flatbuffer])))
-
-
-def _in_pixels(values: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(255.0 * value for value in values)

@@ -6,6 +6,7 @@ Unlabelled photos suffice. Needs torch (extra `export`), which is imported when 
 from __future__ import annotations
 
 from edge_effnet.errors import MissingDependencyError, UsageError
+from edge_effnet.heads import HeadKind
 from edge_effnet.network.graph import Graph
 from edge_effnet.quantization.measure.calibration import CalibrationSet
 from edge_effnet.quantization.records import Progress, QuantizedGraph
@@ -39,6 +40,7 @@ def refine(
     minutes: float = DEFAULT_MINUTES,
     steps: int | None = None,
     seed: int = 0,
+    head: HeadKind = "softmax",
     progress: Progress | None = None,
 ) -> tuple[QuantizedGraph, Refinement]:
     """The quantized network with its logits and bottlenecks closer to the float network's, and what was gained.
@@ -47,6 +49,7 @@ def refine(
     calibrated on; some are held out, and of all states they saw, the one with the least error in the logits is given:
     never a worse one than the first. minutes: on two idle cores; it becomes a number of steps by the network's size, so
     that the same arguments give the same result on one machine however busy it is. steps: says them outright.
+    head: what the logits are for, so that those count more that decide.
     Ctrl-C ends it with what was reached. Raises UsageError, MissingDependencyError, OperatorError.
 
     The method is reconstruction (Li et al., BRECQ, arXiv 2102.05426) of all blocks at once, with rounding learned
@@ -58,4 +61,4 @@ def refine(
 
     count = len(photos)
     chosen = plan(exact, minutes=minutes, photos=count) if steps is None else plan_steps(steps, photos=count)
-    return train(quantized, exact, photos=photos, plan=chosen, seed=seed, progress=progress)
+    return train(quantized, exact, photos=photos, plan=chosen, seed=seed, head=head, progress=progress)

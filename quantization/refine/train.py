@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from edge_effnet.heads import HeadKind
 from edge_effnet.network.graph import Graph
 from edge_effnet.network.structure import find_parts
 from edge_effnet.parallel import map_in_order
@@ -33,6 +35,8 @@ Photo: TypeAlias = npt.NDArray[np.uint8]
 #: biases in steps of the output, gains in percent. Three times as much for the weights diverges on some networks.
 _RATES: Mapping[str, float] = {"steps": 0.001, "bias": 0.004, "gain": 0.03, "range": 0.1}
 _BETAS, _EPSILON = (0.9, 0.99), 1e-12
+#: Weight of the answers' divergence beside the logits' error as a share of their power.
+_ANSWERS = 1.0
 #: Steps over which the rates rise to their full height, at most and as a share of all.
 _RISE, _RISE_SHARE = 20, 0.1
 
@@ -44,6 +48,7 @@ def train(
     photos: CalibrationSet,
     plan: Plan,
     seed: int,
+    head: HeadKind,
     progress: Progress | None,
 ) -> tuple[QuantizedGraph, Refinement]:
     """The best state that was met, and how good it is (`refine`)."""
@@ -51,7 +56,7 @@ def train(
     learned = learnable(quantized, exact)
     judged = squares[: plan.held_out] or squares
     with _one_thread_each():
-        run = _Run(_Pair(learned, exact, judged), plan, judged)
+        run = _Run(_Pair(learned, exact, judged, head), plan, judged)
         ended = run.through(squares[plan.held_out :], np.random.default_rng(seed), progress)
     learned.restore(run.best)
     record = Refinement(
@@ -90,8 +95,8 @@ class _Told:
 class _Pair:
     """The int8 network beside the float network it should equal."""
 
-    def __init__(self, learned: Learned, exact: Graph, photos: Sequence[Photo]) -> None:
-        graph = learned.quantized.graph
+    def __init__(self, learned: Learned, exact: Graph, photos: Sequence[Photo], head: HeadKind) -> None:
+        graph, self._head = learned.quantized.graph, head
         self.learned = learned
         self.tensors = [tensor for _, tensor in learned.named()]
         self._int8, self._float, self._output = Int8Network(learned), FloatNetwork(exact), graph.output_name
@@ -119,14 +124,32 @@ class _Pair:
         return _Told(float((found - wanted).square().sum()), float(wanted.square().sum()))
 
     def learn(self, photos: Sequence[Photo], turn: int) -> _Told:
-        """Gradients of the logits' and the joints' mean squared error, each as a share of its tensor's power."""
+        """Gradients of the logits' and the joints' mean squared error, each as a share of its tensor's power, plus how
+        far the answers are apart.
+        """
         image = self._input(photos)
         wanted, found = self._float(image, self._joints), self._int8(image, self._joints, turn=turn)
         errors = {name: (found[name] - wanted[name]).square().mean() / self._powers[name] for name in wanted}
         logits = errors.pop(self._output)
-        loss = logits + sum(errors.values()) / max(len(errors), 1)
+        apart = answers_apart(found[self._output], wanted[self._output], self._head)
+        loss = logits + _ANSWERS * apart + sum(errors.values()) / max(len(errors), 1)
         gradients = torch.autograd.grad(loss * (len(photos) / BATCH), self.tensors, allow_unused=True)
         return _Told(float(logits.detach()) * len(photos), float(len(photos)), gradients)
+
+
+def answers_apart(found: Tensor, wanted: Tensor, head: HeadKind) -> Tensor:
+    """Kullback-Leibler divergence of the scores that logits [N, C] stand for, in nats, the mean over the photos; for
+    sigmoids also over the classes.
+
+    What moves a class that nobody would call costs nothing here, what turns a close decision costs most.
+    """
+    if head == "softmax":
+        return functional.kl_div(found.log_softmax(1), wanted.log_softmax(1), reduction="batchmean", log_target=True)
+    if head != "sigmoid":
+        return found.new_zeros(())
+    share = wanted.sigmoid()
+    least = functional.binary_cross_entropy_with_logits(wanted, share)
+    return functional.binary_cross_entropy_with_logits(found, share) - least
 
 
 def _spread(function: Callable[[Sequence[Photo]], Result], photos: Sequence[Photo]) -> Iterator[Result]:

@@ -50,6 +50,16 @@ def test_without_standard_error_everything_else_is_as_always() -> None:
         assert (done.returncode, done.stdout) == (0, usual.stdout)
 
 
+@pytest.mark.parametrize("words", [("--help",), ("doctor",), ("predict", "--help")])
+def test_a_reader_that_has_gone_ends_it_without_a_word(words: tuple[str, ...]) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "edge_effnet", *words]
+    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, timeout=60)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 def test_a_closed_standard_input_is_a_users_matter() -> None:
     done = _shell("<&-", "predict", "-")
     assert done.returncode == 2

@@ -27,16 +27,16 @@ class NumpySession:
     engine = "numpy"
     layout: Layout = "nhwc"
 
-    def __init__(self, path: Path, threads: int, content: bytes) -> None:
+    def __init__(self, path: Path, threads: int, content: bytes, outputs: int = 1) -> None:
         del threads
         self.version = f"numpy {np.__version__}"
         file = read_tflite(content, name=str(path))
-        if len(file.inputs) != 1 or len(file.outputs) != 1:
+        if len(file.inputs) != 1 or len(file.outputs) != outputs:
             raise EngineError(
                 f"{path}: has {len(file.inputs)} inputs and {len(file.outputs)} outputs; expected one image input and "
-                "one output"
+                f"{'one output' if outputs == 1 else f'{outputs} outputs'}"
             )
-        self._input_index, self._output_index = file.inputs[0], file.outputs[0]
+        self._input_index, self._output_indices = file.inputs[0], file.outputs
         try:
             program = compile_program(file, Workspace())
             self._buffers: dict[int, Array] = allocate(program)
@@ -44,10 +44,15 @@ class NumpySession:
             raise EngineError(f"{path}: needs more memory than there is ({first_line(error)})") from error
         self._program: Program | None = program
         self.input = _info(program.operands[self._input_index])
-        self.output = _info(program.operands[self._output_index])
+        self.outputs = tuple(_info(program.operands[index]) for index in file.outputs)
+        self.output = self.outputs[0]
 
     def run(self, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The raw output for one input tensor."""
+        return self.run_all(tensor)[0]
+
+    def run_all(self, tensor: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+        """All raw outputs for one input tensor."""
         if self._program is None:
             raise EngineError("this session is closed; open a new one")
         if tensor.shape != self.input.shape or tensor.dtype != self.input.dtype:
@@ -55,7 +60,7 @@ class NumpySession:
                 f"got {tensor.dtype}{list(tensor.shape)}; the model expects {self.input.dtype}{list(self.input.shape)}"
             )
         found = execute(self._program, self._buffers, {self._input_index: np.ascontiguousarray(tensor)})
-        return np.array(found[self._output_index])
+        return tuple(np.array(found[index]) for index in self._output_indices)
 
     def close(self) -> None:
         """Lets go of weights and buffers."""

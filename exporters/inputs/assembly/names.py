@@ -5,12 +5,20 @@ One network gets the same names, and so the same bytes, by whatever road it come
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
-from edge_effnet.errors import GraphError
-from edge_effnet.network.graph import Activation, Add, Border, Dense, Flatten, GlobalMean, Graph, Node
-from edge_effnet.network.structure import Block, find_blocks
+from edge_effnet.network.graph import (
+    Activation,
+    Add,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Flatten,
+    GlobalMean,
+    Graph,
+    Node,
+)
+from edge_effnet.network.structure import gate_of, pooled_tensors
 
 OUTPUT_NAME, FEATURES_NAME = "logits", "features"
 
@@ -35,72 +43,88 @@ def _renamed(node: Node, names: dict[str, str]) -> Node:
 
 
 def _by_structure(graph: Graph) -> dict[str, str]:
-    try:
-        blocks = find_blocks(graph)
-    except GraphError:
-        return {}
-    found: dict[str, str] = {}
-    residual = _residuals(graph)
-    for index, block in enumerate(_consecutive(graph, blocks)):
-        for name, given in _block_names(
-            graph, block, f"blocks.{index}", stem=block.expand.inputs[0] == graph.input_name
-        ).items():
-            found.setdefault(name, given)
-        if block.project.name in residual:
-            found[residual[block.project.name]] = f"blocks.{index}.add"
-    found.update(_end_names(graph, found))
-    if len(set(found.values())) != len(found):
-        return {}
-    return found
+    """Old name → new one along the trunk, from the image to the pooling; none where a name would stand twice."""
+    ends = _end_names(graph)
+    walk = _Walk(graph, dict(ends))
+    for node in graph.nodes:
+        if node.name not in ends:
+            walk.take(node)
+    found = walk.names
+    return found if len(set(found.values())) == len(found) else {}
 
 
-def _consecutive(graph: Graph, blocks: Iterable[Block]) -> list[Block]:
-    order = {node.name: index for index, node in enumerate(graph.nodes)}
-    return sorted(blocks, key=lambda block: order[block.project.name])
+class _Walk:
+    """The trunk's nodes in order, each told by what follows: stem, then blocks that a projection or a sum ends.
+
+    A block's convolutions: `expand` (activated, also a plain or fused block's), `depthwise`, `project` (not activated).
+    """
+
+    def __init__(self, graph: Graph, names: dict[str, str]) -> None:
+        self.names = names
+        self._nodes, self._readers, self._pooled = graph.by_name(), graph.consumers(), pooled_tensors(graph)
+        self._index, self._parts, self._started = -1, set[str](), False
+
+    def take(self, node: Node) -> None:
+        """The next node."""
+        if isinstance(node, Conv2D | DepthwiseConv2D) and node.name not in self._pooled:
+            self._convolution(node)
+        elif isinstance(node, Add) and node.name not in self._pooled and self._index >= 0:
+            self.names[node.name] = f"blocks.{self._index}.add"
+            self._parts = set()
+
+    def _convolution(self, node: Conv2D | DepthwiseConv2D) -> None:
+        activation = self._activation_of(node)
+        activated = activation is not None or node.activation != "none"
+        part = "depthwise" if isinstance(node, DepthwiseConv2D) else "expand" if activated else "project"
+        base = "stem" if not self._started else f"{self._block(part)}.{part}"
+        self._started = True
+        self.names[node.name] = base
+        if activation is not None:
+            self.names[activation.name] = f"{base}.{activation.kind}"
+        if base != "stem":
+            self._gate((activation or node).name)
+        if part == "project":
+            self._parts = set()
+
+    def _block(self, part: str) -> str:
+        """The block that is begun, or a new one where none is or it has such a part already."""
+        if not self._parts or part in self._parts or (part == "expand" and "depthwise" in self._parts):
+            self._index, self._parts = self._index + 1, set()
+        self._parts.add(part)
+        return f"blocks.{self._index}"
+
+    def _activation_of(self, node: Node) -> Activation | None:
+        found = self._readers[node.name]
+        return found[0] if len(found) == 1 and isinstance(found[0], Activation) else None
+
+    def _gate(self, tensor: str) -> None:
+        gate = gate_of(tensor, self._nodes, self._readers)
+        if gate is None:
+            return
+        base = f"blocks.{self._index}.se"
+        reduced = self._activation_of(gate.reduce)
+        self.names.update({gate.mean.name: f"{base}.mean", gate.reduce.name: f"{base}.reduce"})
+        self.names.update({gate.excite.name: f"{base}.expand", gate.product.name: f"{base}.scale"})
+        self.names[gate.tensors[-1]] = f"{base}.gate"
+        if reduced is not None:
+            self.names[reduced.name] = f"{base}.reduce.{reduced.kind}"
 
 
-def _residuals(graph: Graph) -> dict[str, str]:
-    """Projection → the sum that reads it."""
-    return {node.inputs[place]: node.name for node in graph.nodes if isinstance(node, Add) for place in (1, 0)}
-
-
-def _block_names(graph: Graph, block: Block, base: str, *, stem: bool) -> dict[str, str]:
-    """Old name → new one for a block's convolutions, activations and gates."""
-    names = {block.project.name: f"{base}.project"}
-    parts = {block.expand.name: "stem" if stem else f"{base}.expand"}
-    if block.depthwise is not None:
-        parts[block.depthwise.name] = f"{base}.depthwise"
-    nodes = graph.by_name()
-    for name in block.inner:
-        node = nodes[name]
-        if isinstance(node, Activation) and node.inputs[0] in parts:
-            names[name] = f"{parts[node.inputs[0]]}.{node.kind}"
-    names.update(parts)
-    for gate in block.gates:
-        names.update({gate.mean.name: f"{base}.se.mean", gate.reduce.name: f"{base}.se.reduce"})
-        names.update({gate.excite.name: f"{base}.se.expand", gate.product.name: f"{base}.se.scale"})
-        names[gate.tensors[-1]] = f"{base}.se.gate"
-        for node in graph.consumers()[gate.reduce.name]:
-            if isinstance(node, Activation):
-                names[node.name] = f"{base}.se.reduce.{node.kind}"
-    return names
-
-
-def _end_names(graph: Graph, found: dict[str, str]) -> dict[str, str]:
+def _end_names(graph: Graph) -> dict[str, str]:
     """The head convolution, its activation and the pooling."""
     nodes = graph.by_name()
     node = nodes[graph.output_name]
     names: dict[str, str] = {}
     if isinstance(node, Dense):
         node = nodes.get(node.inputs[0], node)
-    if not isinstance(node, GlobalMean | Flatten) or node.name in found:
+    if not isinstance(node, GlobalMean | Flatten):
         return {}
     names[node.name] = "pooled"
     before = nodes.get(node.inputs[0])
     if isinstance(before, Activation) and before.inputs[0] in nodes:
         names[before.name] = f"head.{before.kind}"
         before = nodes[before.inputs[0]]
-    if before is not None and before.name not in found and not isinstance(before, Border | Add):
+    if isinstance(before, Conv2D):
         names[before.name] = "head"
     return names
 

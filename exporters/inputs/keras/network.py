@@ -48,7 +48,8 @@ def network_of_keras(path: Path, options: InputOptions) -> Network:
         else:
             assembler, image, output = assembled(file, options.image_size, str(path))
             architecture = None
-        remarks = (_REMARK, _ALONE) if file.config is None else (_REMARK,)
+        said = options.preprocessing
+        remarks = (() if said.mode or said.resizer else (_REMARK,)) + (() if file.config else (_ALONE,))
         source = Source(
             form="keras",
             dialect="keras",

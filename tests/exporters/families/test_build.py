@@ -93,5 +93,16 @@ def test_ordering_changes_nothing_and_is_deterministic(graph: Graph) -> None:
     assert all((a.weight == b.weight).all() for a, b in zip(weighted(first.nodes), weighted(second.nodes), strict=True))
 
 
+def test_ordering_is_the_same_whatever_order_the_channels_come_in(graph: Graph) -> None:
+    changed = graph
+    for block in find_blocks(graph):
+        changed = permute_block(changed, block, np.random.default_rng(1).permutation(block.channels))
+    once = order_channels(changed)
+    for other in (order_channels(graph), order_channels(once)):
+        for a, b in zip(weighted(once.nodes), weighted(other.nodes), strict=True):
+            np.testing.assert_array_equal(a.weight, b.weight)
+            np.testing.assert_array_equal(a.bias, b.bias)
+
+
 def test_half_precision_saturates() -> None:
     assert to_half(np.array([1e6, -1e6, 1.0])).tolist() == [65504.0, -65504.0, 1.0]

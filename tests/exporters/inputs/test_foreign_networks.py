@@ -63,7 +63,7 @@ def test_a_network_that_comes_back_is_the_same(source: str, variant: str, ending
     export(state, path, source=source, image_size=64, labels=("a", "b", "c"))
     back = open_network(path, InputOptions())
     assert (back.architecture, back.labels, back.preprocessing) == (variant, ("a", "b", "c"), direct.preprocessing)
-    for one, other in zip(order_channels(direct.graph).nodes, back.graph.nodes, strict=True):
+    for one, other in zip(order_channels(direct.graph).nodes, order_channels(back.graph).nodes, strict=True):
         assert (one.name, one.inputs, type(one)) == (other.name, other.inputs, type(other))
         for field in ("weight", "bias", "padding", "stride", "activation", "kind"):
             np.testing.assert_array_equal(getattr(one, field, None), getattr(other, field, None))

@@ -1,0 +1,76 @@
+"""The head: how strongly it is held back is chosen on held-out photos, then it is learned from all.
+
+A strong penalty gives the direction from the mean of all photos to each class's mean, which is best for few photos; a
+weak one gives the boundary between the classes, which takes many. So one method serves both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_effnet.formats.dense import DenseHead
+from edge_effnet.learning.folds import moments, split
+from edge_effnet.learning.solver import fit
+
+Array = npt.NDArray[Any]
+#: Tried from strong to weak, each from where the one before ended.
+PENALTIES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """head: on features as the network gives them. held_out: float32[N, C], the logits of each photo by a head that
+    hasn't seen it; NaN where there is none. fold, groups: see `folds`. penalty: the chosen one.
+    """
+
+    head: DenseHead
+    held_out: Array
+    fold: Array
+    groups: Array
+    penalty: float
+
+
+def train(
+    features: Array, classes: Array, *, count: int, after_fit: Callable[[int, int], None] = lambda _done, _total: None
+) -> Trained:
+    """Learns from float32[N, D] features of int64[N] classes; after_fit hears how much is done."""
+    length = float(np.linalg.norm(features, axis=1).mean()) or 1.0
+    scaled = (features / np.float32(length)).astype(np.float32)
+    groups = moments(features, classes)
+    fold = split(classes, groups)
+    held_out, penalty = _cross_validated(scaled, classes, fold, count, after_fit)
+    head = fit(scaled, classes, count=count, penalty=penalty)
+    return Trained(DenseHead(head.weights / np.float32(length), head.bias), held_out, fold, groups, penalty)
+
+
+def _cross_validated(
+    features: Array, classes: Array, fold: Array, count: int, after_fit: Callable[[int, int], None]
+) -> tuple[Array, float]:
+    """(held-out logits by the best penalty, that penalty)."""
+    numbers = [int(number) for number in np.unique(fold) if number >= 0]
+    found = np.full((len(PENALTIES), len(classes), count), np.nan, np.float32)
+    for done, number in enumerate(numbers):
+        out, head = fold == number, None
+        for place, penalty in enumerate(PENALTIES):
+            after_fit(done * len(PENALTIES) + place, len(numbers) * len(PENALTIES))
+            head = fit(features[~out], classes[~out], count=count, penalty=penalty, start=head)
+            found[place, out] = head.logits(features[out])
+    if not numbers:
+        return found[0], PENALTIES[0]
+    losses = [_loss(logits, classes) for logits in found]
+    best = int(np.argmin(losses))
+    return found[best], PENALTIES[best]
+
+
+def _loss(logits: Array, classes: Array) -> float:
+    """Mean of -log score of the true class over classes, each weighing the same; photos never held out don't count."""
+    seen = ~np.isnan(logits[:, 0])
+    values, truth = logits[seen].astype(np.float64), classes[seen]
+    values = values - values.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(values).sum(axis=1)) - values[np.arange(len(truth)), truth]
+    return float(np.mean([losses[truth == label].mean() for label in np.unique(truth)]))

@@ -1,0 +1,220 @@
+"""`learn`: from folders of photos to a model file that knows them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_effnet.arguments import fraction, path_of
+from edge_effnet.clashes import check_outputs
+from edge_effnet.classifier import BUNDLED_MODEL, Classifier
+from edge_effnet.decoding import DEFAULT_RULES, ImageRules
+from edge_effnet.errors import ImageError, UsageError
+from edge_effnet.files import require_writable_folder, write_atomically
+from edge_effnet.formats import ModelFile, read_model_file
+from edge_effnet.formats.derived import feature_tensor, with_head
+from edge_effnet.heads import Head
+from edge_effnet.learning.cache import FeatureCache, cache_key, default_folder
+from edge_effnet.learning.folds import wilson
+from edge_effnet.learning.head import Trained, train
+from edge_effnet.learning.photos import LabelledPhoto, PhotoFolder, read_photos, with_photos
+from edge_effnet.metadata import ModelDocument
+from edge_effnet.version import __version__
+
+Array = npt.NDArray[Any]
+#: Is told (stage, share of it that is done, 0..1); what it raises ends the run, and nothing is written.
+Progress = Callable[[str, float], None]
+STAGES = ("photos", "features", "learning", "writing")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What was learned. path: the file. labels: its classes. photos: label → how many it was learned from.
+
+    accuracy: share of photos that a head recognises which hasn't seen them, 0..1, or None where no class has two
+    moments; interval: (low, high), its 95 % interval. confusion: [true][found], of the same held-out photos. threshold:
+    similarity below which a photo is unknown, or None. sha256: of the file. photos_sha256: of all photos' labels and
+    digests. left_out: what wasn't used and why, a line each.
+    """
+
+    path: Path
+    labels: tuple[str, ...]
+    photos: Mapping[str, int]
+    accuracy: float | None
+    interval: tuple[float, float] | None
+    confusion: tuple[tuple[int, ...], ...]
+    threshold: float | None
+    base: str
+    penalty: float
+    sha256: str
+    photos_sha256: str
+    left_out: tuple[str, ...]
+
+
+def learn(
+    photos: str | Path,
+    output: str | Path,
+    *,
+    base: str | Path | None = None,
+    unknown: float | None = 0.05,
+    cache: str | Path | None = None,
+    progress: Progress | None = None,
+    engine: str = "auto",
+    threads: int | None = None,
+    image_rules: ImageRules = DEFAULT_RULES,
+) -> Learned:
+    """Writes a model file like `base` (None: the bundled one) that tells the classes of a folder apart.
+
+    photos: a folder that holds a folder of photos for each class; one called "none" or "unknown" holds what is none of
+    them. output: the file to write, whole or not at all. unknown: share of own photos that may be called unknown, or
+    None for a file that never says so. cache: folder for features, by default the user's. progress: see `Progress`.
+    Raises UsageError for folders that can't be learned from, ModelFileError for a base that doesn't end in features
+    and a dense layer, OutputError where the file can't be written.
+    """
+    folder, path = path_of(photos, "photos"), path_of(output, "output")
+    origin = BUNDLED_MODEL if base is None else path_of(base, "base")
+    share = None if unknown is None else fraction(unknown, "unknown")
+    del share
+    check_outputs({"-o": path}, {"the base": origin, "a photo": folder})
+    require_writable_folder(path)
+    tell = progress or (lambda _stage, _share: None)
+    contents = read_model_file(origin)
+    document = _document_of(contents, path)
+    found = read_photos(
+        folder, most_bytes=image_rules.max_bytes, after_photo=lambda done, total: tell("photos", done / total)
+    )
+    with (
+        Classifier(origin, engine=engine, threads=threads, image_rules=image_rules) as classifier,
+        _cache(cache, classifier, contents) as known,
+    ):
+        found, features = _features(classifier, found, known, tell)
+    classes = np.array([found.labels.index(photo.label) for photo in found.photos], np.int64)
+    trained = train(
+        features, classes, count=len(found.labels), after_fit=lambda done, total: tell("learning", done / total)
+    )
+    return _written(contents, document, found, trained, classes, path, tell)
+
+
+def _document_of(contents: ModelFile, output: Path) -> ModelDocument:
+    if contents.document is None:
+        raise UsageError(f"{contents.name} was made by another tool; expected a base file of edge-effnet's")
+    if output.suffix != f".{contents.format}":
+        raise UsageError(
+            f"output {output} ends in {output.suffix or 'nothing'}; expected .{contents.format} as the base"
+        )
+    feature_tensor(contents)
+    return contents.document
+
+
+def _cache(folder: str | Path | None, classifier: Classifier, contents: ModelFile) -> FeatureCache:
+    document = classifier.metadata
+    key = cache_key(
+        base=None if document is None else document.weights_sha256,
+        preprocessing=classifier.preprocessing.to_dict(),
+        engine=classifier.engine_version,
+        decoding=classifier.decoding,
+    )
+    return FeatureCache(default_folder() if folder is None else Path(folder), key, feature_tensor(contents).size)
+
+
+def _features(
+    classifier: Classifier, found: PhotoFolder, cache: FeatureCache, tell: Progress
+) -> tuple[PhotoFolder, Array]:
+    """The photos that can be read, and their features, float32[N, D]."""
+    kept: list[LabelledPhoto] = []
+    rows: list[Array] = []
+    left_out = list(found.left_out)
+    for index, photo in enumerate(found.photos):
+        tell("features", index / len(found.photos))
+        row = cache.get(photo.digest)
+        if row is None:
+            try:
+                row = classifier.features(photo.path)
+            except ImageError as error:
+                left_out.append(str(error))
+                continue
+            cache.put(photo.digest, row)
+        kept.append(photo)
+        rows.append(row)
+    return with_photos(found, kept, left_out), np.stack(rows)
+
+
+def _written(
+    contents: ModelFile,
+    base: ModelDocument,
+    found: PhotoFolder,
+    trained: Trained,
+    classes: Array,
+    path: Path,
+    tell: Progress,
+) -> Learned:
+    tell("writing", 0.0)
+    accuracy, interval, confusion = _judged(trained, classes, len(found.labels))
+    counts = {label: int((classes == index).sum()) for index, label in enumerate(found.labels)}
+    digest = photos_digest(found)
+    document = replace(
+        base,
+        num_classes=len(found.labels),
+        labels=found.labels,
+        accuracy=None,
+        head=Head("softmax", base.head.output if base.head.kind == "softmax" else "logits"),
+        created_by=f"edge-effnet {__version__}",
+        schema_version=0,
+        weights_sha256=None,
+        extra={
+            **base.extra,
+            "learned": {
+                "base_sha256": base.weights_sha256,
+                "photos": counts,
+                "photos_sha256": digest,
+                "accuracy": accuracy,
+                "interval": interval,
+                "penalty": trained.penalty,
+            },
+        },
+    )
+    data = with_head(contents, trained.head, document)
+    tell("writing", 0.5)
+    write_atomically(path, data)
+    return Learned(
+        path=path,
+        labels=found.labels,
+        photos=counts,
+        accuracy=accuracy,
+        interval=interval,
+        confusion=confusion,
+        threshold=None,
+        base=contents.name,
+        penalty=trained.penalty,
+        sha256=hashlib.sha256(data).hexdigest(),
+        photos_sha256=digest,
+        left_out=found.left_out,
+    )
+
+
+def photos_digest(found: PhotoFolder) -> str:
+    """SHA-256 of all labels and photo digests, whatever the files are called."""
+    lines = "".join(f"{photo.digest}  {photo.label}\n" for photo in found.photos)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _judged(
+    trained: Trained, classes: Array, count: int
+) -> tuple[float | None, tuple[float, float] | None, tuple[tuple[int, ...], ...]]:
+    """(accuracy, interval, confusion) of held-out photos; the interval counts moments, not photos."""
+    seen = ~np.isnan(trained.held_out[:, 0])
+    confusion = np.zeros((count, count), np.int64)
+    table = tuple(tuple(int(value) for value in row) for row in confusion)
+    if not seen.any():
+        return None, None, table
+    answers = np.argmax(trained.held_out[seen], axis=1)
+    np.add.at(confusion, (classes[seen], answers), 1)
+    accuracy = float((answers == classes[seen]).mean())
+    table = tuple(tuple(int(value) for value in row) for row in confusion)
+    return accuracy, wilson(accuracy, len(np.unique(trained.groups[seen]))), table
