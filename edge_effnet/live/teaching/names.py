@@ -28,8 +28,9 @@ def check_name(text: object, others: Iterable[str]) -> str:
         raise UsageError(f"the name has {len(name)} characters; expected 1 to {LONGEST_NAME}")
     if printable(name) != name:
         raise UsageError("the name holds characters that can't be seen; type it anew")
-    if name.casefold() in (other.casefold() for other in others):
-        raise UsageError(f"there is a class {name} already; add to that one")
+    there = next((other for other in others if other.casefold() == name.casefold()), None)
+    if there is not None:
+        raise UsageError(f"there is a class {there} already; add to that one")
     return name
 
 

@@ -94,7 +94,7 @@ def test_folders_of_ones_own_are_classes_too(tmp_path: Path) -> None:
     assert (dog.name, len(dog.photos)) == ("my dog", 1)
     made.assign(ids(made), dog.id)
     assert len(made.class_of(dog.id).photos) == 2
-    with pytest.raises(UsageError, match="there is a class MY DOG already"):
+    with pytest.raises(UsageError, match="there is a class my dog already"):
         made.add_class("MY DOG")
     (dog.folder / LABEL_FILE).write_bytes(b"\xff")
     assert made.classes()[0].name == "my dog"
@@ -110,7 +110,7 @@ def test_folders_of_ones_own_are_classes_too(tmp_path: Path) -> None:
         ("a‮b", "can't be seen"),
         (7, "has no name"),
         (None, "has no name"),
-        ("CUP", "there is a class CUP already"),
+        ("CUP", "there is a class cup already"),
     ],
 )
 def test_names_that_can_not_be_kept(name: Any, message: str) -> None:
