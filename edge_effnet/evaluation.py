@@ -27,6 +27,7 @@ class _Tally:
 
     num_classes: int
     keeps_all: bool = False
+    images: int = 0
     outputs: list[npt.NDArray[np.float32]] = field(default_factory=list)
     truths: list[frozenset[int]] = field(default_factory=list)
     confusion: npt.NDArray[np.int64] = field(init=False)
@@ -38,10 +39,13 @@ class _Tally:
         self.confusion = np.zeros((self.num_classes, self.num_classes), np.int64)
 
     def add(self, logits: npt.NDArray[np.float32], truth: frozenset[int]) -> None:
+        """truth: none where no class of a sigmoid head holds; such a photo has no best class to be right about."""
         best = np.argsort(-logits, kind="stable")[:_TOP]
         first = int(best[0])
-        self.confusion[first if first in truth else min(truth), first] += 1
-        self.hits_top5 += bool(truth & {int(index) for index in best})
+        self.images += 1
+        if truth:
+            self.confusion[first if first in truth else min(truth), first] += 1
+            self.hits_top5 += bool(truth & {int(index) for index in best})
         if self.keeps_all:
             self.outputs.append(logits)
             self.truths.append(truth)
@@ -95,15 +99,15 @@ def evaluate(
         for measured in found:
             tally.add_measured(measured)
             after_photo()
-    images = int(tally.confusion.sum())
-    if not images:
+    if not tally.images:
         raise UsageError(f"none of the {len(tally.unreadable)} photos can be read ({'; '.join(tally.unreadable[:3])})")
+    named = max(1, int(tally.confusion.sum()))
     result = {
         "model": str(classifier.model_path),
         "engine": classifier.engine,
-        "images": images,
-        "top1": float(np.trace(tally.confusion)) / images,
-        "top5": tally.hits_top5 / images,
+        "images": tally.images,
+        "top1": float(np.trace(tally.confusion)) / named,
+        "top5": tally.hits_top5 / named,
         "per_class": _per_class(tally.confusion, classifier.labels),
         "confusion": tally.confusion.tolist(),
         "latency_ms": {stage: _percentiles(values) for stage, values in tally.timing.items()},

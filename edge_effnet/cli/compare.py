@@ -64,10 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_text(result: dict[str, Any]) -> None:
     sqnr = result["logit_sqnr_db"]
-    say(
-        f"{result['images']} photos: top-1 agreement {_percent(result['top1_agreement'])}, top-5 overlap "
-        f"{_percent(result['top5_agreement'])}"
-    )
+    same = f"top-1 agreement {_percent(result['top1_agreement'])}, top-5 overlap {_percent(result['top5_agreement'])}"
+    if "decision_agreement" in result:
+        same = f"{_percent(result['decision_agreement'])} of the decisions the same"
+    say(f"{result['images']} photos: {same}")
     say(
         f"  logits: {'identical' if sqnr is None else f'{sqnr:.2f} dB SQNR'}; scores differ by "
         f"{result['mean_abs_score_difference']:.5f} on average"

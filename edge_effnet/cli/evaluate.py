@@ -28,7 +28,7 @@ from edge_effnet.cli.options import (
     wants_json,
 )
 from edge_effnet.cli.progress import Bar
-from edge_effnet.datasets import LabelledImage, read_dataset
+from edge_effnet.datasets import LabelledImage, Without, read_dataset
 from edge_effnet.errors import OutputError, UsageError
 from edge_effnet.evaluation import evaluate
 from edge_effnet.files import require_writable_folder, write_atomically
@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument("model", metavar="MODEL", help="a .tflite or .onnx file")
     parser.add_argument(
-        "data", metavar="DATA", help="class folders, or a folder with labels.csv (file,index or file,label)"
+        "data",
+        metavar="DATA",
+        help="class folders, or a folder with labels.csv (file,index or file,label; of several, a row each or a|b)",
     )
     add_limit_options(parser, then="; the result isn't recorded then")
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, instead of the model's")
@@ -93,8 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _dataset(folder: str, classifier: Classifier) -> list[LabelledImage]:
     """With groups, the folders may be called like the groups, or like the labels in them."""
     count = classifier.num_classes
+    without: Without = "taken" if classifier.head.kind == "sigmoid" else "refused"
     try:
-        return read_dataset(folder, num_classes=count, labels=classifier.labels)
+        return read_dataset(folder, num_classes=count, labels=classifier.labels, without=without)
     except UsageError:
         document = classifier.metadata
         if classifier.grouping is None or document is None or document.labels is None:

@@ -91,11 +91,15 @@ def _header(title: str, report: QuantizationReport) -> str:
 def _held_out_tiles(found: HeldOut) -> Iterable[tuple[str, str, str]]:
     low, high = found.agreement_interval
     same = sum(photo.agrees for photo in found.photos)
-    yield (
-        _percent(found.top1_agreement),
-        "same answer as float",
-        f"{same} of {found.images} photos; 95 % interval {100 * low:.0f}–{100 * high:.0f} %",
-    )
+    if found.decision_agreement is not None:
+        detail = f"every class of {same} of {found.images} photos"
+        yield _percent(found.decision_agreement), "of the decisions as in float", detail
+    else:
+        yield (
+            _percent(found.top1_agreement),
+            "same answer as float",
+            f"{same} of {found.images} photos; 95 % interval {100 * low:.0f}–{100 * high:.0f} %",
+        )
     if found.float_top1 is not None and found.int8_top1 is not None:
         yield (
             _percent(found.int8_top1),
