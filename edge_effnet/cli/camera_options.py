@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from edge_effnet.cli.camera_destinations import add_destinations
+from edge_effnet.cli.camera_teaching import add_teaching
 from edge_effnet.cli.options import (
     add_engine_options,
     add_group_option,
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_decisions(parser)
     add_destinations(parser)
+    add_teaching(parser)
     _add_web(parser)
     add_engine_options(parser)
     add_preprocessing_options(parser)

@@ -14,16 +14,15 @@ from typing import Any
 from edge_effnet.clashes import check_outputs
 from edge_effnet.classifier import Classifier
 from edge_effnet.cli.console import remark, say, write
+from edge_effnet.cli.limits import add_limit_options, drawn
 from edge_effnet.cli.options import (
     add_decoding_option,
     add_engine_options,
     add_group_option,
     add_image_options,
-    add_limit_options,
     add_preprocessing_options,
     add_trust_options,
     add_workers_option,
-    drawn,
     open_classifier,
     wants_json,
 )

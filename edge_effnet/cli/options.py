@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edge_effnet.classifier import Classifier
 from edge_effnet.cli.console import remark
@@ -19,9 +17,6 @@ from edge_effnet.labels import read_labels, remarks_on_labels
 from edge_effnet.opening import PROBES
 from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_crop_pct, triple
 from edge_effnet.unknown import UNKNOWN_MODES
-
-if TYPE_CHECKING:
-    from edge_effnet.datasets import LabelledImage
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -50,25 +45,6 @@ def add_workers_option(parser: argparse.ArgumentParser) -> None:
         help="photos worked on at a time (default: the cores there are, with one engine thread each); with 1, "
         "--threads gives a single photo all cores",
     )
-
-
-def add_limit_options(parser: argparse.ArgumentParser, *, then: str = "") -> None:
-    """--limit and --seed. then: what else a limit means."""
-    parser.add_argument(
-        "--limit", type=positive, metavar="N", help=f"only N photos, drawn from all classes alike{then}"
-    )
-    seed = parser.add_argument("--seed", type=int, default=0, help="for drawing them (default 0)")
-    goes_with("without --limit N", seed)
-
-
-def drawn(items: Sequence[LabelledImage], arguments: argparse.Namespace) -> list[LabelledImage]:
-    """The photos that --limit leaves; says how they were drawn."""
-    from edge_effnet.datasets import draw_alike
-
-    chosen = draw_alike(items, arguments.limit, seed=arguments.seed)
-    if len(chosen) < len(items):
-        remark(f"{len(chosen):,} of {len(items):,} photos, drawn from all classes alike by seed {arguments.seed}")
-    return chosen
 
 
 def add_group_option(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.arguments import one_of
+from edge_effnet.arguments import one_of, texts
 from edge_effnet.classifier import Classifier
 from edge_effnet.errors import UsageError, first_line
 from edge_effnet.labels import label_of
@@ -21,7 +21,7 @@ from edge_effnet.live.events import Event, EventSink
 from edge_effnet.live.frames import UNTURNED, Frame, Region, Turn
 from edge_effnet.live.journal import Journal
 from edge_effnet.live.jpeg import KEPT_QUALITY, encode_jpeg
-from edge_effnet.live.judge import Judge, Judging, RuleFor
+from edge_effnet.live.judge import ForeignLabels, Judge, Judging, RuleFor
 from edge_effnet.live.motion import MotionGate
 from edge_effnet.live.newest import FrameReader
 from edge_effnet.live.opening import LiveSource, live_opener
@@ -51,7 +51,8 @@ class LiveClassifier:
     classes. turn: how the camera is mounted; picture and region are those after it. region: the part of the picture
     that counts. every: classify each n-th frame. allow, deny: labels that may, or may not, be announced. sinks: where
     events go. back_off: how a lost camera is retried. motion: classifies only what moves. watchers: see each reading.
-    All methods may be called from any thread.
+    foreign_labels: what becomes of labels in allow and deny that the network hasn't. All methods may be called from any
+    thread.
     """
 
     def __init__(
@@ -71,9 +72,12 @@ class LiveClassifier:
         width: int | None = None,
         motion: MotionGate | None = None,
         watchers: Sequence[Watcher] = (),
+        foreign_labels: ForeignLabels = "refuse",
     ) -> None:
         self.region, self.every, self.motion = region, every, motion
-        judging = Judging(rule, None if allow is None else tuple(allow), None if deny is None else tuple(deny))
+        allowed = None if allow is None else texts(allow, "allow")
+        denied = None if deny is None else texts(deny, "deny")
+        judging = Judging(rule, allowed, denied, foreign_labels)
         self._exchange = Exchange(judging.judge(one_of(classifier, Classifier, "classifier")), judging.judge_next)
         opener = live_opener(source, turn=turn, channels=channels, width=width)
         self.reader = FrameReader(opener, every=every, back_off=back_off)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from edge_effnet.live.decisions import DecisionRule, default_rule
 
 #: A rule, what makes one for a network, or None for what suits its head and its number of classes.
 RuleFor: TypeAlias = "DecisionRule | Callable[[Classifier], DecisionRule] | None"
+#: Labels of lists that a network hasn't: an error, or of no account, since another network may have them.
+ForeignLabels: TypeAlias = Literal["refuse", "pass over"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +41,21 @@ def rule_for(classifier: Classifier) -> DecisionRule:
 
 @dataclass(frozen=True)
 class Judging:
-    """What was asked for, whatever network comes. rule: of each; allow, deny: labels."""
+    """What was asked for, whatever network comes. rule: of each; allow, deny: labels. foreign_labels: what becomes of
+    those that the first network hasn't.
+    """
 
     rule: RuleFor = None
     allow: tuple[str, ...] | None = None
     deny: tuple[str, ...] | None = None
+    foreign_labels: ForeignLabels = "refuse"
 
     def judge(self, classifier: Classifier) -> Judge:
-        """For the first network. Raises UsageError for an unknown label, or when none is left."""
+        """For the first network. Raises UsageError for an unknown label, or when none is left, unless they are passed
+        over.
+        """
+        if self.foreign_labels == "pass over":
+            return self.judge_next(classifier)
         return Judge(classifier, self._rule(classifier), _mask(classifier, self.allow, self.deny))
 
     def judge_next(self, classifier: Classifier) -> Judge:

@@ -63,7 +63,7 @@ ALWAYS = {
     "bench": {"--image", "--runs", "--warmup", "--workers", "--plot", "--image-size"},
     "camera": {"--source", "--model", "--labels", "--group", "--every", "--roi", "--rotate", "--flip", "--allow"}
     | {"--deny", "--enter", "--leave", "--smoothing", "--agree", "--margin", "--events", "--command", "--mqtt"}
-    | {"--web", "--image-size", "--unknown", "--motion", "--snapshot", "--gpio"},
+    | {"--web", "--image-size", "--unknown", "--motion", "--snapshot", "--gpio", "--inbox"},
     "doctor": set(),
 }
 CASES = [(verb, action) for verb in VERBS for action in options_of(parser_of(verb)) if action.option_strings]
