@@ -7,10 +7,12 @@ import re
 from pathlib import Path
 
 from edge_effnet.cli.camera_destinations import add_destinations
+from edge_effnet.cli.camera_teaching import add_teaching
 from edge_effnet.cli.options import (
     add_engine_options,
     add_group_option,
     add_preprocessing_options,
+    add_unknown_option,
     names,
     positive,
 )
@@ -37,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, instead of the model's")
     add_group_option(parser)
+    add_unknown_option(parser)
     _add_pictures(parser)
     top_k = parser.add_argument(
         "--top-k", type=positive, default=5, metavar="K", help="how many classes the page shows (default 5)"
@@ -47,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_decisions(parser)
     add_destinations(parser)
+    add_teaching(parser)
     _add_web(parser)
     add_engine_options(parser)
     add_preprocessing_options(parser)

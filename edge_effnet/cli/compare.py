@@ -6,13 +6,12 @@ import argparse
 from typing import Any
 
 from edge_effnet.cli.console import remark, say, write
+from edge_effnet.cli.limits import add_limit_options, drawn
 from edge_effnet.cli.options import (
     add_engine_options,
     add_image_options,
-    add_limit_options,
     add_preprocessing_options,
     add_workers_option,
-    drawn,
     open_classifier,
     wants_json,
 )
