@@ -332,9 +332,17 @@ class Classifier:
         """
         if self.head.kind == "features":
             return self.logits(image, channels=channels, width=width)
-        if not self._inner:
-            self._open_inner((feature_tensor(self._contents()).name,))
-        return self._outputs(image, channels, width)[1].reshape(-1)
+        name = feature_tensor(self.contents()).name
+        return self.inner(image, (name,), channels=channels, width=width)[1].reshape(-1)
+
+    def inner(
+        self, image: ImageSource, names: tuple[str, ...], *, channels: ChannelOrder = "rgb", width: int | None = None
+    ) -> tuple[npt.NDArray[np.float32], ...]:
+        """The output, then these tensors inside the network, of one run; those of integers as what they stand for."""
+        if not set(names) <= set(self._inner):
+            self._open_inner((*self._inner, *(name for name in names if name not in self._inner)))
+        output, *found = self._outputs(image, channels, width)
+        return (output, *(found[self._inner.index(name)] for name in names))
 
     def _outputs(
         self, image: ImageSource, channels: ChannelOrder, width: int | None
@@ -360,7 +368,7 @@ class Classifier:
         )
         return found
 
-    def _contents(self) -> ModelFile:
+    def contents(self) -> ModelFile:
         """The file read anew; raises ModelFileError where it is another one by now."""
         contents = read_model_file(self.model_path)
         if file_identity(self.model_path) != self._identity:

@@ -64,7 +64,9 @@ def test_the_file_says_where_it_comes_from(learned: Learned, exported: Exported)
     assert learned.sha256 == hashlib.sha256(learned.path.read_bytes()).hexdigest()
 
 
-def test_the_same_photos_give_the_same_bytes(learned: Learned, photos: Path, exported: Exported, tmp_path: Path) -> None:
+def test_the_same_photos_give_the_same_bytes(
+    learned: Learned, photos: Path, exported: Exported, tmp_path: Path
+) -> None:
     """Whatever they are called, in whatever order the folder lists them, with features from the cache or not."""
     other = tmp_path / "other"
     for label in reversed(LABELS):
