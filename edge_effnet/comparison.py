@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,6 +20,8 @@ from edge_effnet.many import Classifiers, spread
 from edge_effnet.preprocessing import decode
 
 _TOP = 5
+#: Below it a softmax in float32 says nothing of the logit.
+_LEAST_SCORE = np.float32(1e-12)
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -161,17 +163,39 @@ def _run_both(classifiers: Classifiers, item: LabelledImage) -> _Outputs | Image
         photo = decode(item.path, rules=a.image_rules)
     except ImageError as error:
         return error
-    return _Outputs(_run(a, photo), _run(b, photo), item.classes)
+    one, other = _run(a, photo), _run(b, photo)
+    if one.ends_in_softmax != other.ends_in_softmax:
+        one, other = _centred(one), _centred(other)
+    return _Outputs(
+        (one.logits, one.scores, one.milliseconds), (other.logits, other.scores, other.milliseconds), item.classes
+    )
 
 
-def _run(classifier: Classifier, photo: Any) -> tuple[FloatArray, FloatArray, float]:
-    """(logits, scores, milliseconds); a file of another maker may end in a softmax, which only `scores` knows."""
+@dataclass(frozen=True)
+class _Answer:
+    """One model's for one photo; logits are logarithms of scores where a file of another maker ends in a softmax."""
+
+    logits: FloatArray
+    scores: FloatArray
+    milliseconds: float
+    ends_in_softmax: bool = False
+
+
+def _run(classifier: Classifier, photo: Any) -> _Answer:
     outputs = classifier.logits(photo)
     milliseconds = classifier.timing_ms["inference"]
     logits = class_logits(classifier.head, outputs, classifier.num_classes)
-    if classifier.metadata is None:
-        return logits, classifier.scores(photo), milliseconds
-    return logits, scores_of(classifier.head, outputs, classifier.num_classes), milliseconds
+    if classifier.metadata is not None:
+        return _Answer(logits, scores_of(classifier.head, outputs, classifier.num_classes), milliseconds)
+    scores = classifier.scores(photo)
+    if np.array_equal(scores, outputs):
+        return _Answer(np.log(np.maximum(scores, _LEAST_SCORE)), scores, milliseconds, ends_in_softmax=True)
+    return _Answer(logits, scores, milliseconds)
+
+
+def _centred(answer: _Answer) -> _Answer:
+    """A softmax takes the same constant off all logits: their mean is taken off instead, of either model."""
+    return replace(answer, logits=answer.logits - answer.logits.mean())
 
 
 def _check_same_classes(a: Classifier, b: Classifier) -> None:
