@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from edge_effnet.classifier import Classifier
 from edge_effnet.datasets import INDEX_FILE, LabelledImage, read_dataset, unlabelled_images
+from edge_effnet.deciding import held
 from edge_effnet.errors import ImageError, UsageError
 from edge_effnet.heads import class_logits, scores_of
 from edge_effnet.many import Classifiers, spread
@@ -29,8 +30,9 @@ FloatArray = npt.NDArray[np.float32]
 class Agreement:
     """Sums over pairs of outputs while photos stream by; A is the reference.
 
-    top1: both name the same best class. top5: the share of A's five best classes that are among B's, averaged over the
-    photos (all classes where there are fewer than five). Logit SQNR: 10·log10(Σ a² / Σ (b − a)²) over all photos.
+    top1: both name the same best class. alike: shares of the classes of sigmoid heads that are decided alike. top5: the
+    share of A's five best classes that are among B's, averaged over the photos (all classes where there are fewer than
+    five). Logit SQNR: 10·log10(Σ a² / Σ (b − a)²) over all photos.
     """
 
     images: int = 0
@@ -39,12 +41,27 @@ class Agreement:
     score_difference: float = 0.0
     signal: float = 0.0
     error: float = 0.0
+    alike: float | None = None
 
-    def add(self, logits_a: FloatArray, logits_b: FloatArray, scores_a: FloatArray, scores_b: FloatArray) -> None:
-        """Counts one photo; all float32[C]."""
-        best_a, best_b = best_classes(logits_a), best_classes(logits_b)
+    def add(
+        self,
+        logits_a: FloatArray,
+        logits_b: FloatArray,
+        scores_a: FloatArray,
+        scores_b: FloatArray,
+        *,
+        alike: float | None = None,
+    ) -> None:
+        """Counts one photo: the networks' outputs, float32[C] each, and the scores of the classes they stand for."""
+        single = len(logits_a) == 1
+        best_a, best_b = (
+            best_classes(scores if single else logits)
+            for logits, scores in ((logits_a, scores_a), (logits_b, scores_b))
+        )
         self.images += 1
-        self.top1 += best_a[0] == best_b[0]
+        if alike is not None:
+            self.alike = (self.alike or 0.0) + alike
+        self.top1 += int(alike == 1) if single and alike is not None else best_a[0] == best_b[0]
         self.top5 += len(set(best_a) & set(best_b)) / len(best_a)
         self.score_difference += float(np.abs(scores_b.astype(np.float64) - scores_a).mean())
         self.signal += float(np.square(logits_a, dtype=np.float64).sum())
@@ -58,7 +75,7 @@ class Agreement:
             "top5_agreement": self.top5 / self.images,
             "mean_abs_score_difference": self.score_difference / self.images,
             "logit_sqnr_db": sqnr_db(self.signal, self.error),
-        }
+        } | ({} if self.alike is None else {"decision_agreement": self.alike / self.images})
 
 
 def sqnr_db(signal: float, error: float) -> float | None:
@@ -121,11 +138,26 @@ def compare(
 
 
 @dataclass(frozen=True)
-class _Outputs:
-    """Of the two models, for one photo; what `_run` gives."""
+class _Run:
+    """One model's outputs for one photo, what its classes are decided by, and their scores.
 
-    a: tuple[FloatArray, FloatArray, float]
-    b: tuple[FloatArray, FloatArray, float]
+    Of a file of another maker that ends in a softmax the logits are logarithms of its scores.
+    """
+
+    outputs: FloatArray
+    logits: FloatArray
+    scores: FloatArray
+    milliseconds: float
+    ends_in_softmax: bool = False
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """Of the two models, for one photo. alike: share of the classes of two sigmoid heads that are decided alike."""
+
+    a: _Run
+    b: _Run
+    alike: float | None
     classes: frozenset[int]
 
 
@@ -144,9 +176,10 @@ class _Sums:
             self.unreadable.append(str(outcome))
             return
         self.labelled = self.labelled and bool(outcome.classes)
-        self.agreement.add(outcome.a[0], outcome.b[0], outcome.a[1], outcome.b[1])
-        for side, (logits, _, milliseconds) in ((self.a, outcome.a), (self.b, outcome.b)):
-            side.add(logits, outcome.classes, milliseconds)
+        a, b = outcome.a, outcome.b
+        self.agreement.add(a.outputs, b.outputs, a.scores, b.scores, alike=outcome.alike)
+        for side, run in ((self.a, a), (self.b, b)):
+            side.add(run.logits, outcome.classes, run.milliseconds)
 
     def to_dict(self, a: Classifier, b: Classifier) -> dict[str, Any]:
         if not self.agreement.images:
@@ -163,39 +196,40 @@ def _run_both(classifiers: Classifiers, item: LabelledImage) -> _Outputs | Image
         photo = decode(item.path, rules=a.image_rules)
     except ImageError as error:
         return error
-    one, other = _run(a, photo), _run(b, photo)
-    if one.ends_in_softmax != other.ends_in_softmax:
-        one, other = _centred(one), _centred(other)
-    return _Outputs(
-        (one.logits, one.scores, one.milliseconds), (other.logits, other.scores, other.milliseconds), item.classes
-    )
+    runs = _comparable(_run(a, photo), _run(b, photo))
+    return _Outputs(*runs, _alike(a, b, *(run.outputs for run in runs)), item.classes)
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """One model's for one photo; logits are logarithms of scores where a file of another maker ends in a softmax."""
-
-    logits: FloatArray
-    scores: FloatArray
-    milliseconds: float
-    ends_in_softmax: bool = False
+def _comparable(one: _Run, other: _Run) -> tuple[_Run, _Run]:
+    """A softmax takes the same constant off all logits; where one model ends in one, their means are taken off both."""
+    if one.ends_in_softmax == other.ends_in_softmax:
+        return one, other
+    return _centred(one), _centred(other)
 
 
-def _run(classifier: Classifier, photo: Any) -> _Answer:
-    outputs = classifier.logits(photo)
+def _centred(run: _Run) -> _Run:
+    return replace(run, outputs=run.outputs - run.outputs.mean(), logits=run.logits - run.logits.mean())
+
+
+def _alike(a: Classifier, b: Classifier, one: FloatArray, other: FloatArray) -> float | None:
+    if not a.head.kind == b.head.kind == "sigmoid" or len(one) != len(other):
+        return None
+    return float((held(a.head, one[None]) == held(b.head, other[None])).mean())
+
+
+def _run(classifier: Classifier, photo: Any) -> _Run:
+    """A file of another maker may end in a softmax, which only `scores` knows."""
+    outputs, head = classifier.logits(photo), classifier.head
     milliseconds = classifier.timing_ms["inference"]
-    logits = class_logits(classifier.head, outputs, classifier.num_classes)
-    if classifier.metadata is not None:
-        return _Answer(logits, scores_of(classifier.head, outputs, classifier.num_classes), milliseconds)
-    scores = classifier.scores(photo)
-    if np.array_equal(scores, outputs):
-        return _Answer(np.log(np.maximum(scores, _LEAST_SCORE)), scores, milliseconds, ends_in_softmax=True)
-    return _Answer(logits, scores, milliseconds)
-
-
-def _centred(answer: _Answer) -> _Answer:
-    """A softmax takes the same constant off all logits: their mean is taken off instead, of either model."""
-    return replace(answer, logits=answer.logits - answer.logits.mean())
+    single = head.kind == "sigmoid" and classifier.num_classes == 1
+    logits = outputs if single else class_logits(head, outputs, classifier.num_classes)
+    if classifier.metadata is None:
+        scores = classifier.scores(photo)
+        if np.array_equal(scores, outputs):
+            logits = np.log(np.maximum(scores, _LEAST_SCORE))
+            return _Run(logits, logits, scores, milliseconds, ends_in_softmax=True)
+        return _Run(logits, logits, scores, milliseconds)
+    return _Run(outputs, logits, scores_of(head, outputs, classifier.num_classes), milliseconds)
 
 
 def _check_same_classes(a: Classifier, b: Classifier) -> None:
@@ -224,7 +258,7 @@ def comparison_photos(
     """
     folder = Path(folder)
     if (folder / INDEX_FILE).is_file():
-        return read_dataset(folder, num_classes=num_classes, labels=labels), None
+        return read_dataset(folder, num_classes=num_classes, labels=labels, without="taken"), None
     photos = [LabelledImage(path, frozenset()) for path in unlabelled_images(folder)]
     if any(item.path.parent == folder for item in photos):
         return photos, None

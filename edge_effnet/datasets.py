@@ -7,39 +7,50 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from edge_effnet.class_folders import class_folders, class_name
+from edge_effnet.class_folders import class_folders, class_name, is_none
 from edge_effnet.errors import UsageError
 from edge_effnet.images import find_images
-from edge_effnet.labels import find_label_indices
+from edge_effnet.labels import UNKNOWN, find_label_indices
 
 INDEX_FILE = "labels.csv"
+#: Between several classes of one row.
+_BETWEEN = "|"
+#: What becomes of a photo without a class: an error, or one in which none holds.
+Without: TypeAlias = Literal["refused", "taken"]
 _MOST_INDEX_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """One photo and the classes it counts as; more than one where the model has a label twice."""
+    """One photo and the classes it counts as; more than one where several hold, or the model has a label twice."""
 
     path: Path
     classes: frozenset[int]
 
 
-def read_dataset(folder: str | Path, *, num_classes: int, labels: Sequence[str] | None) -> list[LabelledImage]:
+def read_dataset(
+    folder: str | Path, *, num_classes: int, labels: Sequence[str] | None, without: Without = "refused"
+) -> list[LabelledImage]:
     """All labelled photos of a folder, sorted by path.
 
-    With a `labels.csv` in it (columns file,index or file,label; paths relative to the folder) that counts; otherwise
-    each subfolder is a class, named by a label or an index (or by the `label.txt` in it); where the model has no
-    labels, subfolders in sorted order are its classes. Raises UsageError saying what doesn't fit.
+    With a `labels.csv` in it (columns file,index or file,label; paths relative to the folder) that counts: several
+    classes of a photo as a row each, or as "a|b". Otherwise each subfolder is a class, named by a label or an index (or
+    by the `label.txt` in it); where the model has no labels, subfolders in sorted order are its classes. without: what
+    becomes of a row with a file alone or a folder "none", of photos in which no class holds. Raises UsageError saying
+    what doesn't fit.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; expected class folders, or a folder with {INDEX_FILE}")
     index = folder / INDEX_FILE
     found = list(
-        _from_index(index, num_classes, labels) if index.is_file() else _from_folders(folder, num_classes, labels)
+        _from_index(index, num_classes, labels, without)
+        if index.is_file()
+        else _from_folders(folder, num_classes, labels, without)
     )
     if not found:
         raise UsageError(f"{folder} holds no photos in class folders and no {INDEX_FILE}")
@@ -73,15 +84,20 @@ def unlabelled_images(folder: str | Path) -> list[Path]:
     return found
 
 
-def _from_index(index: Path, num_classes: int, labels: Sequence[str] | None) -> Iterator[LabelledImage]:
+def _from_index(
+    index: Path, num_classes: int, labels: Sequence[str] | None, without: Without
+) -> Iterator[LabelledImage]:
     columns, rows = _read_index(index)
     if "file" not in columns or not {"index", "label"} & set(columns):
         raise UsageError(f"{index} has the columns {', '.join(columns) or 'none'}; expected file,index or file,label")
+    found: dict[str, frozenset[int]] = {}
     for line, row in rows:
         where = f"{index} line {line}"
         if not row["file"]:
             raise UsageError(f"{where}: names no file; expected file,index or file,label")
-        yield LabelledImage(index.parent / row["file"], _classes(row, num_classes, labels, where))
+        classes = _classes(row, num_classes, labels, where, without)
+        found[row["file"]] = found.get(row["file"], frozenset()) | classes
+    yield from (LabelledImage(index.parent / name, classes) for name, classes in found.items())
 
 
 def _read_index(index: Path) -> tuple[Sequence[str], list[tuple[int, dict[str, str]]]]:
@@ -98,31 +114,47 @@ def _read_index(index: Path) -> tuple[Sequence[str], list[tuple[int, dict[str, s
         ) from error
 
 
-def _classes(row: dict[str, str], num_classes: int, labels: Sequence[str] | None, where: str) -> frozenset[int]:
+def _classes(
+    row: dict[str, str], num_classes: int, labels: Sequence[str] | None, where: str, without: Without
+) -> frozenset[int]:
     text, label = ((row.get(column) or "").strip() for column in ("index", "label"))
     if text:
-        if not re.fullmatch("[0-9]{1,9}", text) or int(text) >= num_classes:
-            raise UsageError(f"{where}: index {text!r}; expected 0 to {num_classes - 1}")
-        return frozenset({int(text)})
+        parts = [part.strip() for part in text.split(_BETWEEN)]
+        for part in parts:
+            if not re.fullmatch("[0-9]{1,9}", part) or int(part) >= num_classes:
+                raise UsageError(f"{where}: index {part!r}; expected 0 to {num_classes - 1}")
+        return frozenset(map(int, parts))
     if not label:
+        if without == "taken":
+            return frozenset()
         raise UsageError(f"{where}: has neither index nor label; expected one of them")
     if labels is None:
         raise UsageError(f"{where}: has a label, but the model has none; give them with --labels")
     try:
-        return find_label_indices([label], labels)
+        whole = label.casefold() in (one.casefold() for one in labels)
+        return find_label_indices([label] if whole else label.split(_BETWEEN), labels)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
 
 
-def _from_folders(folder: Path, num_classes: int, labels: Sequence[str] | None) -> Iterator[LabelledImage]:
+def _from_folders(
+    folder: Path, num_classes: int, labels: Sequence[str] | None, without: Without
+) -> Iterator[LabelledImage]:
     classes = class_folders(folder)
     for index, path in enumerate(classes):
         found = (
-            find_label_indices([class_name(path)], labels)
+            _by_name(class_name(path), labels, without)
             if labels is not None
             else _by_position(index, len(classes), num_classes, folder)
         )
         yield from (LabelledImage(image, found) for image in find_images(path))
+
+
+def _by_name(name: str, labels: Sequence[str], without: Without) -> frozenset[int]:
+    """The classes of that name; none of them for a folder of what is none, where that is taken or learned."""
+    if is_none(name) and name not in labels and (without == "taken" or UNKNOWN in labels):
+        return frozenset({labels.index(UNKNOWN)} if UNKNOWN in labels else ())
+    return find_label_indices([name], labels)
 
 
 def _by_position(index: int, count: int, num_classes: int, folder: Path) -> frozenset[int]:

@@ -96,8 +96,17 @@ def scores_of(head: Head, outputs: FloatArray, decisions: int) -> FloatArray:
     return scores
 
 
+def lowest_outputs(head: Head, count: int) -> npt.NDArray[np.float64]:
+    """float64[count]: the output from which each class of a sigmoid head holds, a logit or a probability."""
+    lowest = np.asarray(head.thresholds or [DEFAULT_THRESHOLD] * count, np.float64)
+    if head.output == "probabilities":
+        return lowest
+    with np.errstate(divide="ignore"):
+        return np.log(lowest) - np.log1p(-lowest)
+
+
 def class_logits(head: Head, outputs: FloatArray, decisions: int) -> FloatArray:
-    """float32[decisions] whose largest is the answer: [0, z] where one sigmoid's z decides between two labels.
+    """float32[decisions] whose largest is the answer: [threshold, z] where one sigmoid's z decides between two labels.
 
     Raises UsageError where there is nothing to decide between.
     """
@@ -107,8 +116,7 @@ def class_logits(head: Head, outputs: FloatArray, decisions: int) -> FloatArray:
             "two labels, no and yes: --labels FILE, or edit it"
         )
     if decisions == 2 and len(outputs) == 1:
-        first = np.full(1, 0.0 if head.output == "logits" else DEFAULT_THRESHOLD, np.float32)
-        return np.concatenate([first, outputs])
+        return np.concatenate([lowest_outputs(head, 1).astype(np.float32), outputs])
     return outputs
 
 

@@ -76,7 +76,7 @@ def make_int8(
     progress: Progress | None = None,
 ) -> Int8:
     """The int8 network of a float one, with what is measured of it in its document. Raises CalibrationError."""
-    photos = _photos(document.preprocessing, options)
+    photos = _photos(document, options)
     made = calibrate(graph, document, ending, photos=photos, progress=progress)
     remarks: list[str] = []
     if options.minutes:
@@ -97,7 +97,8 @@ def make_int8(
     return Int8(made.noted(held_out=judgement.to_dict()), judgement, tuple(remarks), report)
 
 
-def _photos(preprocessing: Preprocessing, options: Int8Options) -> Photos:
+def _photos(document: ModelDocument, options: Int8Options) -> Photos:
+    preprocessing = document.preprocessing
     drawn = _draw(options.calibration, preprocessing, options, limit=options.images)
     evaluation = None
     if options.evaluation is not None:
@@ -105,7 +106,7 @@ def _photos(preprocessing: Preprocessing, options: Int8Options) -> Photos:
     skip = HELD_OUT_PHOTOS if options.max_drop is not None else 0
     photos = part_photos(drawn, seed=options.seed, evaluation=evaluation, skip=skip)
     if options.max_drop is not None:
-        check_held_out(photos)
+        check_held_out(photos, document.head)
     return photos
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.comparison import sqnr_db
+from edge_effnet.deciding import agreement, named
 from edge_effnet.errors import EngineError, MissingDependencyError
 from edge_effnet.exporters.calibrated import Calibrated
 from edge_effnet.exporters.candidate import Answers, Squares, run_candidate, run_or_simulate
-from edge_effnet.heads import Head
-from edge_effnet.network.activations import sigmoid
+from edge_effnet.heads import Head, decisions_of
 from edge_effnet.network.execute import execute
 from edge_effnet.network.graph import Graph
 from edge_effnet.preprocessing import Preprocessing
@@ -35,8 +35,8 @@ _VERIFIED = 4
 
 @dataclass(frozen=True)
 class Judgement:
-    """int8 against float on the same photos. agreement: share of photos with the same best class, or of decisions of a
-    sigmoid head, 0..1.
+    """int8 against float on the same photos. agreement: share of photos with the same best class, of a sigmoid head the
+    share of decisions alike, of features the mean cosine, 0..1. of: which of these, in words.
 
     logit_sqnr_db: None where nothing differs. float_top1, int8_top1: shares that are right, where folders are labels.
     """
@@ -48,15 +48,18 @@ class Judgement:
     logit_sqnr_db: float | None
     float_top1: float | None = None
     int8_top1: float | None = None
+    of: str = "the same answer"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, rounded to what so many photos can tell."""
-        return {key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(self).items()}
+        found = {key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(self).items()}
+        del found["of"]
+        return found
 
     def sentence(self) -> str:
         """One line for the screen."""
-        sqnr = "identical logits" if self.logit_sqnr_db is None else f"{self.logit_sqnr_db:.1f} dB"
-        text = f"int8 against float on {self.photos}: {100 * self.agreement:.1f} % the same answer, {sqnr}"
+        sqnr = "identical outputs" if self.logit_sqnr_db is None else f"{self.logit_sqnr_db:.1f} dB"
+        text = f"int8 against float on {self.photos}: {100 * self.agreement:.1f} % {self.of}, {sqnr}"
         if self.float_top1 is not None and self.int8_top1 is not None:
             text += f", right {100 * self.float_top1:.1f} → {100 * self.int8_top1:.1f} %"
         return text
@@ -89,26 +92,28 @@ def judge(made: Calibrated, *, progress: Progress | None = None) -> tuple[Judgem
         for first, quantized in ((0, QuantizedGraph(made.graph)), (len(judged), made.quantized))
     )
     truth = classes_of(judged, made.document.labels)
-    same = decisions(exact.logits, made.document.head) == decisions(rounded.logits, made.document.head)
+    head = logits_of(made.document.head)
     power, error = (float(np.square(x, dtype=np.float64).sum()) for x in (exact.logits, rounded.logits - exact.logits))
     judgement = Judgement(
         images=len(judged),
         photos=made.photos.note,
         engine=rounded.engine,
-        agreement=float(same.mean()),
+        agreement=float(agreement(head, exact.logits, rounded.logits).mean()),
         logit_sqnr_db=sqnr_db(power, error),
-        float_top1=_right(exact.logits, truth),
-        int8_top1=_right(rounded.logits, truth),
+        float_top1=_right(exact.logits, head, truth, made.document.labels),
+        int8_top1=_right(rounded.logits, head, truth, made.document.labels),
+        of=_AGREED.get(head.kind, "the same answer"),
     )
     return judgement, exact, rounded
 
 
-def decisions(logits: npt.NDArray[np.float32], head: Head) -> npt.NDArray[Any]:
-    """What is decided: the best class of each photo, int[N]; of a sigmoid head each class, bool[N, C]."""
-    if head.kind != "sigmoid":
-        return logits.argmax(axis=1)
-    thresholds = np.asarray(head.thresholds if head.thresholds is not None else 0.5)
-    return np.asarray(sigmoid(logits) >= thresholds)
+#: What a share of agreement is of, where it isn't the best class.
+_AGREED = {"sigmoid": "of the decisions the same", "features": "mean cosine", "raw": "mean cosine"}
+
+
+def logits_of(head: Head) -> Head:
+    """The head of the network before it ends in probabilities, as int8 is made and judged."""
+    return replace(head, output="logits")
 
 
 def _counter(progress: Progress | None, first: int, total: int) -> Any:
@@ -123,8 +128,13 @@ def _counter(progress: Progress | None, first: int, total: int) -> Any:
     return told
 
 
-def _right(logits: npt.NDArray[np.float32], truth: Sequence[int] | None) -> float | None:
-    return None if truth is None else float(np.mean(logits.argmax(axis=1) == np.asarray(truth)))
+def _right(
+    logits: npt.NDArray[np.float32], head: Head, truth: Sequence[int] | None, labels: Sequence[str] | None
+) -> float | None:
+    if truth is None:
+        return None
+    decisions = decisions_of(head, logits.shape[1], labels)
+    return float(np.mean(named(head, logits, decisions) == np.asarray(truth)))
 
 
 def classes_of(photos: CalibrationSet, labels: Sequence[str] | None) -> list[int] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from edge_effnet.errors import UsageError
 from edge_effnet.exporters.calibrated import Calibrated
 from edge_effnet.exporters.candidate import Answers
-from edge_effnet.exporters.judging import Judgement
+from edge_effnet.exporters.judging import Judgement, logits_of
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.quantization.measure.layers import layer_sqnr
 from edge_effnet.quantization.pixels import network_input
@@ -48,14 +48,20 @@ def report_on(made: Calibrated, judgement: Judgement, exact: Answers, rounded: A
     image = made.quantized.activations[made.quantized.graph.input_name]
     inputs = (network_input(pixels, image) for pixels in photos.judged.subset(slice(0, _LAYER_PHOTOS)))
     sqnr = layer_sqnr(made.trace.graph, made.quantized, inputs)
-    found = compare_answers(
-        exact.logits,
-        rounded.logits,
-        sources=photos.judged.sources,
-        squares=photos.judged.squares,
-        labels=made.document.labels,
-        engine=judgement.engine,
-        note=f"Measured on {photos.note}.",
+    head = logits_of(made.document.head)
+    found = (
+        compare_answers(
+            exact.logits,
+            rounded.logits,
+            head=head,
+            sources=photos.judged.sources,
+            squares=photos.judged.squares,
+            labels=made.document.labels,
+            engine=judgement.engine,
+            note=f"Measured on {photos.note}.",
+        )
+        if head.has_classes
+        else None
     )
     return make_report(_subject(made), made.quantized, made.trace, sqnr, found)
 

@@ -14,7 +14,7 @@ from edge_effnet.comparison import Agreement, compare, comparison_photos, sqnr_d
 from edge_effnet.datasets import LabelledImage
 from edge_effnet.decoding import ImageRules
 from edge_effnet.errors import UsageError
-from edge_effnet.heads import PLAIN_HEAD
+from edge_effnet.heads import PLAIN_HEAD, Head
 from edge_effnet.numerics import softmax
 
 
@@ -68,6 +68,21 @@ def test_numbers_by_hand(photo: Path) -> None:
     assert found["a"] == {"model": "a.tflite", "engine": "none", "top1": 0.5, "top5": 1.0, "inference_ms": 2.0}
     assert found["b"]["top1"] == 0.5
     assert "unreadable" not in found
+
+
+def test_sigmoid_heads_are_compared_by_what_they_decide(photo: Path) -> None:
+    """The best label is the same, one of four decisions isn't; a threshold of 0.9 lies at a logit of 2.2."""
+    a, b = Answers(3, 1, -1, -2), Answers(3, -0.1, -1, -2)
+    a.head = b.head = Head("sigmoid")
+    found = run(a, b, labelled(photo), labelled(photo))
+    assert (found["top1_agreement"], found["decision_agreement"]) == (1.0, 0.75)
+    b.head = Head("sigmoid", thresholds=(0.9, 0.1, 0.5, 0.5))
+    assert run(a, b, labelled(photo))["decision_agreement"] == 1.0
+    one, other = Answers(0.2), Answers(-0.1)
+    one.head = other.head = Head("sigmoid")
+    found = run(one, other, labelled(photo))
+    assert (found["top1_agreement"], found["decision_agreement"]) == (0.0, 0.0)
+    assert found["logit_sqnr_db"] == pytest.approx(10 * math.log10(0.04 / 0.09), rel=1e-5)
 
 
 def test_the_reference_is_a(photo: Path) -> None:

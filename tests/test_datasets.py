@@ -112,6 +112,24 @@ def test_a_damaged_index(tmp_path: Path, content: bytes, message: str) -> None:
         found(tmp_path)
 
 
+def test_several_classes_of_a_photo(tmp_path: Path) -> None:
+    rows = "a.jpg,red\na.jpg,blue\nb.jpg,green|red\nc.jpg,one|two\nd.jpg,\n"
+    (tmp_path / "labels.csv").write_text(f"file,label\n{rows}")
+    labels = ("red", "green", "blue", "one|two")
+    items = read_dataset(tmp_path, num_classes=4, labels=labels, without="taken")
+    assert {item.path.name: set(item.classes) for item in items} == {
+        "a.jpg": {0, 2},
+        "b.jpg": {0, 1},
+        "c.jpg": {3},
+        "d.jpg": set(),
+    }
+    with pytest.raises(UsageError, match="line 6: has neither index nor label"):
+        found(tmp_path, classes=4, labels=labels)
+    (tmp_path / "labels.csv").write_text("file,index\na.jpg,0|2\nb.jpg,1|4\n")
+    with pytest.raises(UsageError, match="line 3: index '4'; expected 0 to 3"):
+        found(tmp_path, classes=4)
+
+
 def test_line_numbers_count_blank_lines(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("file,index\n\n\na.jpg,9\n")
     with pytest.raises(UsageError, match="line 4: index '9'"):

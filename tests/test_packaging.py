@@ -62,7 +62,7 @@ def test_the_bundled_model_and_the_marker_of_types(members: dict[str, bytes]) ->
 
 def test_the_camera_page(members: dict[str, bytes]) -> None:
     web = "edge_effnet/live/web"
-    names = {"page.html", "page.css", "page.js", "token.html", "icon.svg"}
+    names = {"page.html", "page.css", "page.js", "teach.css", "teach.js", "token.html", "icon.svg"}
     assert {
         name.rsplit("/", 1)[1] for name in members if name.startswith(f"{web}/") and not name.endswith(".py")
     } == names

@@ -17,12 +17,18 @@ from edge_effnet.clashes import check_outputs
 from edge_effnet.classifier import BUNDLED_MODEL, Classifier
 from edge_effnet.cli.camera_destinations import open_sinks, remove_from_home_assistant
 from edge_effnet.cli.camera_options import add_arguments, photos_are_frames
+from edge_effnet.cli.camera_teaching import (
+    check_teaching,
+    kept_folders,
+    open_first,
+    opened_inbox,
+    opened_teacher,
+)
 from edge_effnet.cli.console import flush, remark, write
-from edge_effnet.cli.options import open_classifier
 from edge_effnet.errors import UsageError
 from edge_effnet.images import look_through
 from edge_effnet.labels import label_of
-from edge_effnet.live import DecisionRule, LiveClassifier, MotionGate, Turn, source_opener
+from edge_effnet.live import DecisionRule, LiveClassifier, MotionGate, SourceOpener, Turn, source_opener
 from edge_effnet.live.events import Event, event_text
 from edge_effnet.live.judge import rule_for
 from edge_effnet.live.sources import Replay
@@ -51,20 +57,14 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     web = _web_options(arguments)
     check_outputs({"--events": arguments.events}, _inputs(arguments))
-    _check_folders(arguments.source, {"--snapshot": arguments.snapshot})
-    replay = Replay(
-        arguments.fps if isinstance(arguments.fps, float) else None,
-        arguments.fps == "max",
-        arguments.loop,
-        "frames" if photos_are_frames(arguments) else "scenes",
-    )
+    _check_folders(arguments.source, kept_folders(arguments))
     motion = None if arguments.motion is None else MotionGate(arguments.motion)
-    turn = Turn(arguments.rotate, arguments.flip)
-    source = source_opener(arguments.source, size=arguments.size, replay=replay, turn=turn)
+    source = _source(arguments)
     _say_left_out(arguments.source)
     _check_hidden(arguments.model)
     with _remarks(), contextlib.ExitStack() as stack:
-        classifier = stack.enter_context(open_classifier(arguments, arguments.model))
+        classifier = stack.enter_context(open_first(arguments))
+        inbox = stack.enter_context(opened_inbox(arguments, classifier.model_path.name))
         live = LiveClassifier(
             classifier,
             source,
@@ -73,12 +73,17 @@ def run(arguments: argparse.Namespace) -> int:
             every=arguments.every,
             allow=arguments.allow,
             deny=arguments.deny,
+            foreign_labels="pass over" if arguments.learn else "refuse",
             sinks=open_sinks(arguments, classifier, page=_reached_page(web)),
             motion=motion,
+            watchers=[] if inbox is None else [inbox],
         )
+        teacher = stack.enter_context(opened_teacher(arguments, live, inbox))
         if web is not None:
             address, access = web
-            server = WebServer(live, address, access=access, top_k=arguments.top_k, most_fps=arguments.web_fps)
+            server = WebServer(
+                live, address, access=access, top_k=arguments.top_k, most_fps=arguments.web_fps, teacher=teacher
+            )
             stack.callback(server.close)
         with _until_terminated(), live:
             if web is not None:
@@ -88,6 +93,17 @@ def run(arguments: argparse.Namespace) -> int:
         _say_why_nothing(live)
         _say_spared(live)
     return 1 if live.undelivered else 0
+
+
+def _source(arguments: argparse.Namespace) -> SourceOpener:
+    replay = Replay(
+        arguments.fps if isinstance(arguments.fps, float) else None,
+        arguments.fps == "max",
+        arguments.loop,
+        "frames" if photos_are_frames(arguments) else "scenes",
+    )
+    turn = Turn(arguments.rotate, arguments.flip)
+    return source_opener(arguments.source, size=arguments.size, replay=replay, turn=turn)
 
 
 def _rule(arguments: argparse.Namespace, classifier: Classifier) -> DecisionRule:
@@ -189,6 +205,7 @@ def _web_options(arguments: argparse.Namespace) -> tuple[WebAddress, Access] | N
         return None
     address, access = WebAddress.parse(arguments.web), Access(token, frozenset(arguments.web_name))
     access.check(address, is_open=arguments.web_open)
+    check_teaching(arguments, address, access)
     if token is None and not address.is_loopback:
         remark(
             f"the page is open: everyone who reaches {arguments.web} sees the camera (--token would keep others out)"

@@ -8,15 +8,12 @@ import os
 from edge_effnet.classifier import Classifier
 from edge_effnet.cli.parsing import goes_with
 from edge_effnet.errors import UsageError
-from edge_effnet.labels import find_label_indices, label_of
+from edge_effnet.labels import UNKNOWN, find_label_indices, label_of
 from edge_effnet.live.events import EventSink
 from edge_effnet.live.sinks import CommandSink, FileSink, GpioSink, HomeAssistant, MqttAddress, MqttSink, SnapshotSink
 from edge_effnet.live.sinks.gpio import parse_pins
 from edge_effnet.live.sinks.home_assistant import DEFAULT_PREFIX
 from edge_effnet.live.sinks.mqtt import remove_discovery
-
-#: Labels that are announced though no network has them.
-_WITHOUT_A_CLASS = frozenset({"unknown"})
 
 
 def add_destinations(parser: argparse.ArgumentParser) -> None:
@@ -111,14 +108,18 @@ def _home(arguments: argparse.Namespace, classifier: Classifier, page: str | Non
 
 def _allowed(arguments: argparse.Namespace, classifier: Classifier) -> tuple[str, ...]:
     """The labels of --allow by their names, in their order."""
-    labels = classifier.labels or [str(index) for index in range(classifier.num_classes)]
+    if arguments.learn:  # those of networks that are learned later count, too
+        return tuple(dict.fromkeys(arguments.allow or ()))
+    labels = classifier.answers or [str(index) for index in range(classifier.num_answers)]
     indices = [index for name in arguments.allow or () for index in sorted(find_label_indices([name], labels))]
-    return tuple(dict.fromkeys(label_of(index, classifier.labels) for index in indices))
+    return tuple(dict.fromkeys(label_of(index, classifier.answers) for index in indices))
 
 
 def _check_labels(arguments: argparse.Namespace, classifier: Classifier) -> None:
     """Raises UsageError for a pin whose label is never announced."""
-    labels = frozenset(classifier.labels or ()) | _WITHOUT_A_CLASS
+    labels = frozenset(classifier.answers or ()) | {UNKNOWN}
+    if arguments.learn:  # any may come
+        return
     for number, label in arguments.gpio.items():
         if label not in labels:
             raise UsageError(f"--gpio {number}={label}: the label is not among the model's {classifier.num_classes}")

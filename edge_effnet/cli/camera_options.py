@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 from edge_effnet.cli.camera_destinations import add_destinations
-from edge_effnet.cli.options import add_engine_options, add_group_option
+from edge_effnet.cli.camera_teaching import add_teaching
+from edge_effnet.cli.options import add_engine_options, add_group_option, add_unknown_option
 from edge_effnet.cli.parsing import given, goes_with, takes_addresses
 from edge_effnet.cli.preparation import add_preprocessing_options
 from edge_effnet.cli.values import names, positive
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, instead of the model's")
     add_group_option(parser)
+    add_unknown_option(parser)
     _add_pictures(parser)
     top_k = parser.add_argument(
         "--top-k", type=positive, default=5, metavar="K", help="how many classes the page shows (default 5)"
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_decisions(parser)
     add_destinations(parser)
+    add_teaching(parser)
     _add_web(parser)
     add_engine_options(parser)
     add_preprocessing_options(parser)

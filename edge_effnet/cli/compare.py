@@ -6,12 +6,11 @@ import argparse
 from typing import Any
 
 from edge_effnet.cli.console import remark, say, write
+from edge_effnet.cli.limits import add_limit_options, drawn
 from edge_effnet.cli.options import (
     add_engine_options,
     add_image_options,
-    add_limit_options,
     add_workers_option,
-    drawn,
     open_classifier,
     wants_json,
 )
@@ -64,10 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_text(result: dict[str, Any]) -> None:
     sqnr = result["logit_sqnr_db"]
-    say(
-        f"{result['images']} photos: top-1 agreement {_percent(result['top1_agreement'])}, top-5 overlap "
-        f"{_percent(result['top5_agreement'])}"
-    )
+    same = f"top-1 agreement {_percent(result['top1_agreement'])}, top-5 overlap {_percent(result['top5_agreement'])}"
+    if "decision_agreement" in result:
+        same = f"{_percent(result['decision_agreement'])} of the decisions the same"
+    say(f"{result['images']} photos: {same}")
     say(
         f"  logits: {'identical' if sqnr is None else f'{sqnr:.2f} dB SQNR'}; scores differ by "
         f"{result['mean_abs_score_difference']:.5f} on average"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edge_effnet.classifier import BUNDLED_MODEL, Classifier
 from edge_effnet.cli.console import remark
@@ -19,10 +18,8 @@ from edge_effnet.engines import ENGINES
 from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning
 from edge_effnet.labels import read_labels, remarks_on_labels
 from edge_effnet.opening import PROBES
-
-if TYPE_CHECKING:
-    from edge_effnet.datasets import LabelledImage
-    from edge_effnet.preprocessing import Preprocessing
+from edge_effnet.preprocessing import Preprocessing
+from edge_effnet.unknown import UNKNOWN_MODES
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -53,25 +50,6 @@ def add_workers_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_limit_options(parser: argparse.ArgumentParser, *, then: str = "") -> None:
-    """--limit and --seed. then: what else a limit means."""
-    parser.add_argument(
-        "--limit", type=positive, metavar="N", help=f"only N photos, drawn from all classes alike{then}"
-    )
-    seed = parser.add_argument("--seed", type=int, default=0, help="for drawing them (default 0)")
-    goes_with("without --limit N", seed)
-
-
-def drawn(items: Sequence[LabelledImage], arguments: argparse.Namespace) -> list[LabelledImage]:
-    """The photos that --limit leaves; says how they were drawn."""
-    from edge_effnet.datasets import draw_alike
-
-    chosen = draw_alike(items, arguments.limit, seed=arguments.seed)
-    if len(chosen) < len(items):
-        remark(f"{len(chosen):,} of {len(items):,} photos, drawn from all classes alike by seed {arguments.seed}")
-    return chosen
-
-
 def add_group_option(parser: argparse.ArgumentParser) -> None:
     """--group."""
     parser.add_argument(
@@ -79,6 +57,17 @@ def add_group_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="NAME=L,…",
         help="add the scores of these labels up, under one name; or a file with one such a line; may be repeated",
+    )
+
+
+def add_unknown_option(parser: argparse.ArgumentParser) -> None:
+    """--unknown."""
+    parser.add_argument(
+        "--unknown",
+        choices=UNKNOWN_MODES,
+        default="auto",
+        help="whether a photo may be called unknown: auto, where the file has learned it (default); off; or scores, "
+        "for other files, by the scores alone, which tell less",
     )
 
 
@@ -174,6 +163,7 @@ def open_classifier(
             decoding=getattr(arguments, "decoding", "scaled"),
             image_rules=image_rules_from(arguments),
             groups=_groups(arguments),
+            unknown=getattr(arguments, "unknown", "auto"),
         )
     for warning in caught:
         remark(str(warning.message))

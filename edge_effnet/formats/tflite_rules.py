@@ -86,6 +86,9 @@ RULES: Mapping[str, tuple[Rule, int, int]] = MappingProxyType(
         "RELU": (unary, 1, 1),
         "RELU6": (unary, 1, 1),
         "HARD_SWISH": (unary, 1, 1),
+        "LEAKY_RELU": (unary, 1, 1),
+        "GELU": (unary, 1, 1),
+        "TANH": (unary, 1, 1),
     }
 )
 

@@ -138,6 +138,9 @@ OPTIONS: dict[str, OptionsTable] = {
     "RELU": _NONE,
     "RELU6": _NONE,
     "HARD_SWISH": _NONE,
+    "LEAKY_RELU": OptionsTable(75, (Option("alpha", 0, FLOAT32, default=0.0),)),
+    "GELU": OptionsTable(116, (Option("approximate", 0, BOOL, default=False),)),
+    "TANH": _NONE,
     "TRANSPOSE": _NONE,
 }
 #: BuiltinOperator → name: those above and others that image classifiers are seen with.

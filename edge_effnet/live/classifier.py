@@ -11,7 +11,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.arguments import one_of
+from edge_effnet.arguments import one_of, texts
 from edge_effnet.classifier import Classifier
 from edge_effnet.errors import UsageError, first_line
 from edge_effnet.labels import label_of
@@ -21,7 +21,7 @@ from edge_effnet.live.events import Event, EventSink
 from edge_effnet.live.frames import UNTURNED, Frame, Region, Turn
 from edge_effnet.live.journal import Journal
 from edge_effnet.live.jpeg import KEPT_QUALITY, encode_jpeg
-from edge_effnet.live.judge import Judge, Judging, RuleFor
+from edge_effnet.live.judge import ForeignLabels, Judge, Judging, RuleFor
 from edge_effnet.live.motion import MotionGate
 from edge_effnet.live.newest import FrameReader
 from edge_effnet.live.opening import LiveSource, live_opener
@@ -51,7 +51,8 @@ class LiveClassifier:
     classes. turn: how the camera is mounted; picture and region are those after it. region: the part of the picture
     that counts. every: classify each n-th frame. allow, deny: labels that may, or may not, be announced. sinks: where
     events go. back_off: how a lost camera is retried. motion: classifies only what moves. watchers: see each reading.
-    All methods may be called from any thread.
+    foreign_labels: what becomes of labels in allow and deny that the network hasn't. All methods may be called from any
+    thread.
     """
 
     def __init__(
@@ -71,9 +72,12 @@ class LiveClassifier:
         width: int | None = None,
         motion: MotionGate | None = None,
         watchers: Sequence[Watcher] = (),
+        foreign_labels: ForeignLabels = "refuse",
     ) -> None:
         self.region, self.every, self.motion = region, every, motion
-        judging = Judging(rule, None if allow is None else tuple(allow), None if deny is None else tuple(deny))
+        allowed = None if allow is None else texts(allow, "allow")
+        denied = None if deny is None else texts(deny, "deny")
+        judging = Judging(rule, allowed, denied, foreign_labels)
         self._exchange = Exchange(judging.judge(one_of(classifier, Classifier, "classifier")), judging.judge_next)
         opener = live_opener(source, turn=turn, channels=channels, width=width)
         self.reader = FrameReader(opener, every=every, back_off=back_off)
@@ -221,7 +225,7 @@ class LiveClassifier:
     def _take_over(self, evidence: Evidence, frame: Frame | None) -> Evidence:
         """With the network that was offered: what old frames said counts no longer."""
         before = evidence.announced
-        label = None if before is None else label_of(before, self.classifier.labels)
+        label = None if before is None else label_of(before, self.classifier.answers)
         judge = self._exchange.take()
         index = None if label is None else judge.index_of(label)
         if self.motion is not None:
@@ -240,7 +244,7 @@ class LiveClassifier:
             self._tally.spare(frame.monotonic)
             return evidence
         judge = self.judge
-        scores = judge.classifier.scores(image)
+        scores = judge.classifier.answer_scores(image)
         began = time.perf_counter()
         if frame.still:
             weighed = weigh_still(judge.rule, scores, allowed=judge.allowed)
@@ -253,16 +257,17 @@ class LiveClassifier:
             frame,
             scores,
             scores if weighed.smoothed is None else weighed.smoothed,
-            judge.classifier.labels,
+            judge.classifier.answers,
             weighed.announced,
             timing,
             why_waiting(judge.rule, weighed, allowed=judge.allowed),
             judge.allowed,
             judge.classifier.head.kind == "sigmoid",
+            judge.classifier.unknown,
         )
         self._tally.read(reading, timing)
         if weighed.announced != evidence.announced:
-            labels, before = judge.classifier.labels, evidence.announced
+            labels, before = judge.classifier.answers, evidence.announced
             self._announce(weighed, None if before is None else label_of(before, labels), frame)
         for watcher in self._watchers:
             watcher.see(reading)
@@ -271,7 +276,7 @@ class LiveClassifier:
     def _announce(self, weighed: Evidence, before: str | None, frame: Frame | None) -> None:
         """One event. frame: the one that decided, None where the network's exchange did."""
         index, moment = weighed.announced, time.monotonic() if frame is None else frame.monotonic
-        label = None if index is None else label_of(index, self.classifier.labels)
+        label = None if index is None else label_of(index, self.classifier.answers)
         with self._lock:
             runners = list(self._runners)
         wanted = frame is not None and any(runner.wants_pictures for runner in runners)

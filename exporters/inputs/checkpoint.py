@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -37,8 +37,9 @@ Tensors: TypeAlias = dict[str, npt.NDArray[Any]]
 
 #: A B7's weights with optimizer state and averages take a fourth of it.
 _MAX_FILE_BYTES = 4 << 30
-#: Elements of all tensors together, as float32 half a gigabyte; a file of 2 kB can declare 2^40 that are one.
-_MAX_ELEMENTS = 1 << 27
+#: Elements of all tensors together, as float32 half a gigabyte, since a file of 2 kB can declare 2^40 that are one; and
+#: where there is a byte in the file for each: L2 has 480 million, V2-XL 208 million.
+_MAX_ELEMENTS, _MAX_STORED = 1 << 27, 1 << 29
 #: Elements of a head beside the network.
 _MAX_HEAD = 1 << 25
 #: Characters of a tensor's name.
@@ -99,7 +100,9 @@ def _from_file(path: Path, weights: str | None) -> Checkpoint:
     if (size := path.stat().st_size) > _MAX_FILE_BYTES:
         raise CheckpointError(f"{path}: {size:,} bytes; a checkpoint of at most {_MAX_FILE_BYTES:,} is read")
     content = read_safetensors(path) if path.suffix == ".safetensors" else read_pickle(path)
-    found = _from_content(content, weights, origin=str(path), beside=path.with_name("config.json"), sha256="-")
+    found = _from_content(
+        content, weights, origin=str(path), beside=path.with_name("config.json"), sha256="-", held=size
+    )
     return replace(found, sha256=sha256_of(path))
 
 
@@ -108,10 +111,17 @@ def _missing(path: Path) -> str:
 
 
 def _from_content(
-    content: Any, weights: str | None, *, origin: str, beside: Path | None = None, sha256: str | None = None
+    content: Any,
+    weights: str | None,
+    *,
+    origin: str,
+    beside: Path | None = None,
+    sha256: str | None = None,
+    held: int | None = None,
 ) -> Checkpoint:
+    """held: bytes of the file; None for what lies in memory already."""
     network, remarks = find_network(content, weights=weights, origin=origin)
-    tensors = _arrays(network, origin)
+    tensors = _arrays(network, origin, held)
     layers = facts_of_record(network.module) if network.module is not None else {}
     settings = fields_of(network.module) or {}
     holders = tuple(holders_of(network.around))
@@ -138,17 +148,40 @@ def _remark_on_left_out(network: Found) -> tuple[str, ...]:
     return (f"left out {len(network.left_out)} tensors that don't begin with {network.prefix!r}",)
 
 
-def _arrays(network: Found, origin: str) -> Tensors:
+def _arrays(network: Found, origin: str, held: int | None) -> Tensors:
     """The network's tensors, checked, float32 for any floating type and int64 for counters."""
     _check_present(network, origin)
     tensors = {str(key): value for key, value in network.tensors.items() if is_tensor(value)}
-    total = sum(math.prod(value.shape) for value in tensors.values())
-    if total > _MAX_ELEMENTS:
-        raise CheckpointError(f"{origin}: its tensors hold {total:,} values; expected at most {_MAX_ELEMENTS:,}")
+    check_total(list(tensors.values()), held=held, origin=origin)
     arrays = {key: _to_numpy(key, value, origin) for key, value in tensors.items()}
     for key, values in arrays.items():
         _check_values(key, values, origin)
     return arrays
+
+
+def check_total(tensors: Sequence[Any], *, held: int | None, origin: str) -> None:
+    """Raises CheckpointError for more values than are read. held: bytes of the file; None for what lies in memory."""
+    total = sum(math.prod(value.shape) for value in tensors)
+    if total <= _MAX_ELEMENTS:
+        return
+    held = sum(_bytes_held(tensors).values()) if held is None else held
+    if total > (most := max(_MAX_ELEMENTS, min(held, _MAX_STORED))):
+        raise CheckpointError(
+            f"{origin}: its tensors hold {total:,} values in {held:,} bytes; expected at most {most:,}"
+        )
+
+
+def _bytes_held(values: Sequence[Any]) -> dict[int, int]:
+    """Place in memory → bytes that lie there, each once however many tensors look at it."""
+    found: dict[int, int] = {}
+    for value in values:
+        if isinstance(value, np.ndarray):
+            base = value.base if isinstance(value.base, np.ndarray) else value
+            found[id(base)] = base.nbytes if base.flags.c_contiguous else 0
+        elif hasattr(value, "untyped_storage"):
+            storage = value.untyped_storage()
+            found[storage.data_ptr()] = storage.nbytes()
+    return found
 
 
 def _outside(network: Found, origin: str) -> Tensors:

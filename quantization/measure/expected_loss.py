@@ -34,6 +34,23 @@ def change_probabilities(exact: Array, rounded: Array) -> npt.NDArray[np.float64
     return np.array([np.mean((photo + errors).argmax(axis=1) != 0) for photo in logits], np.float64)
 
 
+def decision_change_probabilities(
+    exact: Array, rounded: Array, lowest: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """float64[N, C], 0..1: how likely each decision of a sigmoid head changes.
+
+    lowest: float64[C], the logits they hold from. As `change_probabilities`, class by class: the errors of every photo,
+    with both signs, on each photo's logit.
+    """
+    margins, errors = exact - lowest, np.sort(np.concatenate([rounded - exact, exact - rounded]), axis=0)
+    found = np.empty(margins.shape)
+    for column in range(margins.shape[1]):
+        margin, error = margins[:, column], errors[:, column]
+        below = np.searchsorted(error, -margin, side="left") / len(error)  # share of errors that let it not hold
+        found[:, column] = np.where(margin >= 0, below, 1 - below)
+    return found
+
+
 def least_bound(photos: int) -> float:
     """The least that so many photos can show, in points: `bound_in_points` where none of them can change."""
     return 100 * _UNSEEN / photos

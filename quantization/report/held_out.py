@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.comparison import Agreement, best_classes
+from edge_effnet.deciding import agreement as alike_of
+from edge_effnet.heads import PLAIN_HEAD, Head, decisions_of, scores_of
 from edge_effnet.labels import label_of
-from edge_effnet.numerics import softmax
 
 Logits: TypeAlias = npt.NDArray[np.float32]
 #: Photos that are shown, and the side they are shown at, in pixels.
@@ -29,7 +30,8 @@ _Z = 1.959964
 class PhotoOutcome:
     """One photo's best class in float and in int8, each with its score; `kept`: int8's score for float's class.
 
-    truth: its folder's name where that is one of the labels, otherwise None.
+    agrees: the same best class; of a sigmoid head: every class decided alike. truth: its folder's name where that is
+    one of the labels, otherwise None.
     """
 
     name: str
@@ -54,8 +56,9 @@ class ShownPhoto:
 class HeldOut:
     """The measurement. agreement_interval: 95 % of the top-1 agreement (Wilson), what so few photos can tell.
 
-    drift: mean of int8's minus float's score for float's class. engine: what ran the two models. note: where the
-    photos come from. float_top1, int8_top1: accuracy, 0..1, where all photos lie in folders that are labels, else None.
+    decision_agreement: of a sigmoid head, the share of classes decided alike. drift: mean of int8's minus float's score
+    for float's class. engine: what ran the two models. note: where the photos come from. float_top1, int8_top1:
+    accuracy, 0..1, where all photos lie in folders that are labels, else None.
     """
 
     images: int
@@ -73,12 +76,14 @@ class HeldOut:
     worst: tuple[ShownPhoto, ...]
     float_top1: float | None = None
     int8_top1: float | None = None
+    decision_agreement: float | None = None
 
 
 def compare_answers(
     exact: Logits,
     rounded: Logits,
     *,
+    head: Head = PLAIN_HEAD,
     sources: Sequence[Any],
     squares: Sequence[npt.NDArray[np.uint8]],
     labels: Sequence[str] | None,
@@ -87,10 +92,13 @@ def compare_answers(
 ) -> HeldOut:
     """From both networks' logits, float32[N, C], for the same prepared photos of these sources (paths or not)."""
     agreement, outcomes = Agreement(), []
+    decisions = decisions_of(head, exact.shape[1], labels)
     for number, (source, one, other) in enumerate(zip(sources, exact, rounded, strict=True), 1):
-        scores = softmax(one), softmax(other)
-        agreement.add(one, other, *scores)
-        outcomes.append(replace(_outcome(_name(source, number), scores, labels), truth=_truth(source, labels)))
+        scores = scores_of(head, one, decisions), scores_of(head, other, decisions)
+        alike = float(alike_of(head, one[None], other[None])[0]) if head.kind == "sigmoid" else None
+        agreement.add(one, other, *scores, alike=alike)
+        outcome = _outcome(_name(source, number), scores, labels, alike)
+        outcomes.append(replace(outcome, truth=_truth(source, labels)))
     order = sorted(
         range(len(outcomes)),
         key=lambda index: (outcomes[index].agrees, -abs(outcomes[index].kept - outcomes[index].float_score), index),
@@ -122,7 +130,10 @@ def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
 
 
 def _outcome(
-    name: str, scores: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]], labels: Sequence[str] | None
+    name: str,
+    scores: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+    labels: Sequence[str] | None,
+    alike: float | None,
 ) -> PhotoOutcome:
     first, second = (best_classes(found)[0] for found in scores)
     return PhotoOutcome(
@@ -132,7 +143,7 @@ def _outcome(
         int8_label=label_of(second, labels),
         int8_score=float(scores[1][second]),
         kept=float(scores[1][first]),
-        agrees=first == second,
+        agrees=first == second if alike is None else alike == 1,
     )
 
 
@@ -153,7 +164,10 @@ def _thumbnail(square: npt.NDArray[np.uint8]) -> str:
     from PIL import Image
 
     file = io.BytesIO()
-    small = Image.fromarray(square).resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BICUBIC)
+    grey = square.shape[2] == 1
+    small = Image.fromarray(square[:, :, 0] if grey else square).resize(
+        (_THUMBNAIL, _THUMBNAIL), Image.Resampling.BICUBIC
+    )
     small.save(file, "JPEG", quality=82)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 

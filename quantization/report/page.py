@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from edge_effnet.metadata import title_of
+from edge_effnet.page_style import STYLE
 from edge_effnet.quantization.report.charts import (
     bias_chart,
     confidence_chart,
@@ -16,7 +17,6 @@ from edge_effnet.quantization.report.charts import (
     tensor_chart,
 )
 from edge_effnet.quantization.report.held_out import HeldOut, ShownPhoto
-from edge_effnet.quantization.report.style import STYLE
 from edge_effnet.quantization.report.summary import QuantizationReport, SplitBlock, Subject, TensorReport
 
 #: Tensors whose values are drawn: those with most of the expected logit noise.
@@ -91,11 +91,15 @@ def _header(title: str, report: QuantizationReport) -> str:
 def _held_out_tiles(found: HeldOut) -> Iterable[tuple[str, str, str]]:
     low, high = found.agreement_interval
     same = sum(photo.agrees for photo in found.photos)
-    yield (
-        _percent(found.top1_agreement),
-        "same answer as float",
-        f"{same} of {found.images} photos; 95 % interval {100 * low:.0f}–{100 * high:.0f} %",
-    )
+    if found.decision_agreement is not None:
+        detail = f"every class of {same} of {found.images} photos"
+        yield _percent(found.decision_agreement), "of the decisions as in float", detail
+    else:
+        yield (
+            _percent(found.top1_agreement),
+            "same answer as float",
+            f"{same} of {found.images} photos; 95 % interval {100 * low:.0f}–{100 * high:.0f} %",
+        )
     if found.float_top1 is not None and found.int8_top1 is not None:
         yield (
             _percent(found.int8_top1),

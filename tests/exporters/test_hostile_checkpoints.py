@@ -18,7 +18,7 @@ from support.golden import State
 
 from edge_effnet.errors import CheckpointError
 from edge_effnet.exporters import export
-from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+from edge_effnet.exporters.inputs.checkpoint import check_total, load_checkpoint
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
@@ -72,7 +72,19 @@ def test_pickles_that_run_code_do_not_run(tmp_path: Path, legacy: bool, function
 
 def test_tensors_that_are_too_much_together() -> None:
     huge = np.broadcast_to(np.float32(1), (1 << 26,))
-    refused({KEY: huge, "a": huge, "b": huge}, r"its tensors hold 201,326,592 values; expected at most 134,217,728")
+    refused({KEY: huge, "a": huge, "b": huge}, r"hold 201,326,592 values in \d+ bytes; expected at most 134,217,728")
+    whole = torch.empty(1 << 26)
+    views = {str(index): whole.view(1 << 13, -1) for index in range(4)}
+    refused({KEY: whole, **views}, "hold 335,544,320 values in 268,435,456 bytes; expected at most 268,435,456")
+
+
+def test_the_largest_of_the_family_are_admitted() -> None:
+    """L2's 480 million values, where each has a byte at least; nothing of this is touched."""
+    parts = [torch.empty(1 << 25, dtype=torch.float16) for _ in range(15)]
+    check_total(parts, held=None, origin="state dict")
+    check_total(parts, held=1 << 30, origin="l2.pth")
+    with pytest.raises(CheckpointError, match=r"l2\.pth: its tensors hold 503,316,480 values in 2,000 bytes"):
+        check_total(parts, held=2000, origin="l2.pth")
 
 
 @pytest.mark.parametrize("size", [1 << 40, (1 << 28) + 1])

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_effnet.quantization.measure.expected_loss import bound_in_points, change_probabilities, least_bound
+from edge_effnet.quantization.measure.expected_loss import (
+    bound_in_points,
+    change_probabilities,
+    decision_change_probabilities,
+    least_bound,
+)
 
 
 def random_logits(count: int, classes: int, seed: int = 0) -> np.ndarray:
@@ -29,6 +34,18 @@ def test_the_same_as_trying_every_error_on_every_photo(classes: int) -> None:
                 ]
                 changed += int(np.argmax(moved) != 0)
         assert found[photo] == pytest.approx(changed / 24)
+
+
+def test_decisions_the_same_as_trying_every_error_on_every_photo() -> None:
+    exact, lowest = random_logits(9, 3), np.array([0.0, 1.0, -0.5])
+    rounded = exact + random_logits(9, 3, seed=1) * np.float32(0.5)
+    found = decision_change_probabilities(exact, rounded, lowest)
+    for photo, column in np.ndindex(*exact.shape):
+        errors = rounded[:, column] - exact[:, column]
+        moved = exact[photo, column] - lowest[column] + np.concatenate([errors, -errors])
+        held = exact[photo, column] >= lowest[column]
+        assert found[photo, column] == pytest.approx(np.mean((moved >= 0) != held))
+    assert not decision_change_probabilities(exact, exact, lowest).any()
 
 
 def test_no_error_changes_nothing() -> None:

@@ -1,6 +1,8 @@
-"""Operators of one input that treat every element alike: LOGISTIC, RELU, RELU6, HARD_SWISH, and swish as one step.
+"""Operators of one input that treat every element alike: LOGISTIC, RELU, RELU6, HARD_SWISH, GELU, LEAKY_RELU, TANH, and
+swish as one step.
 
-In 8 bits each of them is a table of 256 answers, made when the file is opened (tables.py).
+In 8 bits each is a table of 256 answers, made when the file is opened (tables.py); the last three are float32 alone,
+as heads have them.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import numpy as np
 from edge_effnet.engines.numpy.operands import Array, Kernel, Node, Workspace, is_float, strip_rows
 from edge_effnet.engines.numpy.rounding import clamp_float
 from edge_effnet.engines.numpy.tables import clamp_table, hard_swish_table, logistic_table, swish_table, table_kernel
+from edge_effnet.errors import EngineError
+from edge_effnet.network.activations import RESPONSES
 
 #: One strip of float32: input, output.
 _Strip: TypeAlias = Callable[[Array, Array], None]
@@ -53,6 +57,34 @@ def relu6(node: Node, _workspace: Workspace) -> Kernel:
 def hard_swish(node: Node, _workspace: Workspace) -> Kernel:
     """x · min(max(x + 3, 0), 6) / 6."""
     return _float_kernel(node, _hard_swish) if is_float(node) else table_kernel(node, hard_swish_table(node))
+
+
+def leaky_relu(node: Node, _workspace: Workspace) -> Kernel:
+    """x above 0, alpha · x below."""
+    alpha = np.float32(node.options["alpha"])
+
+    def strip(values: Array, out: Array) -> None:
+        np.multiply(values, np.where(values > 0, np.float32(1), alpha), out=out)
+
+    return _float_alone(node, strip)
+
+
+def tanh(node: Node, _workspace: Workspace) -> Kernel:
+    """tanh(x)."""
+    return _float_alone(node, lambda values, out: np.copyto(out, np.tanh(values)))
+
+
+def gelu(node: Node, _workspace: Workspace) -> Kernel:
+    """x · Φ(x) in its tanh form (Hendrycks & Gimpel, arXiv 1606.08415); the exact one has erf."""
+    if not node.options["approximate"]:
+        raise EngineError(f"{node.where}: GELU by erf, which the numpy engine lacks; use --engine litert")
+    return _float_alone(node, lambda values, out: np.copyto(out, RESPONSES["gelu"].value(values)))
+
+
+def _float_alone(node: Node, strip: _Strip) -> Kernel:
+    if not is_float(node):
+        raise EngineError(f"{node.where}: of 8 bits, which the numpy engine has in float32 alone; use --engine litert")
+    return _float_kernel(node, strip)
 
 
 def sigmoid(values: Array, out: Array) -> None:

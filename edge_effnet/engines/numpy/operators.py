@@ -26,7 +26,9 @@ OPERATORS: Mapping[str, Prepare] = MappingProxyType(
         "DEPTHWISE_CONV_2D": convolution.depthwise_conv_2d,
         "DEQUANTIZE": conversion.dequantize,
         "FULLY_CONNECTED": dense.fully_connected,
+        "GELU": activations.gelu,
         "HARD_SWISH": activations.hard_swish,
+        "LEAKY_RELU": activations.leaky_relu,
         "LOGISTIC": activations.logistic,
         "MAX_POOL_2D": pooling.max_pool_2d,
         "MEAN": pooling.mean,
@@ -42,6 +44,7 @@ OPERATORS: Mapping[str, Prepare] = MappingProxyType(
         "SQUEEZE": layout.reshape,
         "STRIDED_SLICE": shapes.strided_slice,
         "SUB": elementwise.sub,
+        "TANH": activations.tanh,
         SWISH: activations.swish,
     }
 )

@@ -113,6 +113,12 @@ class Access:
         return hashlib.sha256(f"edge-effnet cookie {self.token}".encode()).hexdigest()
 
 
+def is_loopback_host(header: str) -> bool:
+    """Whether a Host header names this machine as it alone can: 127.0.0.1, [::1], localhost."""
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::\d*)?", header)
+    return match is not None and WebAddress(match[1].strip("[]").lower(), 0).is_loopback
+
+
 def _cookie(header: str, name: str) -> str:
     """The cookie's value, in one pass: the standard library's parser takes a second for some headers of 64 KB."""
     for pair in header.split(";"):

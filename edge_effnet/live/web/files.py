@@ -14,6 +14,8 @@ PAGE: Mapping[str, tuple[str, str]] = MappingProxyType(
         "/": ("page.html", HTML),
         "/page.css": ("page.css", "text/css; charset=utf-8"),
         "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+        "/teach.css": ("teach.css", "text/css; charset=utf-8"),
+        "/teach.js": ("teach.js", "text/javascript; charset=utf-8"),
         "/icon.svg": ("icon.svg", "image/svg+xml"),
     }
 )

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_effnet.live.web.requests import MOST_HEAD_BYTES, BadRequestError, Request, head_end, parse_request
+from edge_effnet.live.web.requests import MOST_HEAD_BYTES, BadRequestError, Request, whole_request
 
 _LOG = logging.getLogger("edge_effnet.live")
 #: Connections whose requests aren't whole yet, or whose answers are being taken.
@@ -156,10 +156,9 @@ class Front:
 
     def _read(self, visitor: _Visitor) -> None:
         try:
-            end = head_end(visitor.received)
-            if end is None:
+            request = whole_request(visitor.received)
+            if request is None:
                 return
-            request = parse_request(visitor.received[:end])
         except BadRequestError as error:
             self._turn_away(visitor, error)
             return

@@ -3,77 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import http
 import logging
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_effnet.errors import first_line
-from edge_effnet.live.web import files
+from edge_effnet.live.web import files, teach
+from edge_effnet.live.web.answers import Answer, Stream, head, refusal
 from edge_effnet.live.web.requests import Request
 from edge_effnet.text import json_text, printable
 
 if TYPE_CHECKING:
     from edge_effnet.live.web.server import WebServer
 
-#: Nothing from other hosts, nothing inline, in nobody's frame; one request a connection, so that nothing can be read
-#: as a second one.
-_HEADERS = {
-    "Content-Security-Policy": "; ".join(
-        [
-            "default-src 'none'",
-            *(f"{what}-src 'self'" for what in ("img", "style", "script", "connect")),
-            "form-action 'self'",
-            "frame-ancestors 'none'",
-            "base-uri 'none'",
-        ]
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-    "Connection": "close",
-}
 _LOG = logging.getLogger("edge_effnet.live")
 _BOUNDARY = "edge-effnet-frame"
 _TICK_S = 0.4
 _WAIT_S = 1.0
 _SEND_BUFFER = 1 << 17
 _BEARER = {"WWW-Authenticate": "Bearer"}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A whole answer."""
-
-    body: bytes
-    kind: str
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def to_bytes(self, method: str = "GET") -> bytes:
-        """As it is sent; to HEAD without the body."""
-        head = _head(self.status, {**self.headers, "Content-Type": self.kind, "Content-Length": str(len(self.body))})
-        return head if method == "HEAD" else head + self.body
-
-
-@dataclass(frozen=True)
-class Stream:
-    """An endless answer. viewers: which viewers it counts among; a piece that is empty says that there is nothing
-    new.
-    """
-
-    viewers: str
-    kind: str
-    pieces: Iterator[bytes]
-
-
-def refusal(status: int, why: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """An answer of one line."""
-    return Answer(f"{why}\n".encode(), "text/plain; charset=utf-8", status, headers or {})
 
 
 def answer_at_once(web: WebServer, request: Request) -> Answer | None:
@@ -92,6 +41,10 @@ def answer(web: WebServer, request: Request) -> Answer | Stream:
     """What those get who may see it."""
     if request.path == "/" and request.token is not None:
         return _to_the_page(web)
+    if request.method == "POST":
+        return teach.answer_post(web, request)
+    if web.teacher is not None and (taught := teach.answer_get(web.teacher, request.path)) is not None:
+        return taught
     route = _routes(web, request).get(request.path)
     return refusal(404, "there is no such page") if route is None else route()
 
@@ -157,7 +110,7 @@ def _stream(web: WebServer, connection: socket.socket, host: str, request: Reque
         # What waits in a larger buffer is old when it arrives; and events are small, and wanted now.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(_head(200, {"Content-Type": stream.kind}))
+        connection.sendall(head(200, {"Content-Type": stream.kind}))
         for piece in () if request.method == "HEAD" else stream.pieces:
             if piece:
                 connection.sendall(piece)
@@ -218,9 +171,3 @@ def _last_seen(said: str, newest: int) -> int:
     """Number of the last event that a viewer has: all of them when it was counted by the server before this one."""
     number = int(said) if said.isascii() and said.isdecimal() and len(said) <= 18 else newest
     return number if number <= newest else 0
-
-
-def _head(status: int, headers: Mapping[str, str]) -> bytes:
-    lines = [f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}", "Server: edge-effnet"]
-    lines += [f"{name}: {value}" for name, value in {**_HEADERS, **headers}.items()]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

@@ -169,7 +169,19 @@ function renderShape(state) {
   if (state.source.size) $("frame").style.aspectRatio = state.source.size.join(" / "); // nothing jumps when the picture comes
 }
 
+// What teaches comes only where the camera can be taught.
+function offerTeaching(state) {
+  if (!state.teach || !$("views").hidden) return;
+  $("views").hidden = false;
+  const style = element("link", "");
+  Object.assign(style, { rel: "stylesheet", href: "/teach.css" });
+  const script = element("script", "");
+  script.src = "/teach.js";
+  document.head.append(style, script);
+}
+
 function render(state) {
+  offerTeaching(state);
   setText($("source"), state.source.name);
   document.title = `${state.announced ? state.announced.label : "nothing"} · edge-effnet camera`;
   for (const part of [renderShape, renderStatus, renderAnnounced, renderTop, renderSpeed, renderEvents, renderModel, renderRegion]) part(state);

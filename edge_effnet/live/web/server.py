@@ -8,17 +8,21 @@ import threading
 import time
 from collections import Counter
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from edge_effnet.classifier import Classifier
 from edge_effnet.errors import UsageError
 from edge_effnet.live.classifier import LiveClassifier
 from edge_effnet.live.state import STALE_S, is_healthy, live_state, model_facts
-from edge_effnet.live.web import handler
+from edge_effnet.live.web import answers, handler
 from edge_effnet.live.web.access import Access, WebAddress
 from edge_effnet.live.web.front import Front
 from edge_effnet.live.web.pictures import Pictures
 from edge_effnet.live.web.requests import Request
 from edge_effnet.text import json_text
+
+if TYPE_CHECKING:
+    from edge_effnet.live.teaching import Teacher
 
 #: Answers under way, each with a thread: at once, and for one host. Viewers of picture or events are fewer: a page has
 #: one of each.
@@ -34,7 +38,8 @@ class WebServer:
 
     access: token and names. most_viewers: streams at once, of pictures and of events each; a quarter of them is out of
     reach of any one host. send_timeout_s: a viewer that takes nothing for so long is dropped. stale_s: without a frame
-    for so long, /healthz answers 503. Raises UsageError when the address is taken or isn't this machine's.
+    for so long, /healthz answers 503. teacher: what the page teaches with, if it does. Raises UsageError when the
+    address is taken or isn't this machine's.
     """
 
     def __init__(
@@ -48,8 +53,10 @@ class WebServer:
         most_viewers: int = 12,
         send_timeout_s: float = 5.0,
         stale_s: float = STALE_S,
+        teacher: Teacher | None = None,
     ) -> None:
         self.live, self.access = live, access or Access()
+        self.address, self.teacher = address, teacher
         self.pictures = Pictures(live.reader, most_fps=most_fps)
         self.most_viewers, self.send_timeout_s, self.stale_s = most_viewers, send_timeout_s, stale_s
         self.closing = threading.Event()
@@ -58,7 +65,7 @@ class WebServer:
         self._top_k = top_k
         self._lock = threading.Lock()
         self._state: tuple[float, bytes] = (-1e9, b"")
-        self._model = model_facts(live.classifier)
+        self._model: tuple[Classifier, dict[str, Any]] = (live.classifier, model_facts(live.classifier))
         self._viewers_by_host: Counter[tuple[str, str]] = Counter()
         self._answers_by_host: Counter[str] = Counter()
         self._listening = _listen(address)
@@ -66,7 +73,7 @@ class WebServer:
         self._front = Front(
             self._listening,
             answer_at_once=self._answer_at_once,
-            refuse=lru_cache(64)(lambda status, why: handler.refusal(status, why).to_bytes()),
+            refuse=lru_cache(64)(lambda status, why: answers.refusal(status, why).to_bytes()),
             serve=self._serve,
         )
         self._thread: threading.Thread | None = None
@@ -98,11 +105,19 @@ class WebServer:
         with self._lock:
             made, text = self._state
             if time.monotonic() - made > _STATE_AGE_S:
-                state = {**live_state(self.live, top_k=self._top_k, stale_s=self.stale_s), "model": self._model}
+                state = {**live_state(self.live, top_k=self._top_k, stale_s=self.stale_s), "model": self._model_facts()}
+                state["teach"] = self.teacher is not None
                 state["viewers"] = {**self.viewers, "dropped": self.dropped_viewers}
                 text = json_text(state).encode()
                 self._state = (time.monotonic(), text)
             return text
+
+    def _model_facts(self) -> dict[str, Any]:
+        """Of the network in use, looked up when it was exchanged."""
+        classifier = self.live.classifier
+        if self._model[0] is not classifier:
+            self._model = (classifier, model_facts(classifier))
+        return self._model[1]
 
     def health(self) -> tuple[int, bytes]:
         """HTTP status and document of /healthz."""

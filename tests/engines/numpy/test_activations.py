@@ -25,7 +25,11 @@ REALS = (
     .astype(np.float32)
     .reshape(1, 1, 4, 127)
 )
-OPTIONS = {"HARD_SWISH": schema.HardSwishOptionsT}
+OPTIONS = {
+    "HARD_SWISH": schema.HardSwishOptionsT,
+    "LEAKY_RELU": lambda: schema.LeakyReluOptionsT(alpha=0.2),
+    "GELU": lambda: schema.GeluOptionsT(approximate=True),
+}
 
 
 def unary(code: str, source: Affine, target: Affine, dtype: str = "int8") -> bytes:
@@ -45,7 +49,7 @@ def test_every_int8_is_bit_equal(code: str) -> None:
         assert_equal(unary(code, source, target), ALL)
 
 
-@pytest.mark.parametrize("code", ["LOGISTIC", "RELU", "RELU6", "HARD_SWISH"])
+@pytest.mark.parametrize("code", ["LOGISTIC", "RELU", "RELU6", "HARD_SWISH", "LEAKY_RELU", "TANH", "GELU"])
 def test_float32(code: str) -> None:
     options = OPTIONS[code]() if code in OPTIONS else None
     assert_close(

@@ -11,7 +11,7 @@ import edge_effnet.live.web
 
 CSS = (Path(edge_effnet.live.web.__file__).parent / "page.css").read_text(encoding="utf-8")
 LEAST = 4.5
-#: (text, what lies under it, how much of a third colour lies between): as page.css uses them.
+#: (text, what lies under it, how much of a third colour lies between): as page.css and teach.css use them.
 PAIRS = (
     ("ink", "ground", None),
     ("ink", "card", None),
@@ -23,6 +23,8 @@ PAIRS = (
     ("faint", "ground", ("bar", 0.45)),
     ("accent", "live-ground", None),
     ("accent", "card", None),
+    ("card", "accent", None),
+    ("card", "ink", None),
     ("alarm", "alarm-ground", None),
 )
 

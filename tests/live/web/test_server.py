@@ -271,7 +271,8 @@ def test_a_foreign_name_is_refused(server: WebServer) -> None:
 
 
 def test_only_get_and_head(server: WebServer) -> None:
-    assert get(port(server), "/", method="POST").status == 501
+    assert get(port(server), "/", method="PUT").status == 501
+    assert get(port(server), "/", method="POST").status == 405
     head = get(port(server), "/api/state", method="HEAD")
     assert (head.status, head.body) == (200, b"")
     assert get(port(server), "/stream.mjpg", method="HEAD").status == 200
