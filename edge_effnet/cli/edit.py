@@ -15,7 +15,8 @@ from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import read_model_file
 from edge_effnet.formats.edited import with_metadata
 from edge_effnet.formats.official import official_metadata
-from edge_effnet.labels import check_label_count, read_labels
+from edge_effnet.label_files import read_labels
+from edge_effnet.labels import check_label_count
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.text import printable

@@ -16,7 +16,8 @@ from edge_effnet.cli.values import positive
 from edge_effnet.decoding import DEFAULT_RULES, MAX_BYTES, MAX_PIXELS, TIFF, ImageRules
 from edge_effnet.engines import ENGINES
 from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning
-from edge_effnet.labels import read_labels, remarks_on_labels
+from edge_effnet.label_files import read_labels
+from edge_effnet.labels import remarks_on_labels
 from edge_effnet.opening import PROBES
 from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.unknown import UNKNOWN_MODES
