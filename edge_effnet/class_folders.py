@@ -9,10 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_effnet.errors import UsageError
-from edge_effnet.labels import label_fault
+from edge_effnet.labels import UNKNOWN, label_fault
 from edge_effnet.reading import read_file
 
 LABEL_FILE = "label.txt"
+#: Names of a folder whose photos are of none of the classes.
+NONE_FOLDERS = frozenset({"none", UNKNOWN})
 _MOST_BYTES = 1 << 12
 
 
@@ -34,3 +36,8 @@ def class_name(folder: Path) -> str:
 def class_folders(folder: Path) -> list[Path]:
     """The folders of a folder of classes, sorted by name; hidden ones are none."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def is_none(label: str) -> bool:
+    """Whether a folder of that name holds photos of none of the classes."""
+    return label.casefold() in NONE_FOLDERS

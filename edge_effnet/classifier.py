@@ -18,20 +18,31 @@ import numpy.typing as npt
 from edge_effnet.agreement import check_classes, check_threads
 from edge_effnet.arguments import one_of, path_of, texts, whole_number
 from edge_effnet.decoding import DEFAULT_RULES, ChannelOrder, Decoding, ImageRules, ImageSource, Photo, read_photo
-from edge_effnet.engines import ENGINES, Session, TensorInfo, open_session
+from edge_effnet.engines import ENGINES, Session, open_session
 from edge_effnet.errors import EngineError, ModelFileError, UsageError
 from edge_effnet.formats import ModelFile, read_model_bytes, read_model_file
 from edge_effnet.formats.derived import feature_tensor
 from edge_effnet.heads import PLAIN_HEAD, among_decided, decisions_of, scores_of
-from edge_effnet.labels import check_label_count, find_label_indices, label_of
+from edge_effnet.labels import check_label_count, find_label_indices
 from edge_effnet.many import predict_each
 from edge_effnet.metadata import ModelDocument
-from edge_effnet.numerics import dequantize
-from edge_effnet.opening import PROBES, Probe, check_digests, check_shapes, preprocessing_of, try_once
+from edge_effnet.opening import (
+    PROBES,
+    Probe,
+    answers_of,
+    check_digests,
+    check_shapes,
+    grouping_of,
+    preprocessing_of,
+    real_values,
+    references_of,
+    try_once,
+)
 from edge_effnet.prediction import Prediction, top_predictions
 from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.system import available_cores, file_identity
 from edge_effnet.tensor import InputTensor
+from edge_effnet.unknown import UnknownMeasure, UnknownMode
 
 if TYPE_CHECKING:
     from edge_effnet.grouping import Grouping
@@ -87,9 +98,11 @@ class Classifier:
         sha256: str | None = None,
         probe: Probe = "auto",
         groups: Mapping[str, Sequence[str]] | None = None,
+        unknown: UnknownMode = "auto",
     ) -> None:
         said: dict[str, Any] = {"engine": engine, "threads": threads, "labels": labels, "preprocessing": preprocessing}
         said |= {"decoding": decoding, "image_rules": image_rules, "sha256": sha256, "probe": probe, "groups": groups}
+        said["unknown"] = unknown
         self._arguments = said
         self.model_path = BUNDLED_MODEL if model is None else path_of(model, "model")
         self.threads = (
@@ -106,7 +119,6 @@ class Classifier:
         self.image_rules = image_rules
         self._busy = threading.Lock()
         self._timing: dict[str, float] = {}
-        self._inner: tuple[str, ...] = ()
         if probe not in PROBES:
             raise UsageError(f"probe {probe!r} is unknown; expected {', '.join(PROBES)}")
         self._identity = file_identity(self.model_path)
@@ -114,26 +126,42 @@ class Classifier:
         contents = read_model_file(content, name=str(self.model_path))
         check_digests(contents, content, self.model_path, sha256)
         self.metadata: ModelDocument | None = contents.document
-        self.preprocessing = preprocessing_of(contents.document, preprocessing, self.model_path)
+        self.preprocessing = preprocessing_of(contents, preprocessing, self.model_path)
         ours = self.model_path == BUNDLED_MODEL and contents.understood
         if ours and probe == "auto":
             probe = "never"
         try_once(contents, content, self.model_path, probe=probe, engine=engine, threads=self.threads)
+        references, self._inner = references_of(contents, unknown)
         self._session: Session | None = open_session(
-            self.model_path, file_format=contents.format, engine=engine, threads=self.threads, content=content
+            self.model_path,
+            file_format=contents.format,
+            engine=engine,
+            threads=self.threads,
+            content=content,
+            inner=self._inner,
         )
+        self._settle(contents, labels, groups)
+        self._answers = answers_of(self, references, unknown)
+
+    def _settle(
+        self, contents: ModelFile, labels: Sequence[str] | None, groups: Mapping[str, Sequence[str]] | None
+    ) -> None:
+        """What the outputs mean: head, classes, labels and groups. Raises what `__init__` does."""
+        session = self._opened()
         self.head = PLAIN_HEAD if contents.document is None else contents.document.head
-        outputs = check_shapes(self._session, self.preprocessing, self.head, self.model_path)
+        outputs = check_shapes(session, self.preprocessing, self.head, self.model_path)
         check_classes(self.metadata, outputs, str(self.model_path))
-        self._input = InputTensor(self.preprocessing, self._session, known=self.metadata is not None)
+        self._input = InputTensor(self.preprocessing, session, known=self.metadata is not None)
         chosen = labels if labels is not None else contents.labels
         source = "labels" if labels is not None else str(self.model_path)
         self.outputs = outputs
         self.num_classes = decisions_of(self.head, outputs, chosen)
         self.labels = None if chosen is None else check_label_count(chosen, self.num_classes, source=source)
-        self.grouping: Grouping | None = _grouping(groups, self.labels, self.num_classes)
+        self.grouping: Grouping | None = grouping_of(groups, self.labels, self.num_classes)
         if self.grouping is not None:
             self.labels = self.grouping.labels
+        #: What was measured of the last photo to tell whether it is unknown; None where that isn't told.
+        self.unknown: UnknownMeasure | None = None
 
     def __enter__(self) -> Classifier:
         return self
@@ -187,12 +215,12 @@ class Classifier:
         file's own thresholds, or 0.5. allow, deny: labels to choose from or to leave out.
         Raises ImageError for a photo that can't be read.
         """
-        scores = self.scores(image, channels=channels, width=width)
+        scores = self.answer_scores(image, channels=channels, width=width)
         start = time.perf_counter()
         among: Set[int] | None = self.class_indices(allow=allow, deny=deny)
         if threshold is None:
             among = among_decided(self.head, scores, among)
-        found = top_predictions(scores, self.labels, top_k=top_k, threshold=threshold or 0.0, among=among)
+        found = top_predictions(scores, self.answers, top_k=top_k, threshold=threshold or 0.0, among=among)
         self._timing["postprocess"] += _since(start)
         return found
 
@@ -268,6 +296,26 @@ class Classifier:
         self._timing["postprocess"] += _since(start)
         return scores
 
+    def answer_scores(
+        self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
+    ) -> npt.NDArray[np.float32]:
+        """float32[A], a score for each of `answers`: those of `scores`, and of unknown where that is told."""
+        scores = self.scores(image, channels=channels, width=width)
+        start = time.perf_counter()
+        scores, self.unknown = self._answers.judge(scores, self.unknown)
+        self._timing["postprocess"] += _since(start)
+        return scores
+
+    @property
+    def answers(self) -> tuple[str, ...] | None:
+        """What a prediction may be: the labels and, where it is told and isn't one of them, unknown."""
+        return self._answers.labels
+
+    @property
+    def num_answers(self) -> int:
+        """How many `answers` there are."""
+        return self._answers.count
+
     def logits(
         self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
     ) -> npt.NDArray[np.float32]:
@@ -300,7 +348,8 @@ class Classifier:
             prepared = time.perf_counter()
             raw = session.run_all(tensor)
             inferred = time.perf_counter()
-            found = tuple(_real(values, info) for values, info in zip(raw, session.outputs, strict=True))
+            found = tuple(real_values(values, info) for values, info in zip(raw, session.outputs, strict=True))
+            self.unknown = self._answers.measured(found[1].reshape(-1) if len(found) > 1 else None)
         if not np.isfinite(found[0]).all():
             raise EngineError(
                 f"{self.model_path} gave NaN or infinite logits; the file is broken or its weights have diverged"
@@ -341,11 +390,11 @@ class Classifier:
         """The classes that allow and deny lists of labels leave; None when there are no lists. Raises UsageError."""
         allow = None if allow is None else texts(allow, "allow")
         deny = None if deny is None else texts(deny, "deny")
-        every = None if self.grouping is None else self.grouping.among
+        every = None if self.grouping is None else self.grouping.among | set(range(self.num_classes, self.num_answers))
         if allow is None and deny is None:
             return every
-        labels = self.labels or [str(index) for index in range(self.num_classes)]
-        allowed = find_label_indices(allow, labels) if allow is not None else frozenset(range(self.num_classes))
+        labels = self.answers or [str(index) for index in range(self.num_answers)]
+        allowed = find_label_indices(allow, labels) if allow is not None else frozenset(range(self.num_answers))
         left = allowed - (find_label_indices(deny, labels) if deny is not None else frozenset())
         if not left:
             raise UsageError("the allow and deny lists leave no label; expected at least one")
@@ -385,19 +434,3 @@ def _reopen(path: Path, arguments: dict[str, Any]) -> Classifier:
 
 def _since(start: float) -> float:
     return 1000 * (time.perf_counter() - start)
-
-
-def _grouping(
-    groups: Mapping[str, Sequence[str]] | None, labels: Sequence[str] | None, num_classes: int
-) -> Grouping | None:
-    if not groups:
-        return None
-    from edge_effnet.grouping import make_grouping
-
-    return make_grouping(groups, labels or [label_of(index, None) for index in range(num_classes)])
-
-
-def _real(raw: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[np.float32]:
-    if raw.dtype.kind == "f":
-        return raw.astype(np.float32, copy=False)
-    return dequantize(raw, info.scale or 1.0, info.zero_point)

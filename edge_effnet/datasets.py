@@ -11,10 +11,10 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from edge_effnet.class_folders import class_folders, class_name
+from edge_effnet.class_folders import class_folders, class_name, is_none
 from edge_effnet.errors import UsageError
 from edge_effnet.images import find_images
-from edge_effnet.labels import find_label_indices
+from edge_effnet.labels import UNKNOWN, find_label_indices
 
 INDEX_FILE = "labels.csv"
 #: Between several classes of one row.
@@ -40,7 +40,8 @@ def read_dataset(
     With a `labels.csv` in it (columns file,index or file,label; paths relative to the folder) that counts: several
     classes of a photo as a row each, or as "a|b". Otherwise each subfolder is a class, named by a label or an index (or
     by the `label.txt` in it); where the model has no labels, subfolders in sorted order are its classes. without: what
-    becomes of a row with a file alone, a photo in which no class holds. Raises UsageError saying what doesn't fit.
+    becomes of a row with a file alone or a folder "none", of photos in which no class holds. Raises UsageError saying
+    what doesn't fit.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -49,7 +50,7 @@ def read_dataset(
     found = list(
         _from_index(index, num_classes, labels, without)
         if index.is_file()
-        else _from_folders(folder, num_classes, labels)
+        else _from_folders(folder, num_classes, labels, without)
     )
     if not found:
         raise UsageError(f"{folder} holds no photos in class folders and no {INDEX_FILE}")
@@ -136,15 +137,24 @@ def _classes(
         raise UsageError(f"{where}: {error}") from error
 
 
-def _from_folders(folder: Path, num_classes: int, labels: Sequence[str] | None) -> Iterator[LabelledImage]:
+def _from_folders(
+    folder: Path, num_classes: int, labels: Sequence[str] | None, without: Without
+) -> Iterator[LabelledImage]:
     classes = class_folders(folder)
     for index, path in enumerate(classes):
         found = (
-            find_label_indices([class_name(path)], labels)
+            _by_name(class_name(path), labels, without)
             if labels is not None
             else _by_position(index, len(classes), num_classes, folder)
         )
         yield from (LabelledImage(image, found) for image in find_images(path))
+
+
+def _by_name(name: str, labels: Sequence[str], without: Without) -> frozenset[int]:
+    """The classes of that name; none of them for a folder of what is none, where that is taken or learned."""
+    if is_none(name) and name not in labels and (without == "taken" or UNKNOWN in labels):
+        return frozenset({labels.index(UNKNOWN)} if UNKNOWN in labels else ())
+    return find_label_indices([name], labels)
 
 
 def _by_position(index: int, count: int, num_classes: int, folder: Path) -> frozenset[int]:

@@ -16,6 +16,7 @@ from edge_effnet.errors import ImageError, UsageError
 from edge_effnet.heads import class_logits, scores_of
 from edge_effnet.labels import label_of
 from edge_effnet.many import Classifiers, spread
+from edge_effnet.unknown import UnknownMeasure
 
 _TOP = 5
 _PERCENTILES = {"p50": 50, "p90": 90, "p99": 99}
@@ -34,6 +35,7 @@ class _Tally:
     hits_top5: int = 0
     timing: dict[str, list[float]] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
+    seen: list[tuple[UnknownMeasure, bool]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.confusion = np.zeros((self.num_classes, self.num_classes), np.int64)
@@ -55,17 +57,22 @@ class _Tally:
             self.unreadable.append(str(measured.outcome))
             return
         self.add(measured.outcome, measured.classes)
+        if measured.unknown is not None:
+            self.seen.append((measured.unknown, bool(measured.classes)))
         for stage, value in measured.timing_ms.items():
             self.timing.setdefault(stage, []).append(value)
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """One photo. outcome: the logits (with groups, the scores), or why it can't be read."""
+    """One photo. outcome: the logits (with groups, the scores), or why it can't be read. unknown: what the file's
+    references say of it.
+    """
 
     outcome: npt.NDArray[np.float32] | ImageError
     classes: frozenset[int]
     timing_ms: Mapping[str, float]
+    unknown: UnknownMeasure | None = None
 
 
 def _measure(classifiers: Classifiers, item: LabelledImage) -> _Measured:
@@ -73,9 +80,9 @@ def _measure(classifiers: Classifiers, item: LabelledImage) -> _Measured:
     try:
         if classifier.grouping is None:
             logits = class_logits(classifier.head, classifier.logits(item.path), classifier.num_classes)
-            return _Measured(logits, item.classes, classifier.timing_ms)
+            return _Measured(logits, item.classes, classifier.timing_ms, classifier.unknown)
         classes = frozenset(int(classifier.grouping.stands_for[index]) for index in item.classes)
-        return _Measured(classifier.scores(item.path), classes, classifier.timing_ms)
+        return _Measured(classifier.scores(item.path), classes, classifier.timing_ms, classifier.unknown)
     except ImageError as error:
         return _Measured(error, item.classes, {})
 
@@ -91,7 +98,7 @@ def evaluate(
 
     workers: photos worked on at a time. after_photo: is called after each, in order.
     A sigmoid head's has "mean_average_precision", "macro_f1" and "decisions" (a row a class), too, and of one logit
-    "balanced_accuracy".
+    "balanced_accuracy"; a file's that tells unknown has "unknown", and all others are as if nothing were called so.
     Photos that can't be read are listed under "unreadable" and don't count. Raises UsageError when none can.
     """
     tally = _Tally(classifier.num_classes, keeps_all=classifier.head.kind == "sigmoid")
@@ -114,7 +121,30 @@ def evaluate(
     }
     if tally.keeps_all:
         result |= _decided(tally, classifier)
+    if tally.seen:
+        result["unknown"] = _unknown(tally.seen)
     return result | ({"unreadable": tally.unreadable} if tally.unreadable else {})
+
+
+def _unknown(seen: Sequence[tuple[UnknownMeasure, bool]]) -> dict[str, Any]:
+    """How many photos of the classes and of none of them are called unknown, and how well the measure parts them."""
+    own, none = ([measure for measure, is_own in seen if is_own is wanted] for wanted in (True, False))
+    called = [sum(measure.is_unknown for measure in part) / max(1, len(part)) for part in (own, none)]
+    return {
+        "known": len(own),
+        "known_called_unknown": called[0],
+        "unknown": len(none),
+        "unknown_recognised": called[1] if none else None,
+        "auroc": auroc([one.value for one in own], [one.value for one in none]) if own and none else None,
+        "threshold": seen[0][0].threshold,
+    }
+
+
+def auroc(higher: Sequence[float], lower: Sequence[float]) -> float:
+    """Area under the ROC curve: how often a value that should be higher is, ties half. Mann-Whitney's U."""
+    ranked = np.sort(np.asarray(lower, np.float64))
+    below, up_to = (np.searchsorted(ranked, np.asarray(higher, np.float64), side=side) for side in ("left", "right"))
+    return float((below + up_to).mean() / 2 / len(ranked))
 
 
 def _decided(tally: _Tally, classifier: Classifier) -> dict[str, Any]:

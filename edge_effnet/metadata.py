@@ -14,6 +14,7 @@ from edge_effnet.heads import PLAIN_HEAD, Head
 from edge_effnet.labels import label_fault
 from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.text import parse_json
+from edge_effnet.unknown import UnknownRule
 
 #: Highest version of the document's layout that is read. A file says the lowest that can say what it needs.
 SCHEMA_VERSION = 2
@@ -45,6 +46,7 @@ class ModelDocument:
     schema_version: int = 0
     weights_sha256: str | None = None
     head: Head = PLAIN_HEAD
+    unknown: UnknownRule | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -54,7 +56,7 @@ class ModelDocument:
 
     def _needed_version(self) -> int:
         plain = self.head.is_plain and self.preprocessing.is_plain and isinstance(self.image_size, int)
-        return 1 if plain else 2
+        return 1 if plain and self.unknown is None else 2
 
     @property
     def size(self) -> Size:
@@ -72,7 +74,9 @@ class ModelDocument:
         return f"{self.size[1]}×{self.size[0]}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, unknown fields included; without `weights_sha256` and `head` where they say nothing."""
+        """Plain JSON values, fields this version doesn't know included; without `weights_sha256`, `head` and `unknown`
+        where they say nothing.
+        """
         own = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "extra"}
         if self.weights_sha256 is None:
             del own["weights_sha256"]
@@ -80,6 +84,10 @@ class ModelDocument:
             del own["head"]
         else:
             own["head"] = self.head.to_dict()
+        if self.unknown is None:
+            del own["unknown"]
+        else:
+            own["unknown"] = self.unknown.to_dict()
         own["image_size"] = self.image_size if isinstance(self.image_size, int) else list(self.image_size)
         own["labels"] = None if self.labels is None else list(self.labels)
         own["preprocessing"] = self.preprocessing.to_dict()
@@ -129,6 +137,7 @@ def _from_dict(content: dict[str, Any], name: str) -> ModelDocument:
         created_by=_field(content, "created_by", str, name),
         weights_sha256=_sha256(content, name),
         head=_head(content, name),
+        unknown=_unknown(content, name),
         extra={key: value for key, value in content.items() if key not in known},
     )
 
@@ -224,6 +233,15 @@ def _head(content: Mapping[str, Any], name: str) -> Head:
             f"{name}: {DOCUMENT_NAME} has {len(head.thresholds)} thresholds for {content['num_classes']} outputs"
         )
     return head
+
+
+def _unknown(content: Mapping[str, Any], name: str) -> UnknownRule | None:
+    if "unknown" not in content:
+        return None
+    try:
+        return UnknownRule.from_dict(_field(content, "unknown", dict, name))
+    except UsageError as error:
+        raise ModelFileError(f"{name}: {DOCUMENT_NAME}: {error}") from error
 
 
 def _preprocessing(content: Mapping[str, Any], name: str) -> Preprocessing:

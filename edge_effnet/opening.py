@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
 
 from edge_effnet.agreement import check_document, check_sides
-from edge_effnet.engines import Session
-from edge_effnet.errors import ModelFileError, UnverifiedModelWarning
+from edge_effnet.engines import Session, TensorInfo
+from edge_effnet.errors import ModelFileError, UnverifiedModelWarning, UsageError
+from edge_effnet.foreign import input_size, preparation_of
 from edge_effnet.formats import ModelFile, weights_are_verified
+from edge_effnet.formats.derived import feature_tensor
 from edge_effnet.formats.integrity import digest
 from edge_effnet.heads import Head
-from edge_effnet.metadata import ModelDocument
+from edge_effnet.labels import label_of
+from edge_effnet.numerics import dequantize
 from edge_effnet.preprocessing import Preprocessing
+from edge_effnet.unknown import (
+    REFERENCES_NAME,
+    UNKNOWN_MODES,
+    Answers,
+    References,
+    Told,
+    UnknownMode,
+    read_references,
+)
+
+if TYPE_CHECKING:
+    from edge_effnet.classifier import Classifier
+    from edge_effnet.grouping import Grouping
 
 #: When a file is first run in a process of its own: once, each time, or not at all.
 Probe: TypeAlias = Literal["auto", "always", "never"]
@@ -36,6 +56,31 @@ def try_once(contents: ModelFile, content: bytes, path: Path, *, probe: Probe, e
         trial.remember(found, engine=engine)
 
 
+def references_of(contents: ModelFile, mode: UnknownMode) -> tuple[References | None, tuple[str, ...]]:
+    """(the file's references for unknown, names of the inner tensors they are compared with); raises UsageError for a
+    mode that there isn't, ModelFileError where they don't fit.
+    """
+    if mode not in UNKNOWN_MODES:
+        raise UsageError(f"unknown is {mode!r}; expected one of {', '.join(UNKNOWN_MODES)}")
+    document = contents.document
+    if mode == "off" or document is None or document.unknown is None:
+        return None, ()
+    tensor = feature_tensor(contents)
+    content = contents.packed.get(REFERENCES_NAME)
+    return read_references(document.unknown, content, size=tensor.size, name=contents.name), (tensor.name,)
+
+
+def answers_of(classifier: Classifier, references: References | None, mode: UnknownMode) -> Answers:
+    """What a prediction may be; raises UsageError where unknown is to be told by scores that aren't a softmax's."""
+    by_scores = references is None and mode == "scores"
+    if by_scores and classifier.head.kind != "softmax":
+        raise UsageError(
+            f"{classifier.model_path} gives {classifier.head.kind}; unknown by the scores needs those of a softmax"
+        )
+    told: Told = "references" if references is not None else "scores" if by_scores else "nothing"
+    return Answers(classifier.labels, classifier.num_classes, told, references)
+
+
 def check_digests(contents: ModelFile, content: bytes, path: Path, sha256: str | None) -> None:
     """Warns where no SHA-256 vouches for the file, raises ModelFileError where one doesn't fit."""
     if sha256 is not None and (found := digest([content])) != sha256.strip().lower():
@@ -50,19 +95,27 @@ def check_digests(contents: ModelFile, content: bytes, path: Path, sha256: str |
     )
 
 
-def preprocessing_of(document: ModelDocument | None, given: Preprocessing | None, path: Path) -> Preprocessing:
-    """What is said, otherwise what the document says; raises ModelFileError or UsageError for what can't be meant."""
+def preprocessing_of(contents: ModelFile, given: Preprocessing | None, path: Path) -> Preprocessing:
+    """What is said, otherwise what the document or another maker's file says; raises ModelFileError or UsageError for
+    what can't be meant.
+    """
+    document = contents.document
     if document is not None:
         check_document(document, str(path))
     if given is not None:
         check_sides(given)
         return given
-    if document is None:
+    if document is not None:
+        return document.preprocessing
+    found = preparation_of(contents)
+    if found is None:
         raise ModelFileError(
-            f"{path}: made by another tool, and doesn't say how to prepare photos; "
-            "say it: --mean, --std and --image-size, or Classifier(..., preprocessing=Preprocessing(...))"
+            f"{path}: made by another tool, and doesn't say how to prepare photos; say it: "
+            f"{'' if input_size(contents) else '--image-size N and '}--input-range 0..255 where it normalises them "
+            "itself, as Keras' files do, otherwise 0..1, -1..1 or --mean and --std; or Classifier(..., "
+            "preprocessing=Preprocessing(...))"
         )
-    return document.preprocessing
+    return found
 
 
 def check_shapes(session: Session, preprocessing: Preprocessing, head: Head, path: Path) -> int:
@@ -82,3 +135,21 @@ def check_shapes(session: Session, preprocessing: Preprocessing, head: Head, pat
             f"{path}: its output is {list(session.output.shape)}; expected one score for each of at least 2 classes"
         )
     return classes
+
+
+def grouping_of(
+    groups: Mapping[str, Sequence[str]] | None, labels: Sequence[str] | None, num_classes: int
+) -> Grouping | None:
+    """The grouping of a model's labels, or of its indices where it has none; None without groups."""
+    if not groups:
+        return None
+    from edge_effnet.grouping import make_grouping
+
+    return make_grouping(groups, labels or [label_of(index, None) for index in range(num_classes)])
+
+
+def real_values(raw: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[np.float32]:
+    """float32 of what an engine gives, dequantized where it is integers."""
+    if raw.dtype.kind == "f":
+        return raw.astype(np.float32, copy=False)
+    return dequantize(raw, info.scale or 1.0, info.zero_point)

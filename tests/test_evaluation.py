@@ -17,7 +17,7 @@ from edge_effnet.heads import PLAIN_HEAD
 class Answers:
     """Gives each photo's name (a class index) as the best of seven classes, the next ones following."""
 
-    grouping, head, outputs = None, PLAIN_HEAD, 7
+    grouping, unknown, head, outputs = None, None, PLAIN_HEAD, 7
     num_classes, labels, model_path, engine = 7, tuple("abcdefg"), Path("m.tflite"), "none"
 
     def __init__(self) -> None:

@@ -110,14 +110,14 @@ def _allowed(arguments: argparse.Namespace, classifier: Classifier) -> tuple[str
     """The labels of --allow by their names, in their order."""
     if arguments.learn:  # those of networks that are learned later count, too
         return tuple(dict.fromkeys(arguments.allow or ()))
-    labels = classifier.labels or [str(index) for index in range(classifier.num_classes)]
+    labels = classifier.answers or [str(index) for index in range(classifier.num_answers)]
     indices = [index for name in arguments.allow or () for index in sorted(find_label_indices([name], labels))]
-    return tuple(dict.fromkeys(label_of(index, classifier.labels) for index in indices))
+    return tuple(dict.fromkeys(label_of(index, classifier.answers) for index in indices))
 
 
 def _check_labels(arguments: argparse.Namespace, classifier: Classifier) -> None:
     """Raises UsageError for a pin whose label is never announced."""
-    labels = frozenset(classifier.labels or ()) | {UNKNOWN}
+    labels = frozenset(classifier.answers or ()) | {UNKNOWN}
     if arguments.learn:  # any may come
         return
     for number, label in arguments.gpio.items():

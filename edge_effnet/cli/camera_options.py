@@ -8,14 +8,10 @@ from pathlib import Path
 
 from edge_effnet.cli.camera_destinations import add_destinations
 from edge_effnet.cli.camera_teaching import add_teaching
-from edge_effnet.cli.options import (
-    add_engine_options,
-    add_group_option,
-    add_preprocessing_options,
-    names,
-    positive,
-)
+from edge_effnet.cli.options import add_engine_options, add_group_option, add_unknown_option
 from edge_effnet.cli.parsing import given, goes_with, takes_addresses
+from edge_effnet.cli.preparation import add_preprocessing_options
+from edge_effnet.cli.values import names, positive
 from edge_effnet.errors import UsageError
 from edge_effnet.live import DecisionRule, Region
 from edge_effnet.live.motion import DEFAULT_LEVELS
@@ -38,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, instead of the model's")
     add_group_option(parser)
+    add_unknown_option(parser)
     _add_pictures(parser)
     top_k = parser.add_argument(
         "--top-k", type=positive, default=5, metavar="K", help="how many classes the page shows (default 5)"

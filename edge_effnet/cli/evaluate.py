@@ -14,19 +14,18 @@ from typing import Any
 from edge_effnet.clashes import check_outputs
 from edge_effnet.classifier import Classifier
 from edge_effnet.cli.console import remark, say, write
+from edge_effnet.cli.limits import add_limit_options, drawn
 from edge_effnet.cli.options import (
     add_decoding_option,
     add_engine_options,
     add_group_option,
     add_image_options,
-    add_limit_options,
-    add_preprocessing_options,
     add_trust_options,
     add_workers_option,
-    drawn,
     open_classifier,
     wants_json,
 )
+from edge_effnet.cli.preparation import add_preprocessing_options
 from edge_effnet.cli.progress import Bar
 from edge_effnet.datasets import LabelledImage, Without, read_dataset
 from edge_effnet.errors import OutputError, UsageError
@@ -95,7 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _dataset(folder: str, classifier: Classifier) -> list[LabelledImage]:
     """With groups, the folders may be called like the groups, or like the labels in them."""
     count = classifier.num_classes
-    without: Without = "taken" if classifier.head.kind == "sigmoid" else "refused"
+    takes_none = classifier.head.kind == "sigmoid" or classifier.num_answers > classifier.num_classes
+    without: Without = "taken" if takes_none else "refused"
     try:
         return read_dataset(folder, num_classes=count, labels=classifier.labels, without=without)
     except UsageError:
@@ -151,6 +151,8 @@ def _print_text(result: dict[str, Any]) -> None:
         shown = {"mean average precision": "mean_average_precision", "macro F1": "macro_f1"}
         shown |= {"balanced accuracy": "balanced_accuracy"} if "balanced_accuracy" in result else {}
         say("  " + "   ".join(f"{name} {result[key]:.3f}" for name, key in shown.items() if result[key] is not None))
+    if "unknown" in result:
+        say(f"  {_unknown_text(result['unknown'])}")
     told = [row for row in result["per_class"] if row["images"] >= _FEWEST_TO_JUDGE]
     worst = sorted(told, key=lambda row: row["top1"])[:_WORST_PAIRS]
     named = (f"{printable(row['label'])} {100 * row['top1']:.0f} % of {row['images']}" for row in worst)
@@ -159,3 +161,12 @@ def _print_text(result: dict[str, Any]) -> None:
     say(f"  median ms: {times}")
     for text in result.get("unreadable", []):
         remark(f"left out: {text}")
+
+
+def _unknown_text(unknown: dict[str, Any]) -> str:
+    """What was called unknown, rightly and wrongly."""
+    own = f"{100 * unknown['known_called_unknown']:.1f} % of {unknown['known']} photos of the classes called unknown"
+    if not unknown["unknown"]:
+        return own
+    found = f"{100 * unknown['unknown_recognised']:.1f} % of {unknown['unknown']} of none recognised"
+    return f"{own}; {found}" + ("" if unknown["auroc"] is None else f" (area under ROC {unknown['auroc']:.4f})")

@@ -13,8 +13,9 @@ Result: TypeAlias = dict[str, Any]
 #: Takes text made by `edge_effnet.text`.
 Write: TypeAlias = Callable[[str], object]
 FORMATS = ("text", "json", "jsonl", "csv")
-#: Of each source: "ok", "none above" (the threshold), "uncertain" (its lead is below --margin) or "error".
-STATUSES = ("ok", "none above", "uncertain", "error")
+#: Of each source: "ok", "unknown" (none of the labels), "none above" (the threshold), "uncertain" (its lead is below
+#: --margin) or "error".
+STATUSES = ("ok", "unknown", "none above", "uncertain", "error")
 #: No name is one of a pandas.DataFrame's own ("index", "rank"), and whole numbers stay whole: rows without a class have
 #: place 0 and class_id -1.
 CSV_COLUMNS = ("source", "status", "place", "class_id", "label", "score", "error")
@@ -55,6 +56,8 @@ class _Text:
             self._line("    nothing above the threshold")
         elif result["status"] == "uncertain":
             self._line(f"    uncertain: the lead is {100 * result['lead']:.1f} %")
+        elif result["status"] == "unknown" and result.get("unknown", {}).get("is_unknown"):
+            self._line(f"    unknown: {_measured(result['unknown'])}")
         for found in result.get("predictions", []):
             self._line(f"  {100 * found['score']:5.1f} %  {printable(found['label'])}")
 
@@ -63,6 +66,11 @@ class _Text:
 
     def _line(self, text: str) -> None:
         self._write(printable(text, most=LONGEST_LINE) + "\n")
+
+
+def _measured(unknown: dict[str, Any]) -> str:
+    what = "the best score" if unknown["measure"] == "scores" else unknown["measure"]
+    return f"{what} is {unknown['value']:.3f}, below {unknown['threshold']:.3f}"
 
 
 class _JsonLines:

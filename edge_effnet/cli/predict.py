@@ -19,21 +19,22 @@ from edge_effnet.cli.options import (
     add_engine_options,
     add_group_option,
     add_image_options,
-    add_preprocessing_options,
     add_trust_options,
+    add_unknown_option,
     add_workers_option,
-    fraction,
-    names,
     open_classifier,
-    positive,
 )
 from edge_effnet.cli.output import FORMATS, Result, Write, make_printer
 from edge_effnet.cli.parsing import goes_with
+from edge_effnet.cli.preparation import add_preprocessing_options
 from edge_effnet.cli.progress import with_progress
+from edge_effnet.cli.values import fraction, names, positive
 from edge_effnet.errors import ImageError, OutputError, UsageError
 from edge_effnet.files import require_writable_folder, writing_atomically
 from edge_effnet.images import is_pattern, look_up
+from edge_effnet.labels import UNKNOWN
 from edge_effnet.many import Classifiers, split_cores, spread
+from edge_effnet.prediction import Prediction
 from edge_effnet.text import csv_cell, printable
 
 _STANDARD_INPUT = "-"
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow", type=names, metavar="L,…", help="show only these labels (names or indices)")
     parser.add_argument("--deny", type=names, metavar="L,…", help="never show these labels")
     add_group_option(parser)
+    add_unknown_option(parser)
     parser.add_argument(
         "--margin",
         type=fraction,
@@ -187,11 +189,12 @@ def _classify(
     uncertain = arguments.margin is not None and lead < arguments.margin
     result = {
         "source": name,
-        "status": "none above" if not found else "uncertain" if uncertain else "ok",
+        "status": _status(found, uncertain=uncertain),
         "model": str(classifier.model_path),
         "engine": classifier.engine,
         **({} if arguments.margin is None else {"lead": round(lead, 6)}),
         "predictions": [asdict(prediction) for prediction in found],
+        **({} if classifier.unknown is None else {"unknown": classifier.unknown.to_dict()}),
         "timing_ms": {stage: round(value, 3) for stage, value in classifier.timing_ms.items()},
     }
     if not arguments.save:
@@ -199,6 +202,15 @@ def _classify(
     from edge_effnet.cli.annotate import annotated
 
     return result, annotated(image, found, rules=classifier.image_rules)
+
+
+def _status(found: Sequence[Prediction], *, uncertain: bool) -> str:
+    """One of `output.STATUSES`."""
+    if not found:
+        return "none above"
+    if uncertain:
+        return "uncertain"
+    return "unknown" if found[0].label == UNKNOWN else "ok"
 
 
 def _deal_with(result: Result, copy: bytes | None, arguments: argparse.Namespace) -> bool:

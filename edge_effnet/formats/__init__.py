@@ -59,7 +59,8 @@ def read_model_file(source: ModelSource, *, name: str | None = None) -> ModelFil
     """The records of a model file that an engine may see, its format told by its content, not by its ending.
 
     source: a path or the file's bytes; name: what messages call the file, by default its path.
-    Both classes offer `format`, `input`, `output`, `operators_by_precision()`, `weight_bytes`, `document`, `labels`.
+    Both classes offer `format`, `input`, `output`, `operators_by_precision()`, `weight_bytes`, `document`, `labels`,
+    and `packed`, the further files that travel with the document.
     Raises ModelFileError saying what was found, what was expected and what to do.
     """
     name, data = open_source(source, name=name)

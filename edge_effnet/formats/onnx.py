@@ -109,6 +109,11 @@ class OnnxFile:
         return None if self.document is None else self.document.labels
 
     @property
+    def packed(self) -> Mapping[str, bytes]:
+        """None so far."""
+        return {}
+
+    @property
     def understood(self) -> bool:
         """Whether every operator is one that ONNX Runtime was seen to stand damaged files of (see benchmarks/fuzz)."""
         return all(node.op_type in UNDERSTOOD and node.domain in ("", "ai.onnx") for node in self.nodes)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from edge_effnet.errors import ModelFileError
 from edge_effnet.formats.flatbuffer import UINT32, UINT64, FlatBuffer, Table
 from edge_effnet.formats.integrity import weights_are_verified
-from edge_effnet.formats.packed import PackedFiles, packed_files, read_packed
+from edge_effnet.formats.packed import packed_files, read_packed
 from edge_effnet.formats.records import SHOWN, TensorFacts
 from edge_effnet.formats.source import ModelSource, open_source
 from edge_effnet.formats.tflite_operators import (
@@ -38,7 +38,7 @@ class TfliteFile:
     """A `.tflite` file's first subgraph. `inputs` and `outputs` are tensor indices; `metadata`: name → bytes.
 
     labels: from the document, otherwise from the packed label file; None without either. covered: the bytes that
-    `weights_sha256` of the document is about, all of those before the packed files.
+    `weights_sha256` of the document is about, all of those before the packed files. packed: name → content of those.
     """
 
     name: str
@@ -53,6 +53,7 @@ class TfliteFile:
     document: ModelDocument | None
     labels: tuple[str, ...] | None
     covered: tuple[memoryview, ...]
+    packed: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def format(self) -> str:
@@ -100,7 +101,7 @@ def read_tflite(source: ModelSource, *, name: str | None = None) -> TfliteFile:
     name: what messages call the file; by default its path.
     Raises ModelFileError for a file that is broken, cut off, of another schema version or not a .tflite at all.
     """
-    return _read(*open_source(source, name=name))[0]
+    return _read(*open_source(source, name=name))
 
 
 def with_document(data: bytes, document: ModelDocument, *, name: str | None = None) -> bytes:
@@ -110,12 +111,12 @@ def with_document(data: bytes, document: ModelDocument, *, name: str | None = No
     Raises ModelFileError when `data` isn't a sound .tflite file, or not the one whose weights the document describes.
     """
     name, view = open_source(data, name=name)
-    file, packed = _read(name, view)
+    file = _read(name, view)
     weights_are_verified(document, file.covered, name=name)
-    return bytes(view[: packed.start]) + packed_files(document, packed.files)
+    return bytes(file.covered[0]) + packed_files(document, file.packed)
 
 
-def _read(name: str, data: memoryview) -> tuple[TfliteFile, PackedFiles]:
+def _read(name: str, data: memoryview) -> TfliteFile:
     buffer = FlatBuffer(data, name=name)
     model = _model(buffer)
     views = _buffers(model, buffer)
@@ -136,8 +137,7 @@ def _read(name: str, data: memoryview) -> tuple[TfliteFile, PackedFiles]:
     packed = read_packed(data, name=name, flatbuffer_end=buffer.end)
     document = packed.document(name)
     labels = document.labels if document is not None and document.labels is not None else packed.labels()
-    covered = (data[: packed.start],)
-    file = TfliteFile(
+    return TfliteFile(
         name,
         len(data),
         description,
@@ -149,9 +149,9 @@ def _read(name: str, data: memoryview) -> tuple[TfliteFile, PackedFiles]:
         metadata,
         document,
         labels,
-        covered,
+        (data[: packed.start],),
+        packed.files,
     )
-    return file, packed
 
 
 _Subgraph: TypeAlias = "tuple[tuple[TfliteTensor, ...], tuple[TfliteOperator, ...], tuple[int, ...], tuple[int, ...]]"

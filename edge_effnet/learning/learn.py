@@ -20,11 +20,15 @@ from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import ModelFile, read_model_file
 from edge_effnet.formats.derived import feature_tensor, with_head
 from edge_effnet.heads import Head
+from edge_effnet.labels import UNKNOWN
 from edge_effnet.learning.cache import FeatureCache, cache_key, default_folder
-from edge_effnet.learning.folds import wilson
 from edge_effnet.learning.head import Trained, train
+from edge_effnet.learning.judging import Doubt, judge
 from edge_effnet.learning.photos import LabelledPhoto, PhotoFolder, read_photos, with_photos
+from edge_effnet.learning.references import FEWEST_HELD_OUT, Known, learn_references
+from edge_effnet.learning.report import report_page
 from edge_effnet.metadata import ModelDocument
+from edge_effnet.unknown import REFERENCES_NAME
 from edge_effnet.version import __version__
 
 Array = npt.NDArray[Any]
@@ -39,8 +43,9 @@ class Learned:
 
     accuracy: share of photos that a head recognises which hasn't seen them, 0..1, or None where no class has two
     moments; interval: (low, high), its 95 % interval. confusion: [true][found], of the same held-out photos. threshold:
-    similarity below which a photo is unknown, or None. sha256: of the file. photos_sha256: of all photos' labels and
-    digests. left_out: what wasn't used and why, a line each.
+    similarity below which a photo is unknown, or None. doubtful: photos that may lie in the wrong folder. wants: label
+    → what ten more photos of it might add to the accuracy, most first. sha256: of the file. photos_sha256: of the
+    labels and digests of all photos. left_out: what wasn't used and why, a line each.
     """
 
     path: Path
@@ -50,6 +55,8 @@ class Learned:
     interval: tuple[float, float] | None
     confusion: tuple[tuple[int, ...], ...]
     threshold: float | None
+    doubtful: tuple[Doubt, ...]
+    wants: Mapping[str, float]
     base: str
     penalty: float
     sha256: str
@@ -64,6 +71,7 @@ def learn(
     base: str | Path | None = None,
     unknown: float | None = 0.05,
     cache: str | Path | None = None,
+    report: str | Path | None = None,
     progress: Progress | None = None,
     engine: str = "auto",
     threads: int | None = None,
@@ -73,16 +81,17 @@ def learn(
 
     photos: a folder that holds a folder of photos for each class; one called "none" or "unknown" holds what is none of
     them. output: the file to write, whole or not at all. unknown: share of own photos that may be called unknown, or
-    None for a file that never says so. cache: folder for features, by default the user's. progress: see `Progress`.
+    None for a file that never says so. report: a page to write, too. cache: folder for features, by default the user's.
+    progress: see `Progress`.
     Raises UsageError for folders that can't be learned from, ModelFileError for a base that doesn't end in features
     and a dense layer, OutputError where the file can't be written.
     """
     folder, path = path_of(photos, "photos"), path_of(output, "output")
     origin = BUNDLED_MODEL if base is None else path_of(base, "base")
     share = None if unknown is None else fraction(unknown, "unknown")
-    del share
-    check_outputs({"-o": path}, {"the base": origin, "a photo": folder})
-    require_writable_folder(path)
+    check_outputs({"-o": path, "--report": report}, {"the base": origin, "a photo": folder})
+    for written in (path, *(() if report is None else (report,))):
+        require_writable_folder(written)
     tell = progress or (lambda _stage, _share: None)
     contents = read_model_file(origin)
     document = _document_of(contents, path)
@@ -91,14 +100,36 @@ def learn(
     )
     with (
         Classifier(origin, engine=engine, threads=threads, image_rules=image_rules) as classifier,
-        _cache(cache, classifier, contents) as known,
+        _cache(cache, classifier, contents) as kept,
     ):
-        found, features = _features(classifier, found, known, tell)
+        found, features = _features(classifier, found, kept, tell)
     classes = np.array([found.labels.index(photo.label) for photo in found.photos], np.int64)
     trained = train(
         features, classes, count=len(found.labels), after_fit=lambda done, total: tell("learning", done / total)
     )
-    return _written(contents, document, found, trained, classes, path, tell)
+    known = None if share is None else _known(features, classes, trained, found.labels, share)
+    if share is not None and known is None:
+        few = f"too few photos to tell what is unknown: expected at least {FEWEST_HELD_OUT} that can be held out"
+        found = replace(found, left_out=(*found.left_out, few))
+    learned = _written(contents, document, found, trained, classes, known, path, tell)
+    if report is not None:
+        write_atomically(report, report_page(learned, image_rules=image_rules).encode("utf-8"))
+    return learned
+
+
+def _known(features: Array, classes: Array, trained: Trained, labels: tuple[str, ...], share: float) -> Known | None:
+    """The references of the own classes."""
+    own = classes != labels.index(UNKNOWN) if UNKNOWN in labels else np.ones(len(classes), bool)
+    answers = np.argmax(np.nan_to_num(trained.held_out[own], nan=-np.inf), axis=1)
+    already = answers == labels.index(UNKNOWN) if UNKNOWN in labels else np.zeros(own.sum(), bool)
+    return learn_references(
+        features[own],
+        classes[own],
+        groups=trained.groups[own],
+        fold=trained.fold[own],
+        share=share,
+        already=already & (trained.fold[own] >= 0),
+    )
 
 
 def _document_of(contents: ModelFile, output: Path) -> ModelDocument:
@@ -151,11 +182,12 @@ def _written(
     found: PhotoFolder,
     trained: Trained,
     classes: Array,
+    known: Known | None,
     path: Path,
     tell: Progress,
 ) -> Learned:
     tell("writing", 0.0)
-    accuracy, interval, confusion = _judged(trained, classes, len(found.labels))
+    judged = judge(trained, classes, found.labels, found.photos)
     counts = {label: int((classes == index).sum()) for index, label in enumerate(found.labels)}
     digest = photos_digest(found)
     document = replace(
@@ -167,29 +199,33 @@ def _written(
         created_by=f"edge-effnet {__version__}",
         schema_version=0,
         weights_sha256=None,
+        unknown=None if known is None else known.rule,
         extra={
             **base.extra,
             "learned": {
                 "base_sha256": base.weights_sha256,
                 "photos": counts,
                 "photos_sha256": digest,
-                "accuracy": accuracy,
-                "interval": interval,
+                "accuracy": judged.accuracy,
+                "interval": None if judged.interval is None else list(judged.interval),
                 "penalty": trained.penalty,
             },
         },
     )
-    data = with_head(contents, trained.head, document)
+    packed = {} if known is None else {REFERENCES_NAME: known.packed}
+    data = with_head(contents, trained.head, document, packed=packed)
     tell("writing", 0.5)
     write_atomically(path, data)
     return Learned(
         path=path,
         labels=found.labels,
         photos=counts,
-        accuracy=accuracy,
-        interval=interval,
-        confusion=confusion,
-        threshold=None,
+        accuracy=judged.accuracy,
+        interval=judged.interval,
+        confusion=judged.confusion,
+        doubtful=judged.doubtful,
+        wants=judged.wants,
+        threshold=None if known is None else known.rule.threshold,
         base=contents.name,
         penalty=trained.penalty,
         sha256=hashlib.sha256(data).hexdigest(),
@@ -202,19 +238,3 @@ def photos_digest(found: PhotoFolder) -> str:
     """SHA-256 of all labels and photo digests, whatever the files are called."""
     lines = "".join(f"{photo.digest}  {photo.label}\n" for photo in found.photos)
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _judged(
-    trained: Trained, classes: Array, count: int
-) -> tuple[float | None, tuple[float, float] | None, tuple[tuple[int, ...], ...]]:
-    """(accuracy, interval, confusion) of held-out photos; the interval counts moments, not photos."""
-    seen = ~np.isnan(trained.held_out[:, 0])
-    confusion = np.zeros((count, count), np.int64)
-    table = tuple(tuple(int(value) for value in row) for row in confusion)
-    if not seen.any():
-        return None, None, table
-    answers = np.argmax(trained.held_out[seen], axis=1)
-    np.add.at(confusion, (classes[seen], answers), 1)
-    accuracy = float((answers == classes[seen]).mean())
-    table = tuple(tuple(int(value) for value in row) for row in confusion)
-    return accuracy, wilson(accuracy, len(np.unique(trained.groups[seen]))), table

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge_effnet.class_folders import LABEL_FILE, class_name
+from edge_effnet.class_folders import LABEL_FILE, class_folders, class_name, is_none
+from edge_effnet.datasets import INDEX_FILE
 from edge_effnet.errors import UsageError
 from edge_effnet.images import FolderContents, look_through
-from edge_effnet.labels import UNKNOWN, label_fault
+from edge_effnet.labels import UNKNOWN
 from edge_effnet.reading import UnreadableError, read_file
 
-#: Names of the folder whose photos are of none of the classes.
-NONE_FOLDERS = frozenset({"none", UNKNOWN})
 #: Kinds of files in a folder that has its name in a file: that one, and what is known of each photo.
 _NOTES = frozenset({".txt", ".json"})
 
@@ -76,18 +75,13 @@ def _look(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
         raise UsageError(f"{folder} is no folder; expected one that holds a folder of photos for each class")
     found: dict[str, list[Path]] = {}
     left_out = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if not path.is_dir():
-            left_out.append(f"{path}: lies in no class folder")
-            continue
-        name = class_name(path)
-        if (fault := label_fault(name)) is not None:
-            raise UsageError(f"the class folder {path} {fault}; expected a name of one line")
-        contents = _without_notes(path, look_through(path))
-        label = UNKNOWN if name.casefold() in NONE_FOLDERS else name
-        found.setdefault(label, []).extend(contents.images)
+    folders = class_folders(folder)
+    loose = sum(path.is_file() and path.name[0] != "." and path.name != INDEX_FILE for path in folder.iterdir())
+    if loose:
+        left_out.append(f"{folder}: {loose:,} files lie in no class folder")
+    for path in folders:
+        contents, name = _without_notes(path, look_through(path)), class_name(path)
+        found.setdefault(UNKNOWN if is_none(name) else name, []).extend(contents.images)
         if contents.remark:
             left_out.append(f"{path}: {contents.remark}")
     return found, left_out

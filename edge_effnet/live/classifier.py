@@ -225,7 +225,7 @@ class LiveClassifier:
     def _take_over(self, evidence: Evidence, frame: Frame | None) -> Evidence:
         """With the network that was offered: what old frames said counts no longer."""
         before = evidence.announced
-        label = None if before is None else label_of(before, self.classifier.labels)
+        label = None if before is None else label_of(before, self.classifier.answers)
         judge = self._exchange.take()
         index = None if label is None else judge.index_of(label)
         if self.motion is not None:
@@ -244,7 +244,7 @@ class LiveClassifier:
             self._tally.spare(frame.monotonic)
             return evidence
         judge = self.judge
-        scores = judge.classifier.scores(image)
+        scores = judge.classifier.answer_scores(image)
         began = time.perf_counter()
         if frame.still:
             weighed = weigh_still(judge.rule, scores, allowed=judge.allowed)
@@ -257,16 +257,17 @@ class LiveClassifier:
             frame,
             scores,
             scores if weighed.smoothed is None else weighed.smoothed,
-            judge.classifier.labels,
+            judge.classifier.answers,
             weighed.announced,
             timing,
             why_waiting(judge.rule, weighed, allowed=judge.allowed),
             judge.allowed,
             judge.classifier.head.kind == "sigmoid",
+            judge.classifier.unknown,
         )
         self._tally.read(reading, timing)
         if weighed.announced != evidence.announced:
-            labels, before = judge.classifier.labels, evidence.announced
+            labels, before = judge.classifier.answers, evidence.announced
             self._announce(weighed, None if before is None else label_of(before, labels), frame)
         for watcher in self._watchers:
             watcher.see(reading)
@@ -275,7 +276,7 @@ class LiveClassifier:
     def _announce(self, weighed: Evidence, before: str | None, frame: Frame | None) -> None:
         """One event. frame: the one that decided, None where the network's exchange did."""
         index, moment = weighed.announced, time.monotonic() if frame is None else frame.monotonic
-        label = None if index is None else label_of(index, self.classifier.labels)
+        label = None if index is None else label_of(index, self.classifier.answers)
         with self._lock:
             runners = list(self._runners)
         wanted = frame is not None and any(runner.wants_pictures for runner in runners)

@@ -29,14 +29,14 @@ class Judge:
 
     def index_of(self, label: str) -> int | None:
         """The class of that name which may be announced."""
-        labels = self.classifier.labels or ()
+        labels = self.classifier.answers or ()
         found = labels.index(label) if label in labels else None
         return found if found is None or self.allowed is None or self.allowed[found] else None
 
 
 def rule_for(classifier: Classifier) -> DecisionRule:
     """What suits the network's head and its number of classes."""
-    return default_rule(classifier.num_classes, head="sigmoid" if classifier.head.kind == "sigmoid" else "softmax")
+    return default_rule(classifier.num_answers, head="sigmoid" if classifier.head.kind == "sigmoid" else "softmax")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Judging:
         """For a network that takes another's place: labels that it hasn't are passed over, and where none is left, all
         may be announced.
         """
-        known = frozenset(classifier.labels or ())
+        known = frozenset(classifier.answers or ())
         allow, deny = ([label for label in given or () if label in known] for given in (self.allow, self.deny))
         try:
             mask = _mask(classifier, allow or None, deny or None)
@@ -83,6 +83,6 @@ def _mask(
     among = classifier.class_indices(allow=allow, deny=deny)
     if among is None:
         return None
-    mask = np.zeros(classifier.num_classes, np.float32)
+    mask = np.zeros(classifier.num_answers, np.float32)
     mask[sorted(among)] = 1
     return mask

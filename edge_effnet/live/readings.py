@@ -13,6 +13,7 @@ from edge_effnet.live.decisions import Waiting
 from edge_effnet.live.delivery import SinkState
 from edge_effnet.live.frames import Frame
 from edge_effnet.prediction import Prediction, top_predictions
+from edge_effnet.unknown import UnknownMeasure
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,8 @@ class Reading:
     number: of the classified frame, from 1. scores: float32[C], the frame's own; smoothed: float32[C], the average that
     decides; both for all classes, whatever the allow and deny lists say. announced: the label that holds, or None.
     waiting: what keeps the best label that may be announced from being it. allowed: float32[C] of 1 and 0, or None.
-    independent: whether each class has a score of its own, as a sigmoid head gives them.
+    independent: whether each class has a score of its own, as a sigmoid head gives them. unknown: what was measured of
+    the frame to tell whether it is none of the classes; None where that isn't told.
     """
 
     number: int
@@ -35,6 +37,7 @@ class Reading:
     waiting: Waiting | None = None
     allowed: npt.NDArray[np.float32] | None = None
     independent: bool = False
+    unknown: UnknownMeasure | None = None
 
     @property
     def announced(self) -> str | None:

@@ -53,6 +53,7 @@ def live_state(live: LiveClassifier, *, top_k: int = 5, stale_s: float = STALE_S
         "announced": _announced(progress, now=now, wall=wall),
         "waiting": _waiting(live, progress),
         "top": _top(progress, top_k),
+        "unknown": _unknown(progress),
         "allowed": _allowed_labels(live),
         "events": [event.to_dict() for event in live.journal.after(0)[-_RECENT_EVENTS:]],
         "sinks": [_sink(sink) for sink in progress.sinks],
@@ -159,6 +160,12 @@ def _top(progress: Progress, top_k: int) -> list[dict[str, Any]]:
         }
         for one in found
     ]
+
+
+def _unknown(progress: Progress) -> dict[str, Any] | None:
+    """What was measured of the newest frame to tell whether it is none of the classes."""
+    measured = None if progress.latest is None else progress.latest.unknown
+    return None if measured is None else {**measured.to_dict(), "value": round(measured.value, 4)}
 
 
 def _waiting(live: LiveClassifier, progress: Progress) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from edge_effnet.metadata import title_of
+from edge_effnet.page_style import STYLE
 from edge_effnet.quantization.report.charts import (
     bias_chart,
     confidence_chart,
@@ -16,7 +17,6 @@ from edge_effnet.quantization.report.charts import (
     tensor_chart,
 )
 from edge_effnet.quantization.report.held_out import HeldOut, ShownPhoto
-from edge_effnet.quantization.report.style import STYLE
 from edge_effnet.quantization.report.summary import QuantizationReport, SplitBlock, Subject, TensorReport
 
 #: Tensors whose values are drawn: those with most of the expected logit noise.

@@ -17,6 +17,7 @@ NEEDED_WORDS = {
     "predict": ["a.jpg"],
     "info": ["m.tflite"],
     "edit": ["m.tflite", "-o", "n.tflite"],
+    "learn": ["photos", "-o", "m.tflite"],
     "export": ["a.pth", "-o", "m.tflite"],
     "eval": ["m.tflite", "data"],
     "compare": ["a.tflite", "b.tflite", "data"],
@@ -44,9 +45,12 @@ VALUES = {
 ALWAYS = {
     "common": {"--help", "--debug", "--version", "--format", "--engine"},
     "predict": {"--model", "--top-k", "--threshold", "--labels", "--allow", "--deny", "--group", "--margin", "--output"}
+    | {"--unknown"}
     | {"--save", "--skip-errors", "--workers", "--sha256", "--probe", "--full-decode", "--image-size"}
     | {"--max-pixels", "--max-bytes", "--allow-truncated", "--allow-tiff"},
     "info": {"--verify", "--labels"},
+    "learn": {"--output", "--base", "--unknown", "--cache", "--report"}
+    | {"--max-pixels", "--max-bytes", "--allow-truncated", "--allow-tiff"},
     "edit": {"--output", "--labels", "--name", "--mean", "--std", "--interpolation", "--resize"},
     "export": {"--output", "--precision", "--source", "--variant", "--weights", "--image-size", "--padding-size"}
     | {"--labels", "--mean", "--std", "--crop-pct", "--resize", "--interpolation", "--resize-mode", "--resizer"}
@@ -59,7 +63,7 @@ ALWAYS = {
     "bench": {"--image", "--runs", "--warmup", "--workers", "--plot", "--image-size"},
     "camera": {"--source", "--model", "--labels", "--group", "--every", "--roi", "--rotate", "--flip", "--allow"}
     | {"--deny", "--enter", "--leave", "--smoothing", "--agree", "--margin", "--events", "--command", "--mqtt"}
-    | {"--web", "--image-size", "--motion", "--snapshot", "--gpio", "--inbox"},
+    | {"--web", "--image-size", "--unknown", "--motion", "--snapshot", "--gpio", "--inbox"},
     "doctor": set(),
 }
 CASES = [(verb, action) for verb in VERBS for action in options_of(parser_of(verb)) if action.option_strings]

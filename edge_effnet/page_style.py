@@ -1,4 +1,4 @@
-"""The report page's style sheet."""
+"""The style sheet of report pages: light and dark, from a phone to a desk."""
 
 STYLE = """
 :root { --page: #f6f7f9; --card: #fff; --ink: #1b2230; --muted: #667085; --grid: #e3e7ee; --main: #2563c9; --other: #d97706; --bad: #d12f3f; }
