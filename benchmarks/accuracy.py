@@ -40,7 +40,7 @@ from edge_effnet.errors import EdgeEffnetError, UsageError
 from edge_effnet.exporters.settings import PreprocessingOptions
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.framing import RESIZE_MODES
-from edge_effnet.labels import read_labels
+from edge_effnet.label_files import read_labels
 from edge_effnet.machine import machine_facts
 from edge_effnet.preprocessing import INTERPOLATIONS
 

@@ -1,59 +1,22 @@
-"""Class names: reading them from a file and finding them by name."""
+"""Class names: whether they fit a network, and finding them by name (reading them: label_files.py)."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from edge_effnet.arguments import path_of
 from edge_effnet.errors import UsageError
-from edge_effnet.reading import read_file
 from edge_effnet.text import MOST_CHARACTERS, printable
 
 #: What stands for none of the classes.
 UNKNOWN = "unknown"
-_MOST_BYTES = 16 << 20
-#: An index of at most six digits, and what parts it from its label.
-_INDEXED = re.compile(r"([0-9]{1,6})(?:\s*[:,;]\s*|\s+)(\S.*)")
+#: What the class before the first is called, in lists of 1,001 names for 1,000 classes.
+_BACKGROUND = ("background", "__background__", "dummy", "???", "n/a")
 
 #: A class index; longer numbers are none.
 _INDEX = re.compile("[0-9]{1,9}")
 _UNFIT = re.compile("[\\x00\n\r]")
-
-
-def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """One label a line, UTF-8, the line's number (from 0) being the class index; blank lines at the end don't count.
-
-    Where each line begins with a number, from 0 or 1 on, in any order, that is the class index and no part of the
-    label ("3 cat", "1: dog", "2,fish"). Raises UsageError when the file is missing, larger than 16 MB, no regular
-    file, empty, has a blank line in the middle or an index twice.
-    """
-    try:
-        text = read_file(path_of(path, "labels"), most_bytes=_MOST_BYTES).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"can't read labels from {path}: {error}") from error
-    lines = [line.strip() for line in text.rstrip().splitlines()]
-    if not lines or not all(lines):
-        where = f"line {lines.index('') + 1} is blank" if lines else "it is empty"
-        raise UsageError(f"labels in {path}: {where}; expected one label a line")
-    return tuple(_by_index(lines, str(path)))
-
-
-def _by_index(lines: list[str], path: str) -> list[str]:
-    """The labels in the order of the indices before them, or the lines as they are where these are no indices."""
-    matches = [_INDEXED.fullmatch(line) for line in lines]
-    found = [(int(match[1]), match[2]) for match in matches if match is not None]
-    indices = [index for index, _ in found]
-    if len(found) < len(lines) or len(lines) < 2 or max(indices) > len(lines):
-        return lines
-    first = min(indices)
-    if sorted(indices) != list(range(first, first + len(lines))):
-        twice = next((index for index, count in Counter(indices).items() if count > 1), None)
-        what = f"the index {twice} stands twice" if twice is not None else f"the first index is {first}"
-        raise UsageError(f"labels in {path}: {what}; expected each index from 0 or 1 on once before its label")
-    return [label for _, label in sorted(found)]
 
 
 def remarks_on_labels(labels: Sequence[str] | None) -> tuple[str, ...]:
@@ -65,10 +28,20 @@ def remarks_on_labels(labels: Sequence[str] | None) -> tuple[str, ...]:
     return (f"labels that stand for several classes: {shown}{', …' if len(twice) > 3 else ''}",)
 
 
+def without_background(labels: Sequence[str], num_classes: int) -> Sequence[str]:
+    """The labels without a background class before the first, where that makes them as many as the classes."""
+    extra = len(labels) == num_classes + 1 and num_classes > 1 and isinstance(labels[0], str)
+    return labels[1:] if extra and labels[0].strip().casefold() in _BACKGROUND else labels
+
+
 def check_label_count(labels: Sequence[str], num_classes: int, *, source: str) -> tuple[str, ...]:
-    """The labels as a tuple; raises UsageError when there isn't one for each class, or one can't be shown."""
+    """The labels as a tuple, without a background class that is one too many; raises UsageError when there isn't one
+    for each class, or one can't be shown.
+    """
+    labels = without_background(labels, num_classes)
     if len(labels) != num_classes:
-        hint = " (1,001 names often begin with a background class: remove it)" if len(labels) == num_classes + 1 else ""
+        more = len(labels) == num_classes + 1
+        hint = f" (is the first, {printable(str(labels[0]), most=40)!r}, a background class? remove it)" if more else ""
         raise UsageError(f"{source} has {len(labels)} labels, the model {num_classes} classes; expected as many{hint}")
     for index, label in enumerate(labels):
         if (fault := label_fault(label)) is not None:

@@ -27,7 +27,8 @@ from edge_effnet.formats import read_model_file
 from edge_effnet.framing import ResizeMode
 from edge_effnet.heads import HeadKind, Output, decisions_of
 from edge_effnet.images import look_through
-from edge_effnet.labels import check_label_count, read_labels, remarks_on_labels
+from edge_effnet.label_files import read_labels
+from edge_effnet.labels import check_label_count, remarks_on_labels
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.network.graph import Graph
 from edge_effnet.network.records import Network

@@ -12,7 +12,8 @@ from edge_effnet import Classifier, EdgeEffnetError, Preprocessing
 from edge_effnet.arguments import fraction, one_of, path_of, texts, whole_number
 from edge_effnet.decoding import ImageRules, decode
 from edge_effnet.errors import ImageError, UsageError
-from edge_effnet.labels import find_label_indices, read_labels
+from edge_effnet.label_files import read_labels
+from edge_effnet.labels import find_label_indices
 from edge_effnet.live import DecisionRule, LiveClassifier, Region, Replay, SourceOpener, source_opener
 from edge_effnet.live.newest import FrameReader
 from edge_effnet.live.web import Access, WebAddress

@@ -9,13 +9,14 @@ from typing import Any
 
 from edge_effnet.clashes import check_outputs
 from edge_effnet.cli.console import remark, say
-from edge_effnet.cli.options import positive, three
+from edge_effnet.cli.values import positive, three
 from edge_effnet.errors import UsageError
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import read_model_file
 from edge_effnet.formats.edited import with_metadata
 from edge_effnet.formats.official import official_metadata
-from edge_effnet.labels import check_label_count, read_labels
+from edge_effnet.label_files import read_labels
+from edge_effnet.labels import check_label_count
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.text import printable

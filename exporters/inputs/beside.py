@@ -12,25 +12,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from edge_effnet.exporters.inputs.assembly.labels import labels_of
 from edge_effnet.exporters.inputs.folder import facts_of_timm, laid_under
+from edge_effnet.exporters.inputs.label_sources import labels_under
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.settings import PreprocessingOptions
 from edge_effnet.framing import Size
 
-_LABELS = ("class_to_idx", "idx_to_class", "class_names", "classes", "label_names", "labels", "categories", "names")
 _SIZES = ("val_crop_size", "img_size", "image_size", "imgsz", "input_size", "crop_size")
 _LEAST_PIXELS, _MOST_PIXELS = 32, 2048
 
 
 def with_facts(options: InputOptions, holders: Sequence[Mapping[str, Any]]) -> tuple[InputOptions, tuple[str, ...]]:
     """The options with what a checkpoint knows besides its weights, where the user says nothing; and a remark on it."""
-    said, labels, size = options.preprocessing, options.labels, options.image_size
+    said, size = options.preprocessing, options.image_size
+    labels = [found for holder in holders for found in labels_under(holder, "in the checkpoint")]
     for holder in holders:
-        labels = labels or next((found for key in _LABELS if (found := labels_of(holder.get(key)))), None)
         said = laid_under(said, _preparation(holder))
         size = size or next((sides for key in _SIZES if (sides := _sides(holder.get(key)))), None)
-    found = replace(options, preprocessing=said, labels=labels, image_size=size)
+    found = replace(options, preprocessing=said, found_labels=(*labels, *options.found_labels), image_size=size)
     return found, _remarks(options, found)
 
 
@@ -64,8 +63,6 @@ def _remarks(before: InputOptions, after: InputOptions) -> tuple[str, ...]:
         value = getattr(after.preprocessing, item.name)
         if value != getattr(before.preprocessing, item.name):
             parts.append(f"{item.name.replace('_', ' ')} {_shown(value)}")
-    if not before.labels and after.labels:
-        parts.append(f"{len(after.labels)} labels")
     return (f"taken from what the checkpoint says besides its weights: {', '.join(parts)}",) if parts else ()
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from edge_effnet.errors import CheckpointError
-from edge_effnet.exporters.inputs.assembly.labels import labels_of
 from edge_effnet.exporters.inputs.checkpoint import Checkpoint, load_checkpoint
-from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.exporters.inputs.label_sources import labels_beside, labels_under
+from edge_effnet.exporters.inputs.options import FoundLabels, InputOptions
 from edge_effnet.exporters.settings import PreprocessingOptions
 from edge_effnet.framing import ResizeMode
 from edge_effnet.preprocessing import Triple, triple
@@ -73,15 +73,22 @@ def read_folder(folder: Path, options: InputOptions) -> FolderContent:
         raise CheckpointError(f"{folder}: {what}; expected {', '.join(WEIGHTS[:2])} beside its config.json")
     checkpoint = load_checkpoint(found, weights=options.weights)
     if config.get("model_type") == "efficientnet" or any(key.startswith(_PREFIX) for key in checkpoint.tensors):
-        return _of_transformers(folder, config, checkpoint, options)
+        return _of_transformers(folder, config, checkpoint, options, _labels(found, checkpoint, config))
     given = config.get("pretrained_cfg")
     given = given if isinstance(given, Mapping) else {}
     said = laid_under(options.preprocessing, facts_of_timm(given))
-    labels = labels_of(config.get("label_names")) or labels_of(given.get("label_names"))
     size = options.image_size or _size(given)
     return FolderContent(
-        checkpoint, replace(options, preprocessing=said, image_size=size, labels=options.labels or labels)
+        checkpoint,
+        replace(options, preprocessing=said, image_size=size, found_labels=_labels(found, checkpoint, config, given)),
     )
+
+
+def _labels(weights: Path, checkpoint: Checkpoint, *configs: Mapping[str, Any]) -> tuple[FoundLabels, ...]:
+    """Class names in the configuration, in the checkpoint, and in files beside the weights."""
+    found = [one for config in configs for one in labels_under(config, f"in {_CONFIG}")]
+    found += [one for holder in checkpoint.beside for one in labels_under(holder, "in the checkpoint")]
+    return (*found, *labels_beside(weights))
 
 
 def read_config(path: Path) -> Mapping[str, Any]:
@@ -142,7 +149,11 @@ def laid_under(said: PreprocessingOptions, config: PreprocessingOptions) -> Prep
 
 
 def _of_transformers(
-    folder: Path, config: Mapping[str, Any], checkpoint: Checkpoint, options: InputOptions
+    folder: Path,
+    config: Mapping[str, Any],
+    checkpoint: Checkpoint,
+    options: InputOptions,
+    labels: tuple[FoundLabels, ...],
 ) -> FolderContent:
     """transformers' EfficientNet: its own names, and TensorFlow's SAME baked for its image size."""
     tensors = {_renamed(key.removeprefix(_PREFIX)): value for key, value in checkpoint.tensors.items()}
@@ -155,7 +166,7 @@ def _of_transformers(
         preprocessing=laid_under(options.preprocessing, _of_processor(processor)),
         image_size=options.image_size or (None if built_for is None else (built_for, built_for)),
         padding_size=options.padding_size or built_for,
-        labels=options.labels or labels_of(config.get("id2label")),
+        found_labels=labels,
     )
     renamed = replace(checkpoint, tensors=tensors, built_for=built_for, architecture=None)
     return FolderContent(renamed, options)

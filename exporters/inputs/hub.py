@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from edge_effnet.errors import CheckpointError, MissingDependencyError, UsageError, first_line
 from edge_effnet.exporters.inputs.folder import NETWORKS, WEIGHTS, laid_under
-from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.exporters.inputs.options import FoundLabels, InputOptions
 from edge_effnet.exporters.settings import PreprocessingOptions
 
 #: Called with (bytes so far, bytes in all or 0 where the server doesn't say).
@@ -111,8 +111,8 @@ def with_torchvision_facts(options: InputOptions, name: str) -> InputOptions:
     said = options.preprocessing
     if model == "efficientnet_b1":
         said = laid_under(said, PreprocessingOptions(resize=255, interpolation="bilinear"))
-    labels = options.labels or read_tflite(BUNDLED_MODEL).labels
-    return replace(options, source=options.source or "torchvision", preprocessing=said, labels=labels)
+    found = FoundLabels("torchvision's default weights", read_tflite(BUNDLED_MODEL).labels or ())
+    return replace(options, source=options.source or "torchvision", preprocessing=said, found_labels=(found,))
 
 
 def _cache() -> Path:

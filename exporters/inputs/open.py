@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from edge_effnet.errors import CheckpointError
+from edge_effnet.exporters.inputs.label_sources import labels_beside
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.inputs.stored import FileBytes, MalformedError
 from edge_effnet.exporters.inputs.zip_directory import is_zip, members
@@ -37,6 +38,8 @@ def open_network(source: Any, options: InputOptions) -> Network:
     EdgeEffnetError's leaves, each saying what to do.
     """
     form = form_of(source)
+    if isinstance(source, str | os.PathLike) and Path(source).is_file():
+        options = replace(options, found_labels=(*options.found_labels, *labels_beside(Path(source))))
     if form == "onnx":
         from edge_effnet.exporters.inputs.onnx import network_of_onnx
 

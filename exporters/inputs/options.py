@@ -12,6 +12,14 @@ from edge_effnet.heads import Head, HeadKind, Output
 
 
 @dataclass(frozen=True)
+class FoundLabels:
+    """Class names that a file brings. where: in words, for a message."""
+
+    where: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class InputOptions:
     """None everywhere means: as it is found.
 
@@ -19,7 +27,8 @@ class InputOptions:
     where a file holds several. image_size: (height, width). padding_size: the size an efficientnet-pytorch model, or
     the base in Keras weights alone, was built for. head: what the outputs mean; "features" cuts the head off.
     head_activation: between linear layers, where the input doesn't say (`families.head.HEAD_ACTIVATIONS`). output:
-    whether the file is to end in softmax or sigmoid.
+    whether the file is to end in softmax or sigmoid. labels: said by the user; found_labels: what files say
+    (`label_sources.settled_labels` chooses).
     """
 
     source: str | None = None
@@ -32,6 +41,7 @@ class InputOptions:
     output: Output = "logits"
     thresholds: tuple[float, ...] | None = None
     labels: Sequence[str] | None = None
+    found_labels: tuple[FoundLabels, ...] = ()
     preprocessing: PreprocessingOptions = field(default_factory=PreprocessingOptions)
 
     def resolve_head(self, found: HeadKind, *, outputs: int) -> Head:

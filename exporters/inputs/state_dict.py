@@ -12,6 +12,7 @@ from edge_effnet.exporters.families.names import fallback_of, published_of
 from edge_effnet.exporters.families.records import Published
 from edge_effnet.exporters.families.table import family_of
 from edge_effnet.exporters.inputs.checkpoint import Checkpoint
+from edge_effnet.exporters.inputs.label_sources import settled_labels
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
 from edge_effnet.framing import Size
@@ -38,14 +39,16 @@ def network_of(checkpoint: Checkpoint, options: InputOptions) -> Network:
     graph = build_graph(model, checkpoint.tensors, image_size=size, built_for=built_for, head=layers)
     outputs = len(layers[-1].bias) if layers else model.body.head
     kind: HeadKind = "softmax" if layers else "features"
+    head = options.resolve_head(kind, outputs=outputs)
+    labels, remarks = settled_labels(options.labels, options.found_labels, head, outputs)
     return Network(
         graph,
         _preprocessing(model, options, size),
-        options.resolve_head(kind, outputs=outputs),
+        head,
         _origin(checkpoint, model),
         model.architecture,
-        None if options.labels is None else tuple(options.labels),
-        (*checkpoint.remarks, *model.remarks, *_remarks(model, size, built_for, options)),
+        labels,
+        (*checkpoint.remarks, *model.remarks, *_remarks(model, size, built_for, options), *remarks),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,8 +13,9 @@ from edge_effnet.exporters.inputs.assembly.finish import finished, without_head
 from edge_effnet.exporters.inputs.assembly.image import Given, preprocessing_for
 from edge_effnet.exporters.inputs.assembly.operands import Operand, head_of
 from edge_effnet.exporters.inputs.assembly.value import Value
-from edge_effnet.exporters.inputs.options import InputOptions
-from edge_effnet.heads import HeadKind
+from edge_effnet.exporters.inputs.label_sources import settled_labels
+from edge_effnet.exporters.inputs.options import FoundLabels, InputOptions
+from edge_effnet.heads import Head, HeadKind
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.network.graph import Dense, Graph
 from edge_effnet.network.operators import tensor_shapes
@@ -52,16 +54,17 @@ def completed(assembler: Assembler, image: Value, output: Operand, *, source: So
     )
     brought = source.labels if own is None or own.labels is None else own.labels
     outputs = int(tensor_shapes(graph)[graph.output_name][-1])
-    network = Network(
+    head = options.resolve_head(kind or _kind(graph), outputs=outputs)
+    labels, told = _labels(brought, options, head, outputs)
+    return Network(
         graph,
         preprocessing,
-        options.resolve_head(kind or _kind(graph), outputs=outputs),
+        head,
         Origin(source.form, source.dialect, source.sha256, details=source.details),
         architecture=source.architecture or (own.variant if own else None) or architecture_of(graph),
-        labels=brought if options.labels is None else tuple(options.labels),
-        remarks=(*source.remarks, *remarks),
+        labels=labels,
+        remarks=(*source.remarks, *remarks, *told),
     )
-    return network if options.labels is not None else _with_fitting_labels(network)
 
 
 def _kind(graph: Graph) -> HeadKind:
@@ -86,12 +89,18 @@ def _as_documented(given: Given, own: ModelDocument) -> Given:
     )
 
 
-def _with_fitting_labels(network: Network) -> Network:
-    labels = network.labels
-    if labels is None or len(labels) == network.output_size or not network.head.has_classes:
-        return network
-    remark = f"left out {len(labels)} labels that the input brings: the network has {network.output_size} classes"
-    return replace(network, labels=None, remarks=(*network.remarks, remark))
+def _labels(
+    brought: Sequence[str] | None, options: InputOptions, head: Head, outputs: int
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """(the labels that count, remarks): the input's own need no remark, but where they don't fit."""
+    own = () if brought is None else (FoundLabels("the input itself", tuple(brought)),)
+    labels, remarks = settled_labels(options.labels, (*own, *options.found_labels), head, outputs)
+    if brought is None or not head.has_classes or options.labels is not None:
+        return labels, remarks
+    if labels == tuple(brought):
+        return labels, ()
+    left = f"left out {len(brought)} labels that the input brings: the network has {outputs} classes"
+    return labels, (left, *remarks)
 
 
 def architecture_of(graph: Graph) -> str | None:
