@@ -142,6 +142,8 @@ class Classifier:
         )
         self._settle(contents, labels, groups)
         self._answers = answers_of(self, references, unknown)
+        #: What a prediction may be: the labels and, where it is told and isn't one of them, unknown; and how many.
+        self.answers, self.num_answers = self._answers.labels, self._answers.count
 
     def _settle(
         self, contents: ModelFile, labels: Sequence[str] | None, groups: Mapping[str, Sequence[str]] | None
@@ -305,16 +307,6 @@ class Classifier:
         scores, self.unknown = self._answers.judge(scores, self.unknown)
         self._timing["postprocess"] += _since(start)
         return scores
-
-    @property
-    def answers(self) -> tuple[str, ...] | None:
-        """What a prediction may be: the labels and, where it is told and isn't one of them, unknown."""
-        return self._answers.labels
-
-    @property
-    def num_answers(self) -> int:
-        """How many `answers` there are."""
-        return self._answers.count
 
     def logits(
         self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
