@@ -15,14 +15,15 @@ import numpy.typing as npt
 
 from edge_effnet.network.activations import IDENTITY, RESPONSES, Response
 from edge_effnet.network.graph import Graph
-from edge_effnet.network.operators import operator_of
-from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams, params_for_range
+from edge_effnet.network.operators import is_copy
+from edge_effnet.numerics import QuantParams, params_for_range
 from edge_effnet.quantization.measure.passes import measure_shifts
 from edge_effnet.quantization.measure.sensitivity import Sensitivity
 from edge_effnet.quantization.measure.shifts import LogitShifts, sources
 from edge_effnet.quantization.measure.simulate import fake_quantize, rounded_swish
 from edge_effnet.quantization.measure.statistics import TensorStatistics
 from edge_effnet.quantization.recipe import Recipe
+from edge_effnet.quantization.records import is_fixed, with_fixed
 from edge_effnet.quantization.stages.ranges import candidate_errors, find_responses, is_nothing, weighted_points
 from edge_effnet.quantization.state import Stage, State, Work, known
 
@@ -46,18 +47,18 @@ def coherent_params(found: Tensors, activations: Mapping[str, QuantParams]) -> d
     chosen = dict(activations)
     behind, nodes = find_responses(found.graph), found.graph.by_name()
     for name, source in sources(found.graph, found.statistics).items():
-        if name not in found.shifts or operator_of(nodes[name]).int8 == "of the input":
+        if name not in found.shifts or is_copy(nodes[name]):
             continue
         shifts = found.shifts[name]
         if source != name and source in chosen:
             response = behind[source][0]
             chosen[source] = _best(found, source, name, response, chosen[source], shifts, _through(response, shifts))
-        if name in chosen and chosen[name] != SIGMOID_PARAMS:
+        if name in chosen and not is_fixed(nodes[name]):
             response = behind[source][0] if source != name else IDENTITY
             given = _given(shifts.centers, response, chosen.get(source) if source != name else None)
             exact = response.value(shifts.centers)
             chosen[name] = _best(found, name, name, IDENTITY, chosen[name], shifts, _rounding(given, exact))
-    return chosen
+    return with_fixed(found.graph, chosen)
 
 
 def _rounding(given: Array, exact: Array) -> Callable[[QuantParams], Array]:
