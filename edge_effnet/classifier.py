@@ -126,7 +126,7 @@ class Classifier:
         contents = read_model_file(content, name=str(self.model_path))
         check_digests(contents, content, self.model_path, sha256)
         self.metadata: ModelDocument | None = contents.document
-        self.preprocessing = preprocessing_of(contents.document, preprocessing, self.model_path)
+        self.preprocessing = preprocessing_of(contents, preprocessing, self.model_path)
         ours = self.model_path == BUNDLED_MODEL and contents.understood
         if ours and probe == "auto":
             probe = "never"

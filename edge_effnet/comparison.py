@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,6 +21,8 @@ from edge_effnet.many import Classifiers, spread
 from edge_effnet.preprocessing import decode
 
 _TOP = 5
+#: Below it a softmax in float32 says nothing of the logit.
+_LEAST_SCORE = np.float32(1e-12)
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -137,12 +139,16 @@ def compare(
 
 @dataclass(frozen=True)
 class _Run:
-    """One model's outputs for one photo, what its classes are decided by, and their scores."""
+    """One model's outputs for one photo, what its classes are decided by, and their scores.
+
+    Of a file of another maker that ends in a softmax the logits are logarithms of its scores.
+    """
 
     outputs: FloatArray
     logits: FloatArray
     scores: FloatArray
     milliseconds: float
+    ends_in_softmax: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,8 +196,19 @@ def _run_both(classifiers: Classifiers, item: LabelledImage) -> _Outputs | Image
         photo = decode(item.path, rules=a.image_rules)
     except ImageError as error:
         return error
-    runs = _run(a, photo), _run(b, photo)
+    runs = _comparable(_run(a, photo), _run(b, photo))
     return _Outputs(*runs, _alike(a, b, *(run.outputs for run in runs)), item.classes)
+
+
+def _comparable(one: _Run, other: _Run) -> tuple[_Run, _Run]:
+    """A softmax takes the same constant off all logits; where one model ends in one, their means are taken off both."""
+    if one.ends_in_softmax == other.ends_in_softmax:
+        return one, other
+    return _centred(one), _centred(other)
+
+
+def _centred(run: _Run) -> _Run:
+    return replace(run, outputs=run.outputs - run.outputs.mean(), logits=run.logits - run.logits.mean())
 
 
 def _alike(a: Classifier, b: Classifier, one: FloatArray, other: FloatArray) -> float | None:
@@ -207,7 +224,11 @@ def _run(classifier: Classifier, photo: Any) -> _Run:
     single = head.kind == "sigmoid" and classifier.num_classes == 1
     logits = outputs if single else class_logits(head, outputs, classifier.num_classes)
     if classifier.metadata is None:
-        return _Run(logits, logits, classifier.scores(photo), milliseconds)
+        scores = classifier.scores(photo)
+        if np.array_equal(scores, outputs):
+            logits = np.log(np.maximum(scores, _LEAST_SCORE))
+            return _Run(logits, logits, scores, milliseconds, ends_in_softmax=True)
+        return _Run(logits, logits, scores, milliseconds)
     return _Run(outputs, logits, scores_of(head, outputs, classifier.num_classes), milliseconds)
 
 

@@ -14,12 +14,12 @@ import numpy.typing as npt
 from edge_effnet.agreement import check_document, check_sides
 from edge_effnet.engines import Session, TensorInfo
 from edge_effnet.errors import ModelFileError, UnverifiedModelWarning, UsageError
+from edge_effnet.foreign import input_size, preparation_of
 from edge_effnet.formats import ModelFile, weights_are_verified
 from edge_effnet.formats.derived import feature_tensor
 from edge_effnet.formats.integrity import digest
 from edge_effnet.heads import Head
 from edge_effnet.labels import label_of
-from edge_effnet.metadata import ModelDocument
 from edge_effnet.numerics import dequantize
 from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.unknown import (
@@ -95,19 +95,27 @@ def check_digests(contents: ModelFile, content: bytes, path: Path, sha256: str |
     )
 
 
-def preprocessing_of(document: ModelDocument | None, given: Preprocessing | None, path: Path) -> Preprocessing:
-    """What is said, otherwise what the document says; raises ModelFileError or UsageError for what can't be meant."""
+def preprocessing_of(contents: ModelFile, given: Preprocessing | None, path: Path) -> Preprocessing:
+    """What is said, otherwise what the document or another maker's file says; raises ModelFileError or UsageError for
+    what can't be meant.
+    """
+    document = contents.document
     if document is not None:
         check_document(document, str(path))
     if given is not None:
         check_sides(given)
         return given
-    if document is None:
+    if document is not None:
+        return document.preprocessing
+    found = preparation_of(contents)
+    if found is None:
         raise ModelFileError(
-            f"{path}: made by another tool, and doesn't say how to prepare photos; "
-            "say it: --mean, --std and --image-size, or Classifier(..., preprocessing=Preprocessing(...))"
+            f"{path}: made by another tool, and doesn't say how to prepare photos; say it: "
+            f"{'' if input_size(contents) else '--image-size N and '}--input-range 0..255 where it normalises them "
+            "itself, as Keras' files do, otherwise 0..1, -1..1 or --mean and --std; or Classifier(..., "
+            "preprocessing=Preprocessing(...))"
         )
-    return document.preprocessing
+    return found
 
 
 def check_shapes(session: Session, preprocessing: Preprocessing, head: Head, path: Path) -> int:

@@ -105,7 +105,7 @@ def quantize(
     with one_thread_each():
         state = run_stages(State(graph), work)
     found, activations = known(state.measured), known(state.activations)
-    noise = tensor_noise(state.graph, found.statistics, found.sensitivity, activations)
+    noise = tensor_noise(state.graph, found.statistics, found.sensitivity, activations) | dict(state.noise)
     kept = replace(found, moments={name: moments.means_only() for name, moments in found.moments.items()})
     trace = QuantizationTrace(replace(state, measured=kept), noise)
     splits = {change.what: change.details["widths"] for change in trace.changes("lanes")}

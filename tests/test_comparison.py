@@ -105,6 +105,7 @@ def test_identical_models_and_unlabelled_photos(photo: Path) -> None:
 def test_a_softmax_inside_is_not_taken_twice(photo: Path) -> None:
     found = run(Answers(0.75, 0.25, foreign=True), Answers(math.log(3), 0), labelled(photo))
     assert found["mean_abs_score_difference"] == pytest.approx(0, abs=1e-6)
+    assert found["logit_sqnr_db"] is None or found["logit_sqnr_db"] > 100
 
 
 def test_unreadable_photos_do_not_count(photo: Path) -> None:

@@ -82,7 +82,7 @@ def test_preprocessing_must_be_said(tmp_path: Path) -> None:
     path = foreign.tflite(tmp_path / "m.tflite")
     with pytest.raises(
         ModelFileError,
-        match="made by another tool, and doesn't say how to prepare photos; say it: --mean, --std and --image-size",
+        match=r"made by another tool, and doesn't say how to prepare photos; say it: --input-range 0\.\.255 where",
     ):
         Classifier(path)
 

@@ -64,15 +64,16 @@ def measure(
     image_name: str,
     runs: int,
     warmup: int,
-    preprocessing: Preprocessing | None,
+    preprocessing: Mapping[str, Preprocessing | None],
     after_turn: Callable[[int], None],
 ) -> list[dict[str, Any]]:
     """One row a case, in order, as docs/performance.md describes them. Raises EngineError, ImageError's message
     included.
 
-    image: the photo that is classified, opened anew each time; image_name: what the rows say of it.
+    image: the photo that is classified, opened anew each time; image_name: what the rows say of it. preprocessing: for
+    each model, None where its file says it.
     """
-    settings = {"image": str(image), "preprocessing": None if preprocessing is None else preprocessing.to_dict()}
+    said = {model: None if given is None else given.to_dict() for model, given in preprocessing.items()}
     machine, watch = machine_facts(), Watch()
 
     def turn_ended(count: int) -> None:
@@ -84,7 +85,9 @@ def measure(
         described = []
         for case in cases:
             workers.append(stack.enter_context(own_worker(case.name, engine=case.engine, threads=case.threads)))
-            described.append(workers[-1].open({**settings, **asdict(case)}))
+            described.append(
+                workers[-1].open({**asdict(case), "image": str(image), "preprocessing": said.get(case.model)})
+            )
         timings = by_turns(workers, runs=runs, warmup=warmup, after_turn=turn_ended)
         ends = [worker.finish() for worker in workers]
     during = watch.facts()

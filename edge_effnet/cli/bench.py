@@ -13,9 +13,11 @@ from edge_effnet.benching.rows import STAGES, list_cases, measure
 from edge_effnet.clashes import check_outputs
 from edge_effnet.classifier import BUNDLED_MODEL, default_threads
 from edge_effnet.cli.console import remark, say, write
-from edge_effnet.cli.options import add_preprocessing_options, positive, preprocessing_from, wants_json
+from edge_effnet.cli.options import wants_json
 from edge_effnet.cli.parsing import goes_with
+from edge_effnet.cli.preparation import add_preprocessing_options, preprocessing_where_unsaid
 from edge_effnet.cli.progress import StageBars
+from edge_effnet.cli.values import positive
 from edge_effnet.engines import ENGINES
 from edge_effnet.errors import UsageError
 from edge_effnet.files import require_writable_folder, write_atomically
@@ -88,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
             image_name=name,
             runs=arguments.runs,
             warmup=arguments.warmup,
-            preprocessing=preprocessing_from(arguments),
+            preprocessing={case.model: preprocessing_where_unsaid(arguments, case.model) for case in cases},
             after_turn=after_turn,
         )
     for warning in rows[0]["warnings"]:

@@ -8,15 +8,10 @@ from pathlib import Path
 
 from edge_effnet.cli.camera_destinations import add_destinations
 from edge_effnet.cli.camera_teaching import add_teaching
-from edge_effnet.cli.options import (
-    add_engine_options,
-    add_group_option,
-    add_preprocessing_options,
-    add_unknown_option,
-    names,
-    positive,
-)
+from edge_effnet.cli.options import add_engine_options, add_group_option, add_unknown_option
 from edge_effnet.cli.parsing import given, goes_with, takes_addresses
+from edge_effnet.cli.preparation import add_preprocessing_options
+from edge_effnet.cli.values import names, positive
 from edge_effnet.errors import UsageError
 from edge_effnet.live import DecisionRule, Region
 from edge_effnet.live.motion import DEFAULT_LEVELS

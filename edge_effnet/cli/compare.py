@@ -10,11 +10,11 @@ from edge_effnet.cli.limits import add_limit_options, drawn
 from edge_effnet.cli.options import (
     add_engine_options,
     add_image_options,
-    add_preprocessing_options,
     add_workers_option,
     open_classifier,
     wants_json,
 )
+from edge_effnet.cli.preparation import add_preprocessing_options, preprocessing_where_unsaid
 from edge_effnet.cli.progress import Bar
 from edge_effnet.comparison import compare, comparison_photos
 from edge_effnet.many import split_cores
@@ -45,8 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the agreement, and each file's accuracy where the photos' classes are known."""
     workers, threads = split_cores(arguments.workers, arguments.threads)
     with (
-        open_classifier(arguments, arguments.a, threads=threads) as a,
-        open_classifier(arguments, arguments.b, threads=threads) as b,
+        open_classifier(arguments, arguments.a, threads=threads, prepare=preprocessing_where_unsaid) as a,
+        open_classifier(arguments, arguments.b, threads=threads, prepare=preprocessing_where_unsaid) as b,
     ):
         photos, reason = comparison_photos(arguments.data, num_classes=a.num_classes, labels=a.labels or b.labels)
         if reason is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from edge_effnet.clashes import check_outputs
 from edge_effnet.cli.console import remark, say
-from edge_effnet.cli.options import positive, three
+from edge_effnet.cli.values import positive, three
 from edge_effnet.errors import UsageError
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import read_model_file

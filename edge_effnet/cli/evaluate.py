@@ -20,12 +20,12 @@ from edge_effnet.cli.options import (
     add_engine_options,
     add_group_option,
     add_image_options,
-    add_preprocessing_options,
     add_trust_options,
     add_workers_option,
     open_classifier,
     wants_json,
 )
+from edge_effnet.cli.preparation import add_preprocessing_options
 from edge_effnet.cli.progress import Bar
 from edge_effnet.datasets import LabelledImage, Without, read_dataset
 from edge_effnet.errors import OutputError, UsageError

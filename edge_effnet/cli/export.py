@@ -6,18 +6,10 @@ import argparse
 import time
 
 from edge_effnet.cli.console import remark, say
-from edge_effnet.cli.options import (
-    IMAGE_OPTIONS,
-    add_image_options,
-    colour,
-    fractions,
-    image_rules_from,
-    image_size,
-    positive,
-    three,
-)
+from edge_effnet.cli.options import IMAGE_OPTIONS, add_image_options, image_rules_from
 from edge_effnet.cli.parsing import goes_with
 from edge_effnet.cli.progress import StageBars
+from edge_effnet.cli.values import colour, fractions, image_size, positive, three
 from edge_effnet.framing import RESIZE_MODES
 from edge_effnet.network.activations import HEAD_ACTIVATIONS
 from edge_effnet.preprocessing import INTERPOLATIONS

@@ -9,8 +9,10 @@ from typing import Any
 
 from edge_effnet.cli.console import say, write
 from edge_effnet.cli.parsing import goes_with
+from edge_effnet.cli.preparation import values_text
 from edge_effnet.engines import ENGINES, engine_statuses
 from edge_effnet.errors import UsageError
+from edge_effnet.foreign import preparation_of
 from edge_effnet.formats import ModelFile, read_model_bytes, read_model_file, weights_are_verified
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.text import json_text, printable
@@ -47,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         write(json_text(facts, indent=2) + "\n")
     else:
-        for line in _lines(facts, contents.document):
+        for line in _lines(facts, contents):
             say(line)
     return 0
 
@@ -101,7 +103,16 @@ def _engine_for(file_format: str) -> str | None:
     return f"{fitting} ({usable[fitting].package} {usable[fitting].version})" if fitting else None
 
 
-def _lines(facts: dict[str, Any], document: ModelDocument | None) -> list[str]:
+def _preparation(contents: ModelFile) -> str:
+    found = preparation_of(contents)
+    if found is None:
+        return "it doesn't say how they are prepared: --input-range, or --mean and --std"
+    (height, width), means, deviations = found.size, *(values_text(part) for part in (found.mean, found.std))
+    return f"squashed to {width}×{height}, mean {means}, std {deviations}, by its metadata or its input's scale"
+
+
+def _lines(facts: dict[str, Any], contents: ModelFile) -> list[str]:
+    document = contents.document
     rows = [
         (
             "file",
@@ -112,7 +123,7 @@ def _lines(facts: dict[str, Any], document: ModelDocument | None) -> list[str]:
     rows += (
         _document_rows(document)
         if document
-        else [("document", "none: made by another tool; say how to prepare photos with --image-size, --mean and --std")]
+        else [("document", "none: made by another tool"), ("photos", _preparation(contents))]
     )
     rows += [
         (name, f"{printable(facts[name]['name'])}  {facts[name]['dtype']}{facts[name]['shape']}")

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _share(text: str) -> float | None:
-    from edge_effnet.cli.options import fraction
+    from edge_effnet.cli.values import fraction
 
     return None if text == _OFF else fraction(text)
 

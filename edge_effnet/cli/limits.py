@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 
 from edge_effnet.cli.console import remark
-from edge_effnet.cli.options import positive
 from edge_effnet.cli.parsing import goes_with
+from edge_effnet.cli.values import positive
 from edge_effnet.datasets import LabelledImage, draw_alike
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
-from edge_effnet.classifier import Classifier
+from edge_effnet.classifier import BUNDLED_MODEL, Classifier
 from edge_effnet.cli.console import remark
 from edge_effnet.cli.parsing import goes_with
+from edge_effnet.cli.preparation import how_prepared, preprocessing_from
+from edge_effnet.cli.values import positive
 from edge_effnet.decoding import DEFAULT_RULES, MAX_BYTES, MAX_PIXELS, TIFF, ImageRules
 from edge_effnet.engines import ENGINES
-from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning, UsageError
+from edge_effnet.errors import SlowEngineWarning, UnverifiedModelWarning
 from edge_effnet.label_files import read_labels
 from edge_effnet.labels import remarks_on_labels
 from edge_effnet.opening import PROBES
-from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_crop_pct, triple
+from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.unknown import UNKNOWN_MODES
 
 
@@ -81,36 +84,6 @@ def add_trust_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-#: Range of a float file's input → mean and standard deviation of pixels in 0..1.
-_RANGES: dict[str, tuple[Triple, Triple]] = {
-    "0..255": ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
-    "0..1": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-}
-
-
-def add_preprocessing_options(parser: argparse.ArgumentParser) -> None:
-    """How to prepare photos for a file that doesn't say."""
-    group = parser.add_argument_group("files of other makers", "how to prepare photos where the file doesn't say")
-    group.add_argument(
-        "--image-size", type=positive, metavar="N", help="side of the network's input; asks for the next two, too"
-    )
-    goes_with(
-        "without --image-size N",
-        group.add_argument("--mean", type=three, metavar="R,G,B", help="of pixels in 0..1 (default 0.5,0.5,0.5)"),
-        group.add_argument("--std", type=three, metavar="R,G,B", help="of pixels in 0..1 (default 0.5,0.5,0.5)"),
-        group.add_argument(
-            "--input-range",
-            choices=tuple(_RANGES),
-            help="of the file's input, in place of --mean and --std: 0..255 as "
-            "Keras' files take their pixels, or 0..1 (default -1..1)",
-        ),
-        group.add_argument(
-            "--crop-pct", type=float, metavar="X", help="share of the resized photo that the crop keeps (default 1)"
-        ),
-        group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize (default bicubic)"),
-    )
-
-
 def add_decoding_option(parser: argparse.ArgumentParser) -> None:
     """--full-decode."""
     parser.add_argument(
@@ -166,27 +139,16 @@ def image_rules_from(arguments: argparse.Namespace) -> ImageRules:
     )
 
 
-def preprocessing_from(arguments: argparse.Namespace) -> Preprocessing | None:
-    """What the options say, or None where they say nothing. Raises UsageError for a range beside mean or std."""
-    size = arguments.image_size
-    if size is None:
-        return None
-    if arguments.input_range is not None and (arguments.mean or arguments.std):
-        raise UsageError(f"--input-range {arguments.input_range} says what --mean and --std say; expected one of them")
-    mean, std = _RANGES.get(arguments.input_range, (HALF, HALF))
-    return Preprocessing(
-        resize=size if arguments.crop_pct is None else resize_for_crop_pct(size, arguments.crop_pct),
-        crop=size,
-        interpolation=arguments.interpolation or "bicubic",
-        mean=arguments.mean or mean,
-        std=arguments.std or std,
-    )
-
-
 def open_classifier(
-    arguments: argparse.Namespace, model: str | Path | None, *, threads: int | None = None
+    arguments: argparse.Namespace,
+    model: str | Path | None,
+    *,
+    threads: int | None = None,
+    prepare: Callable[[argparse.Namespace, str | Path], Preprocessing | None] = preprocessing_from,
 ) -> Classifier:
-    """A Classifier as the shared options want it. threads: what --threads becomes beside --workers."""
+    """A Classifier as the shared options want it. threads: what --threads becomes beside --workers. prepare: what the
+    options say of a file's photos.
+    """
     labels = read_labels(arguments.labels) if getattr(arguments, "labels", None) else None
     with warnings.catch_warnings(record=True) as caught:
         for category in (SlowEngineWarning, UnverifiedModelWarning):
@@ -196,7 +158,7 @@ def open_classifier(
             engine=arguments.engine,
             threads=threads or arguments.threads,
             labels=labels,
-            preprocessing=preprocessing_from(arguments),
+            preprocessing=prepare(arguments, BUNDLED_MODEL if model is None else model),
             sha256=getattr(arguments, "sha256", None),
             probe=getattr(arguments, "probe", "auto"),
             decoding=getattr(arguments, "decoding", "scaled"),
@@ -206,6 +168,8 @@ def open_classifier(
         )
     for warning in caught:
         remark(str(warning.message))
+    if classifier.metadata is None:
+        remark(how_prepared(classifier.preprocessing))
     for text in remarks_on_labels(labels):
         remark(text)
     return classifier
@@ -217,64 +181,6 @@ def _groups(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]] | None:
     from edge_effnet.grouping import parse_groups
 
     return parse_groups(arguments.group)
-
-
-_MOST_DIGITS = 10
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1, and at most a billion, for argparse."""
-    value = int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(
-            f"{text!r:.40} is not a whole number of at least 1 (at most {_MOST_DIGITS} digits)"
-        )
-    return value
-
-
-def fraction(text: str) -> float:
-    """A number from 0 to 1, for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
-    return value
-
-
-def three(text: str) -> Triple:
-    """Three numbers split by commas (one stands for all three), for argparse."""
-    parts = text.split(",")
-    try:
-        return triple(parts * 3 if len(parts) == 1 else parts)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers like 0.485,0.456,0.406") from error
-
-
-def image_size(text: str) -> tuple[int, int]:
-    """(height, width) of "224" or "192x256", for argparse."""
-    height, _, width = text.lower().replace("×", "x").partition("x")
-    return positive(height), positive(width or height)
-
-
-def colour(text: str) -> tuple[int, int, int]:
-    """Three whole numbers from 0 to 255 split by commas, for argparse."""
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 3 or not all(part.isdecimal() and len(part) <= 3 and int(part) <= 255 for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r:.40} is not a colour like 114,114,114")
-    red, green, blue = map(int, parts)
-    return red, green, blue
-
-
-def fractions(text: str) -> tuple[float, ...]:
-    """Numbers from 0 to 1 split by commas, for argparse."""
-    return tuple(fraction(part) for part in text.split(","))
-
-
-def names(text: str) -> list[str]:
-    """Labels split by commas, for argparse."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def wants_json(arguments: argparse.Namespace) -> bool:

@@ -19,18 +19,16 @@ from edge_effnet.cli.options import (
     add_engine_options,
     add_group_option,
     add_image_options,
-    add_preprocessing_options,
     add_trust_options,
     add_unknown_option,
     add_workers_option,
-    fraction,
-    names,
     open_classifier,
-    positive,
 )
 from edge_effnet.cli.output import FORMATS, Result, Write, make_printer
 from edge_effnet.cli.parsing import goes_with
+from edge_effnet.cli.preparation import add_preprocessing_options
 from edge_effnet.cli.progress import with_progress
+from edge_effnet.cli.values import fraction, names, positive
 from edge_effnet.errors import ImageError, OutputError, UsageError
 from edge_effnet.files import require_writable_folder, writing_atomically
 from edge_effnet.images import is_pattern, look_up

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import argparse
 import io
+from pathlib import Path
 
 import numpy as np
 
 from edge_effnet.clashes import check_outputs
 from edge_effnet.classifier import BUNDLED_MODEL
 from edge_effnet.cli.console import say
-from edge_effnet.cli.options import (
-    add_image_options,
-    add_preprocessing_options,
-    image_rules_from,
-    preprocessing_from,
-)
+from edge_effnet.cli.options import add_image_options, image_rules_from
+from edge_effnet.cli.preparation import add_preprocessing_options, preprocessing_from
 from edge_effnet.decoding import decode
-from edge_effnet.errors import ModelFileError, UsageError
+from edge_effnet.errors import UsageError
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import read_model_file
-from edge_effnet.preprocessing import Preprocessing
+from edge_effnet.opening import preprocessing_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_outputs(outputs, {"the photo": arguments.photo, "the model": arguments.model})
     for path in filter(None, outputs.values()):
         require_writable_folder(path)
-    preprocessing = preprocessing_from(arguments) or _of_model(arguments.model)
+    model = BUNDLED_MODEL if arguments.model is None else arguments.model
+    preprocessing = preprocessing_from(arguments, model) or preprocessing_of(read_model_file(model), None, Path(model))
     photo = decode(arguments.photo, rules=image_rules_from(arguments))
     if arguments.output:
         view = io.BytesIO()
@@ -58,11 +56,3 @@ def run(arguments: argparse.Namespace) -> int:
         f"{frame.crop[0]}×{frame.crop[1]} from {frame.left},{frame.top}, {preprocessing.channels}"
     )
     return 0
-
-
-def _of_model(model: str | None) -> Preprocessing:
-    path = BUNDLED_MODEL if model is None else model
-    document = read_model_file(path).document
-    if document is None:
-        raise ModelFileError(f"{path}: doesn't say how to prepare photos; say it: --image-size, --mean and --std")
-    return document.preprocessing

@@ -6,17 +6,24 @@ the numbers of slots are the fields' positions in that file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from edge_effnet.formats.flatbuffer import FlatBuffer
 from edge_effnet.formats.flatbuffer_writer import Numbers, Structure, Value, flatbuffer, index, small, union_kind
 from edge_effnet.formats.packed import LABELS_NAME
 from edge_effnet.metadata import ModelDocument
 
 #: Name under which a model's metadata list holds the flatbuffer.
 OFFICIAL = "TFLITE_METADATA"
+#: (mean, std), each of one number for all channels or of one a channel.
+Statistics: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
+IDENTIFIER = b"M001"
+#: Entries of a list that are looked at, and its numbers' type.
+_MOST, _FLOAT32 = 64, np.dtype("<f4")
 _MINIMUM_PARSER_VERSION = "1.0.0"
 _TENSOR_AXIS_LABELS = 2
 _IMAGE_PROPERTIES = 2
@@ -40,7 +47,34 @@ def official_metadata(document: ModelDocument) -> bytes:
         3: [subgraph],
         7: _MINIMUM_PARSER_VERSION,
     }
-    return flatbuffer(Structure(root), identifier=b"M001")
+    return flatbuffer(Structure(root), identifier=IDENTIFIER)
+
+
+def statistics_in(buffer: memoryview, *, name: str) -> Statistics | None:
+    """(mean, std) of pixels in 0..1 that the first input is normalised with; None where it isn't said, or can't be.
+
+    buffer: a ModelMetadata flatbuffer of the file `name`. Raises ModelFileError where it is damaged.
+    """
+    if bytes(buffer[4:8]) != IDENTIFIER:
+        return None
+    subgraphs = FlatBuffer(buffer, name=name).root().tables(3, limit=_MOST)
+    inputs = subgraphs[0].tables(2, limit=_MOST) if subgraphs else []
+    for unit in inputs[0].tables(4, limit=_MOST) if inputs else []:
+        kind, options = unit.union(0)
+        if kind == _NORMALIZATION_OPTIONS and options is not None:
+            return _sound(*(tuple(map(_in_units, options.numbers(slot, _FLOAT32)[:_MOST])) for slot in (0, 1)))
+    return None
+
+
+def _in_units(value: np.float32) -> float:
+    """0.485 of 123.675: of pixels in 0..1, to float32's six digits."""
+    return float(f"{float(value) / 255:.6g}")
+
+
+def _sound(mean: tuple[float, ...], std: tuple[float, ...]) -> Statistics | None:
+    """One number each, or one a channel, finite and the second positive."""
+    good = len(mean) == len(std) and len(mean) in (1, 3) and all(map(math.isfinite, (*mean, *std)))
+    return (mean, std) if good and min(std) > 0 else None
 
 
 def _image_tensor(document: ModelDocument, mean: Sequence[float], std: Sequence[float]) -> Structure:

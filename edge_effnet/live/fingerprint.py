@@ -9,8 +9,10 @@ from edge_effnet.live.motion import small_grey
 
 Fingerprint = npt.NDArray[np.int8]
 _ROWS, _COLUMNS = 12, 16
-#: Mean difference of a cell, in grey levels of 255, below which two pictures are alike.
-ALIKE_LEVELS = 3.0
+#: Mean difference of a cell, in grey levels of 255, below which two pictures are alike: one of them may be shifted by a
+#: cell each way. Less would take a small thing that comes into view for nothing new.
+ALIKE_LEVELS = 4.0
+_SHIFTS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1))
 
 
 def fingerprint(image: npt.NDArray[np.uint8]) -> Fingerprint:
@@ -25,8 +27,15 @@ def is_like_any(found: Fingerprint, others: npt.NDArray[np.int8]) -> bool:
     """Whether one of the others, int8[N, 192], is alike."""
     if not len(others):
         return False
-    difference = np.abs(others.astype(np.int16) - found).mean(1)
-    return bool(2 * difference.min() < ALIKE_LEVELS)
+    one, many = (cells.reshape(-1, _ROWS, _COLUMNS).astype(np.int16) for cells in (found, others))
+    return any(
+        2 * np.abs(_part(one, *by) - _part(many, -by[0], -by[1])).mean((1, 2)).min() < ALIKE_LEVELS for by in _SHIFTS
+    )
+
+
+def _part(cells: npt.NDArray[np.int16], down: int, right: int) -> npt.NDArray[np.int16]:
+    """Without what a shift by as much leaves no partner to."""
+    return cells[:, max(down, 0) : _ROWS + min(down, 0), max(right, 0) : _COLUMNS + min(right, 0)]
 
 
 def to_text(found: Fingerprint) -> str:

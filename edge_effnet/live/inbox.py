@@ -29,6 +29,8 @@ _WIDEST = 1280
 _REMEMBERED = 1000
 _WAITING = 4
 _HOUR_S = 3600.0
+#: Between two comparisons with what was kept, which cost some milliseconds.
+_LOOK_S = 0.5
 _TOP = 5
 
 
@@ -68,6 +70,7 @@ class Inbox:
         self.model = model
         self._known: deque[Fingerprint] = deque(_known_in(self.folder), maxlen=_REMEMBERED)
         self._kept_at: deque[float] = deque(maxlen=self._bounds.most_an_hour)
+        self._looked_at = -_HOUR_S
         self._announced: str | None = None
         self._changed = False
         self._waiting: queue.Queue[tuple[Reading, Why, Fingerprint] | None] = queue.Queue(_WAITING)
@@ -92,7 +95,7 @@ class Inbox:
         if why is None or not self._may_keep(moment):
             return
         found = fingerprint(self._seen(reading))
-        self._changed = False
+        self._changed, self._looked_at = False, moment
         if is_like_any(found, np.array(self._known)):
             return
         try:
@@ -110,6 +113,8 @@ class Inbox:
 
     def _may_keep(self, moment: float) -> bool:
         kept, bounds = self._kept_at, self._bounds
+        if moment - self._looked_at < min(_LOOK_S, bounds.least_s):
+            return False
         if kept and moment - kept[-1] < bounds.least_s:
             return False
         return len(kept) < bounds.most_an_hour or moment - kept[0] >= _HOUR_S

@@ -55,7 +55,9 @@ def test_info_as_json(run: Run, exported: Exported) -> None:
 def test_info_of_a_foreign_file_and_of_none(run: Run, tmp_path: Path) -> None:
     outcome = run("info", foreign.onnx(tmp_path / "m.onnx"))
     assert outcome.status == 0
-    assert "none: made by another tool; say how to prepare photos with --image-size, --mean and --std" in outcome.out
+    assert (
+        "none: made by another tool\nphotos         it doesn't say how they are prepared: --input-range" in outcome.out
+    )
     (tmp_path / "x").write_bytes(b"hello world, no model")
     assert is_one_error(run("info", tmp_path / "x"), "neither .tflite nor .onnx")
 

@@ -165,7 +165,7 @@ def test_files_of_other_makers(run: Run, tmp_path: Path) -> None:
     model = foreign.tflite(tmp_path / "m.tflite")
     assert is_one_error(
         run("predict", CAT, "--model", model),
-        "made by another tool, and doesn't say how to prepare photos; say it: --mean, --std and --image-size",
+        "made by another tool, and doesn't say how to prepare photos; say it: --input-range 0..255 where",
     )
     outcome = run(
         "predict",

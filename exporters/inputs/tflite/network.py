@@ -16,6 +16,7 @@ from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.inputs.tflite.constants import folded
 from edge_effnet.exporters.inputs.tflite.operators import OPERATORS, Call
 from edge_effnet.files import sha256_of
+from edge_effnet.formats.official import OFFICIAL, statistics_in
 from edge_effnet.formats.tflite import TfliteFile, TfliteOperator, read_tflite
 from edge_effnet.formats.tflite_tensors import TfliteTensor
 from edge_effnet.network.records import Network
@@ -39,10 +40,23 @@ def network_of_tflite(path: Path, options: InputOptions) -> Network:
         dialect=file.description or "tflite",
         sha256=sha256_of(path),
         labels=file.labels,
-        given=Given(statistics=RAW) if file.input.dtype == "uint8" else Given(),
+        given=_given(file),
         document=None if file.document is None else file.document.to_json(),
     )
     return completed(assembler, image, output, source=source, options=options)
+
+
+def _given(file: TfliteFile) -> Given:
+    """By the official metadata, which clients that squash photos bilinearly read; bytes are pixels as they are."""
+    official = file.metadata.get(OFFICIAL)
+    if file.input.dtype == "uint8":
+        return Given(statistics=RAW)
+    found = None if official is None else statistics_in(official, name=file.name)
+    if found is None:
+        return Given()
+    mean, std = (values * (3 if len(values) == 1 else 1) for values in found)
+    remark = "prepared as the file's metadata say: squashed, bilinear; --resize-mode and --resizer if trained otherwise"
+    return Given((mean, std), interpolation="bilinear", mode="squash", resizer="opencv", remarks=(remark,))
 
 
 def _refuse_quantized(file: TfliteFile) -> None:
