@@ -45,7 +45,7 @@ VALUES = {
 ALWAYS = {
     "common": {"--help", "--debug", "--version", "--format", "--engine"},
     "predict": {"--model", "--top-k", "--threshold", "--labels", "--allow", "--deny", "--group", "--margin", "--output"}
-    | {"--unknown"}
+    | {"--unknown", "--heatmap"}
     | {"--save", "--skip-errors", "--workers", "--sha256", "--probe", "--full-decode", "--image-size"}
     | {"--max-pixels", "--max-bytes", "--allow-truncated", "--allow-tiff"},
     "info": {"--verify", "--labels"},

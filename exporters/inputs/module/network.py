@@ -87,8 +87,11 @@ def _size_of(module: Any, config: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _channels(module: Any) -> int:
-    first = next((value for value in module.parameters() if value.dim() == 4), None)
-    return 1 if first is not None and first.shape[1] == 1 and first.shape[0] > 1 else 3
+    """What its first convolution takes, which is mostly the first that was made; 3 where that can't be an image's."""
+    import torch
+
+    first = next((child for child in module.modules() if isinstance(child, torch.nn.Conv2d)), None)
+    return 1 if first is not None and first.in_channels == 1 else 3
 
 
 def _source(module: Any, config: Mapping[str, Any]) -> Source:
@@ -125,7 +128,7 @@ def _exported(module: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
             reason = reason or error
     raise CheckpointError(
         f"torch.export can't take {type(module).__name__} apart ({first_line(reason or Exception())}); expected a "
-        "module of one image, without decisions that depend on its pixels"
+        f"module of one image of 3 channels (RGB) or 1 (grey), without decisions that depend on its pixels"
     ) from reason
 
 
@@ -205,9 +208,7 @@ def _compare(module: Any, network: Network, assembler: Assembler, shape: tuple[i
         found = module(torch.from_numpy(images).to(next(module.parameters()).dtype))
     expected = _tensor(found)
     scale, shift = assembler.normalisation or (np.ones(1), np.zeros(1))
-    nhwc = (images.transpose(0, 2, 3, 1) * scale + shift).astype(np.float32)
-    given = np.repeat(nhwc, 3, axis=3) if shape[0] == 1 else nhwc
-    made = execute(network.graph, given)
+    made = execute(network.graph, (images.transpose(0, 2, 3, 1) * scale + shift).astype(np.float32))
     if network.head.kind in ("softmax", "sigmoid") and not np.allclose(made, expected, atol=_TOLERANCE * 10):
         made = _as_probabilities(made, expected, network.head.kind)
     worst = float(np.abs(made - expected).max()) if made.shape == expected.shape else float("inf")
