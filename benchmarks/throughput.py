@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from edge_effnet.classifier import Classifier
 from edge_effnet.files import write_atomically
 from edge_effnet.machine import machine_facts
-from edge_effnet.system import load_average
+from edge_effnet.system import available_cores, load_average
 
 #: Album → (photos, how many of them differ, width, height).
 ALBUMS = {"500×375": (400, 40, 500, 375), "12 MP": (60, 6, 4000, 3000)}
@@ -32,6 +33,13 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     "one worker, one thread": ("--workers", "1", "--threads", "1"),
 }
 RESULTS = Path(__file__).parent / "results" / "throughput.json"
+#: A way's figure → how it is called as a ratio of the default's to it.
+_RATIOS = {
+    "photos_per_s": "default_is_faster_by",
+    "photos_per_s_after_the_first": "default_is_faster_by_after_the_first",
+}
+#: Photos whose parts are timed.
+_TIMED = 40
 _OCTAVES = {4: 60.0, 16: 30.0, 64: 14.0}
 
 
@@ -49,16 +57,19 @@ def main(argv: Sequence[str] | None = None) -> None:
             name: _album(Path(folder) / str(place), *size, arguments.scale)
             for place, (name, size) in enumerate(ALBUMS.items())
         }
+        starts = {name: _album(Path(folder) / f"start{name}", 1, 1, *ALBUMS[name][2:], 1.0) for name in ALBUMS}
         rounds = [
             {
-                album: {way: _run(path, (*words, *options)) for way, words in WAYS.items()}
+                album: {way: _run(path, starts[album], (*words, *options)) for way, words in WAYS.items()}
                 for album, path in albums.items()
             }
             for _ in range(arguments.rounds)
         ]
+        bounds = {name: _bound(path, arguments.model) for name, path in albums.items()}
     found = {name: _summary([one[name] for one in rounds]) for name in ALBUMS}
     result = {
         "albums": found,
+        "bounds": bounds,
         "rounds": arguments.rounds,
         "load_after": load_average(),
         "machine": {"cores": machine_facts()["cores"]},
@@ -90,16 +101,56 @@ def _photo(width: int, height: int, seed: int) -> bytes:
     return out.getvalue()
 
 
-def _run(album: Path, options: Sequence[str]) -> dict[str, float]:
-    """Photos a second of the whole command, and processor seconds a photo."""
+def _run(album: Path, start: Path, options: Sequence[str]) -> dict[str, float]:
+    """Photos a second of the whole command, and of it without what an album of one photo takes; processor seconds a
+    photo.
+    """
+    first, _ = _command(start, options)
+    seconds, cpu = _command(album, options)
+    photos = len(list(album.iterdir()))
+    return {
+        "photos_per_s": photos / seconds,
+        "photos_per_s_after_the_first": (photos - 1) / max(seconds - first, 1e-3),
+        "cpu_ms_per_photo": 1000 * cpu / photos,
+    }
+
+
+def _command(album: Path, options: Sequence[str]) -> tuple[float, float]:
+    """Seconds by the clock, and of the processor."""
     before, started = os.times(), time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "edge_effnet", "predict", str(album), *options], stdout=subprocess.DEVNULL, check=True
     )
     seconds, after = time.perf_counter() - started, os.times()
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    photos = len(list(album.iterdir()))
-    return {"photos_per_s": photos / seconds, "cpu_ms_per_photo": 1000 * cpu / photos}
+    return seconds, after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def _bound(album: Path, model: str | None) -> dict[str, float]:
+    """Milliseconds of a photo's parts, medians, and how much faster the default could be at best: all of a photo on one
+    core, a photo each, against one photo at a time with the network alone on two.
+    """
+    parts = {threads: _parts(album, model, threads) for threads in (1, 2)}
+    beside, network = parts[1]
+    _, faster = parts[2]
+    most = (beside + faster) * available_cores() / (beside + network)
+    return {
+        "beside_ms": round(beside, 2),
+        "network_ms": round(network, 2),
+        "network_two_threads_ms": round(faster, 2),
+        "most": round(most, 2),
+    }
+
+
+def _parts(album: Path, model: str | None, threads: int) -> tuple[float, float]:
+    """Milliseconds beside the network, and in it."""
+    found = []
+    with Classifier(model, threads=threads) as classifier:
+        for path in sorted(album.iterdir())[:_TIMED]:
+            classifier.predict(path)
+            timing = classifier.timing_ms
+            found.append((sum(timing.values()) - timing["inference"], timing["inference"]))
+    beside, network = (median(column) for column in zip(*found, strict=True))
+    return beside, network
 
 
 def _summary(rounds: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
@@ -107,13 +158,13 @@ def _summary(rounds: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, A
     ways = {
         way: {
             figure: round(median(one[way][figure] for one in rounds), 2)
-            for figure in ("photos_per_s", "cpu_ms_per_photo")
+            for figure in ("photos_per_s", "photos_per_s_after_the_first", "cpu_ms_per_photo")
         }
         for way in WAYS
     }
     for way in WAYS:
-        ratios = [one["default"]["photos_per_s"] / one[way]["photos_per_s"] for one in rounds]
-        ways[way]["default_is_faster_by"] = round(median(ratios), 2)
+        for figure, name in _RATIOS.items():
+            ways[way][name] = round(median(one["default"][figure] / one[way][figure] for one in rounds), 2)
     return ways
 
 

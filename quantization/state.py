@@ -42,9 +42,10 @@ class State:
     """Where the stages have got to; a fact that isn't known is None.
 
     graph: the float graph, rewritten but never rounded. image: the input's parameters. before: the preview as it was
-    before the first rewrite, for reports. floats: tensors that get no int8 parameters. mean_errors: tensor →
-    float64[C], by how much rounding between two convolutions moves each channel's mean. corrects: whether biases are
-    corrected. output_shift: float64[C], the output's mean error that is left then; None where it isn't known.
+    before the first rewrite, for reports. noise: tensor → logit noise power of its rounding, where a stage knows more
+    than statistics tell. floats: tensors that get no int8 parameters. mean_errors: tensor → float64[C], by how much
+    rounding between two convolutions moves each channel's mean. corrects: whether biases are corrected. output_shift:
+    float64[C], the output's mean error that is left then; None where it isn't known.
     """
 
     graph: Graph
@@ -54,6 +55,7 @@ class State:
     measured: Measurement | None = None
     activations: Mapping[str, QuantParams] | None = None
     weights: Mapping[str, QuantizedWeight] | None = None
+    noise: Mapping[str, float] = field(default_factory=dict)
     floats: frozenset[str] = frozenset()
     mean_errors: Mapping[str, Vector] = field(default_factory=dict)
     corrects: bool = False
@@ -70,7 +72,7 @@ class State:
         """After a rewrite: what was measured or chosen for the old graph is gone."""
         old = self.preview if self.before is None else self.before
         changed = replace(self, graph=graph, preview=preview, before=old, log=(*self.log, *log))
-        return replace(changed, measured=None, activations=None, weights=None)
+        return replace(changed, measured=None, activations=None, weights=None, noise={})
 
 
 @dataclass(frozen=True, eq=False)

@@ -85,10 +85,13 @@ def _one_thread_each() -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class _Told:
-    """What some photos say: the logits' squared error and power, summed, and the gradients of what is learned."""
+    """What some photos say: the logits' squared error and power and how far the answers are apart, summed, and the
+    gradients of what is learned.
+    """
 
     error: float
     power: float
+    apart: float = 0.0
     gradients: tuple[Tensor | None, ...] = ()
 
 
@@ -121,7 +124,8 @@ class _Pair:
         """How far the logits are off."""
         image = self._input(photos)
         wanted, found = self._float(image)[self._output], self._int8(image)[self._output]
-        return _Told(float((found - wanted).square().sum()), float(wanted.square().sum()))
+        apart = float(answers_apart(found, wanted, self._head)) * len(photos)
+        return _Told(float((found - wanted).square().sum()), float(wanted.square().sum()), apart)
 
     def learn(self, photos: Sequence[Photo], turn: int) -> _Told:
         """Gradients of the logits' and the joints' mean squared error, each as a share of its tensor's power, plus how
@@ -134,7 +138,7 @@ class _Pair:
         apart = answers_apart(found[self._output], wanted[self._output], self._head)
         loss = logits + _ANSWERS * apart + sum(errors.values()) / max(len(errors), 1)
         gradients = torch.autograd.grad(loss * (len(photos) / BATCH), self.tensors, allow_unused=True)
-        return _Told(float(logits.detach()) * len(photos), float(len(photos)), gradients)
+        return _Told(float(logits.detach()) * len(photos), float(len(photos)), gradients=gradients)
 
 
 def answers_apart(found: Tensor, wanted: Tensor, head: HeadKind) -> Tensor:
@@ -166,7 +170,8 @@ class _Run:
         self._adam = torch.optim.Adam(_groups(pair.learned), betas=_BETAS, eps=_EPSILON)
         self._rates = [float(group["lr"]) for group in self._adam.param_groups]
         self.done, self.best_step, self.best = 0, 0, pair.learned.state()
-        self.before_db = self.best_db = self._judge()
+        self.before_db, self._least = self._judge()
+        self.best_db = self.before_db
 
     def through(self, photos: Sequence[Photo], generator: np.random.Generator, progress: Progress | None) -> str:
         """All steps, or as many as Ctrl-C allows; how it ended."""
@@ -202,14 +207,19 @@ class _Run:
             tensor.grad = torch.stack(found).sum(0) if found else None
         self._adam.step()
 
-    def _judge(self) -> float:
+    def _judge(self) -> tuple[float, float]:
+        """The logits' dB, and the loss without the joints', on the photos judged by."""
         told = list(_spread(self._pair.judge, self._judged))
-        return decibels(sum(one.power for one in told), sum(one.error for one in told))
+        error, power = sum(one.error for one in told), sum(one.power for one in told)
+        apart = sum(one.apart for one in told) / len(self._judged)
+        return decibels(power, error), error / max(power, 1e-12) + _ANSWERS * apart
 
     def _keep_best(self) -> None:
-        found = self._judge()
-        if found > self.best_db:
-            self.best_db, self.best_step, self.best = found, self.done, self._pair.learned.state()
+        """Takes the state where it has the least loss so far, and the logits are no worse than in the beginning."""
+        found_db, loss = self._judge()
+        if loss < self._least and found_db >= self.before_db:
+            self._least, self.best_db, self.best_step = loss, found_db, self.done
+            self.best = self._pair.learned.state()
 
 
 def _groups(learned: Learned) -> list[dict[str, object]]:

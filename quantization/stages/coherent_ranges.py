@@ -15,14 +15,15 @@ import numpy.typing as npt
 
 from edge_effnet.network.activations import IDENTITY, RESPONSES, Response
 from edge_effnet.network.graph import Graph
-from edge_effnet.network.operators import operator_of
-from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams, params_for_range
+from edge_effnet.network.operators import is_copy
+from edge_effnet.numerics import QuantParams, params_for_range
 from edge_effnet.quantization.measure.passes import measure_shifts
 from edge_effnet.quantization.measure.sensitivity import Sensitivity
 from edge_effnet.quantization.measure.shifts import LogitShifts, sources
 from edge_effnet.quantization.measure.simulate import fake_quantize, rounded_swish
 from edge_effnet.quantization.measure.statistics import TensorStatistics
 from edge_effnet.quantization.recipe import Recipe
+from edge_effnet.quantization.records import is_fixed, with_fixed
 from edge_effnet.quantization.stages.ranges import candidate_errors, find_responses, is_nothing, weighted_points
 from edge_effnet.quantization.state import Stage, State, Work, known
 
@@ -41,23 +42,31 @@ class Tensors:
     shifts: Mapping[str, LogitShifts]
 
 
-def coherent_params(found: Tensors, activations: Mapping[str, QuantParams]) -> dict[str, QuantParams]:
-    """The activations with the range of every tensor that has shifts chosen anew; fixed ones stay as they are."""
-    chosen = dict(activations)
+def coherent_params(
+    found: Tensors, activations: Mapping[str, QuantParams]
+) -> tuple[dict[str, QuantParams], dict[str, float]]:
+    """The activations with the range of every tensor that has shifts chosen anew, fixed ones as they are; and the logit
+    noise of both kinds that each of the new ones makes.
+    """
+    chosen, noise = dict(activations), dict[str, float]()
     behind, nodes = find_responses(found.graph), found.graph.by_name()
     for name, source in sources(found.graph, found.statistics).items():
-        if name not in found.shifts or operator_of(nodes[name]).int8 == "of the input":
+        if name not in found.shifts or is_copy(nodes[name]):
             continue
-        shifts = found.shifts[name]
-        if source != name and source in chosen:
-            response = behind[source][0]
-            chosen[source] = _best(found, source, name, response, chosen[source], shifts, _through(response, shifts))
-        if name in chosen and chosen[name] != SIGMOID_PARAMS:
-            response = behind[source][0] if source != name else IDENTITY
+        shifts, paired = found.shifts[name], source != name and source in chosen
+        response = behind[source][0] if source != name else IDENTITY
+        if paired:
+            errors = _through(response, shifts)
+            chosen[source], *both = _best(found, source, name, response, chosen[source], shifts, errors)
+            noise[source] = sum(both)
+        if name in chosen and not is_fixed(nodes[name]):
             given = _given(shifts.centers, response, chosen.get(source) if source != name else None)
-            exact = response.value(shifts.centers)
-            chosen[name] = _best(found, name, name, IDENTITY, chosen[name], shifts, _rounding(given, exact))
-    return chosen
+            errors = _rounding(given, response.value(shifts.centers))
+            if paired:  # what adds up of the two is counted once, here
+                noise[source] = both[0]
+            chosen[name], *both = _best(found, name, name, IDENTITY, chosen[name], shifts, errors)
+            noise[name] = sum(both)
+    return with_fixed(found.graph, chosen), noise
 
 
 def _rounding(given: Array, exact: Array) -> Callable[[QuantParams], Array]:
@@ -85,21 +94,24 @@ def _best(
     now: QuantParams,
     shifts: LogitShifts,
     errors: Callable[[QuantParams], Array],
-) -> QuantParams:
-    """The parameters with the least of both noises; candidates are looked at in the order of the independent one."""
+) -> tuple[QuantParams, float, float]:
+    """The parameters with the least of both noises, and those two; candidates are looked at in the order of the
+    independent one.
+    """
     statistics = found.statistics[name]
     if is_nothing(statistics):
-        return now
+        return now, 0.0, 0.0
     points = weighted_points(statistics, response, found.sensitivity[reader])
-    best, least = now, np.inf
+    best, least, alone = now, np.inf, 0.0
     for batch, independent in _in_order(*candidate_errors(points, response, statistics.low, statistics.high)):
         if independent[0] >= least:
             break
         params = [params_for_range(low, high) for low, high in batch]
         total = independent + shifts.power(np.stack([errors(one) for one in params], axis=1).astype(np.float32))
         if total.min() < least:
-            best, least = params[int(total.argmin())], float(total.min())
-    return best
+            place = int(total.argmin())
+            best, least, alone = params[place], float(total[place]), float(independent[place])
+    return best, alone, least - alone
 
 
 def _in_order(lows: Array, highs: Array, error: Array) -> Iterator[tuple[list[tuple[float, float]], Array]]:
@@ -125,7 +137,8 @@ def _run(state: State, work: Work) -> State:
         told=told,
     )
     tensors = Tensors(state.graph, found.statistics, found.sensitivity, shifts)
-    return replace(state, activations=coherent_params(tensors, known(state.activations)))
+    activations, noise = coherent_params(tensors, known(state.activations))
+    return replace(state, activations=activations, noise=noise)
 
 
 def _enabled(recipe: Recipe) -> bool:

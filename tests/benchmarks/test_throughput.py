@@ -9,6 +9,7 @@ import pytest
 
 from edge_effnet.benchmarks import throughput
 from edge_effnet.benchmarks.throughput_render import many_photos
+from edge_effnet.system import available_cores
 
 
 @pytest.mark.litert
@@ -22,15 +23,31 @@ def test_it_measures_each_album_in_each_way(tmp_path: Path, monkeypatch: pytest.
     assert ways["default"]["default_is_faster_by"] == 1
     for figures in ways.values():
         assert figures["photos_per_s"] > 0
+        assert figures["photos_per_s_after_the_first"] > 0
         assert figures["cpu_ms_per_photo"] > 0
+    bound = found["bounds"]["small"]
+    cores = available_cores()
+    whole = bound["beside_ms"] + bound["network_ms"]
+    assert bound["most"] == pytest.approx(
+        (bound["beside_ms"] + bound["network_two_threads_ms"]) * cores / whole, abs=0.05
+    )
 
 
 def test_the_chapter_says_what_was_measured_and_where_the_bound_lies() -> None:
     figures = {"photos_per_s": 80.25, "cpu_ms_per_photo": 24.0, "default_is_faster_by": 1.0}
-    found = {"albums": {"12 MP": {"default": figures}}, "rounds": 5, "load_after": 0.1, "machine": {"cores": 4}}
+    figures |= {"photos_per_s_after_the_first": 91.0, "default_is_faster_by_after_the_first": 1.25}
+    bound = {"beside_ms": 20.0, "network_ms": 5.0, "network_two_threads_ms": 3.0, "most": 1.84}
+    found = {
+        "albums": {"12 MP": {"default": figures}},
+        "bounds": {"12 MP": bound},
+        "rounds": 5,
+        "load_after": 0.1,
+        "machine": {"cores": 4},
+    }
     regions = {"decode": 4e6, "preprocess": 16e6, "inference": 180e6, "postprocess": 0.0}
     text = "\n".join(many_photos(found, {"pi4": regions, "pi5": {**regions, "inference": 60e6}}))
-    assert "| 12 MP | default | 80.2 | 24.0 | 1.00 |" in text
+    assert "| 12 MP | default | 80.2 | 91.0 | 24.0 | 1.00 | 1.25 |" in text
+    assert "at most 1.84 times as fast" in text
     assert "5 rounds, medians; 4 cores, load 0.1 at the end" in text
     assert "takes 50 million instructions" in text
     assert (

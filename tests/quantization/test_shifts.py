@@ -12,6 +12,7 @@ from support.networks import graph_of, inputs_of, pointwise
 from edge_effnet.network.execute import execute
 from edge_effnet.network.graph import Activation, Dense, GlobalMean, Graph
 from edge_effnet.numerics import QuantParams, params_for_range
+from edge_effnet.quantization.measure.noise import tensor_noise
 from edge_effnet.quantization.measure.passes import Wanted, measure, measure_shifts
 from edge_effnet.quantization.measure.shifts import BINS, LogitShifts, sources
 from edge_effnet.quantization.measure.simulate import fake_quantize
@@ -104,9 +105,12 @@ def test_ranges_by_both_errors_are_better_where_photos_are_flat() -> None:
     found = measure(graph, images[:150], Wanted(statistics=150, sensitivity=150))
     before = activation_params(graph, found.statistics, _IMAGE, sensitivity=found.sensitivity)
     shifts = measure_shifts(graph, images[:150], found.statistics, seed=0, corrected=False)
-    after = coherent_params(Tensors(graph, found.statistics, found.sensitivity, shifts), before)
+    after, noise = coherent_params(Tensors(graph, found.statistics, found.sensitivity, shifts), before)
     assert before.keys() == after.keys()
-    assert measured_error(graph, images[150:], after) < measured_error(graph, images[150:], before)
+    error = measured_error(graph, images[150:], after)
+    assert error < measured_error(graph, images[150:], before)
+    by_statistics = tensor_noise(graph, found.statistics, found.sensitivity, after)
+    assert sum(by_statistics.values()) < sum(noise.values()) < error, "nearer to what new photos show"
 
 
 def test_a_tensor_without_int8_parameters_stays_without() -> None:
@@ -116,6 +120,7 @@ def test_a_tensor_without_int8_parameters_stays_without() -> None:
     before = activation_params(graph, found.statistics, _IMAGE, sensitivity=found.sensitivity)
     del before["first"]
     shifts = measure_shifts(graph, images, found.statistics, seed=0, corrected=True)
-    after = coherent_params(Tensors(graph, found.statistics, found.sensitivity, shifts), before)
+    after, noise = coherent_params(Tensors(graph, found.statistics, found.sensitivity, shifts), before)
+    assert noise.keys() == after.keys() - {graph.input_name}
     assert after.keys() == before.keys()
     assert replace(after["first.swish"]) == after["first.swish"]
