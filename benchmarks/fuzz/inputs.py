@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.benchmarks.fuzz.mutants import Seed, mutant
-from edge_effnet.benchmarks.fuzz.seeds import SIZE, seed_files, trained_like
+from edge_effnet.benchmarks.fuzz.seeds import SIZE, float_file, trained_like
 from edge_effnet.exporters.inputs.open import open_network
 from edge_effnet.exporters.inputs.options import InputOptions
 
@@ -155,8 +155,8 @@ _FORMS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "input-keras": (".keras", _keras),
     "input-h5": (".h5", _whole_h5),
     "input-weights-h5": (".weights.h5", _inner_h5),
-    "input-onnx": (".onnx", lambda: seed_files("onnx")["b0-fp32"]),
-    "input-tflite": (".tflite", lambda: seed_files("tflite")["b0-fp32"]),
+    "input-onnx": (".onnx", lambda: float_file("onnx")),
+    "input-tflite": (".tflite", lambda: float_file("tflite")),
 }
 
 
@@ -166,6 +166,11 @@ def _sound(kind: str) -> tuple[Seed, ...]:
     if kind in ("input-onnx", "input-tflite"):
         return (Seed.from_file(kind, data),)
     return (_seed(kind, data, trained_like("b0")),)
+
+
+def sound(kind: str) -> bytes:
+    """The file that is damaged."""
+    return _sound(kind)[0].data
 
 
 def damaged(kind: str, random: np.random.Generator) -> bytes:
