@@ -142,6 +142,8 @@ class Classifier:
         )
         self._settle(contents, labels, groups)
         self._answers = answers_of(self, references, unknown)
+        #: What a prediction may be: the labels and, where it is told and isn't one of them, unknown; and how many.
+        self.answers, self.num_answers = self._answers.labels, self._answers.count
 
     def _settle(
         self, contents: ModelFile, labels: Sequence[str] | None, groups: Mapping[str, Sequence[str]] | None
@@ -306,16 +308,6 @@ class Classifier:
         self._timing["postprocess"] += _since(start)
         return scores
 
-    @property
-    def answers(self) -> tuple[str, ...] | None:
-        """What a prediction may be: the labels and, where it is told and isn't one of them, unknown."""
-        return self._answers.labels
-
-    @property
-    def num_answers(self) -> int:
-        """How many `answers` there are."""
-        return self._answers.count
-
     def logits(
         self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
     ) -> npt.NDArray[np.float32]:
@@ -332,9 +324,17 @@ class Classifier:
         """
         if self.head.kind == "features":
             return self.logits(image, channels=channels, width=width)
-        if not self._inner:
-            self._open_inner((feature_tensor(self._contents()).name,))
-        return self._outputs(image, channels, width)[1].reshape(-1)
+        name = feature_tensor(self.contents()).name
+        return self.inner(image, (name,), channels=channels, width=width)[1].reshape(-1)
+
+    def inner(
+        self, image: ImageSource, names: tuple[str, ...], *, channels: ChannelOrder = "rgb", width: int | None = None
+    ) -> tuple[npt.NDArray[np.float32], ...]:
+        """The output, then these tensors inside the network, of one run; those of integers as what they stand for."""
+        if not set(names) <= set(self._inner):
+            self._open_inner((*self._inner, *(name for name in names if name not in self._inner)))
+        output, *found = self._outputs(image, channels, width)
+        return (output, *(found[self._inner.index(name)] for name in names))
 
     def _outputs(
         self, image: ImageSource, channels: ChannelOrder, width: int | None
@@ -360,7 +360,7 @@ class Classifier:
         )
         return found
 
-    def _contents(self) -> ModelFile:
+    def contents(self) -> ModelFile:
         """The file read anew; raises ModelFileError where it is another one by now."""
         contents = read_model_file(self.model_path)
         if file_identity(self.model_path) != self._identity:

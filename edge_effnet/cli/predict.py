@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,6 +36,10 @@ from edge_effnet.labels import UNKNOWN
 from edge_effnet.many import Classifiers, split_cores, spread
 from edge_effnet.prediction import Prediction
 from edge_effnet.text import csv_cell, printable
+
+if TYPE_CHECKING:
+    from edge_effnet.classifier import Classifier
+    from edge_effnet.heatmap import HeatmapMaker
 
 _STANDARD_INPUT = "-"
 _FOR_THE_LEAD = 2
@@ -76,6 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     goes_with("without --format csv", raw)
     parser.add_argument("--save", metavar="DIR", help="write annotated copies of the photos there")
+    parser.add_argument(
+        "--heatmap", metavar="DIR", help="write pictures there of what in each photo speaks for its best class"
+    )
     recursive = parser.add_argument(
         "--recursive",
         action=argparse.BooleanOptionalAction,
@@ -113,10 +120,10 @@ def run(arguments: argparse.Namespace) -> int:
         )  # a wrong label ends the run before it begins
         printer = make_printer(arguments.format, write_text, cell=arguments.cell)
         failed = 0
-        work = partial(_classify, arguments)
+        work = partial(_classify, arguments, {})
         with spread((classifier,), work, sources, workers=workers) as results:
-            for result, copy in with_progress(results, total=len(sources), what="photos"):
-                failed += _deal_with(result, copy, arguments)
+            for result, copies in with_progress(results, total=len(sources), what="photos"):
+                failed += _deal_with(result, copies, arguments)
                 printer.add(result)
         printer.finish()
     if failed:
@@ -128,9 +135,12 @@ def _check_outputs(arguments: argparse.Namespace, images: Sequence[Any]) -> None
     if arguments.output:
         check_outputs({"-o": arguments.output}, {"a photo": images, "the model": arguments.model})
         require_writable_folder(arguments.output)
-    if arguments.save:
-        check_save_folder("--save", arguments.save, images)
-        _make_folder(Path(arguments.save))
+    for option in ("save", "heatmap"):
+        if folder := getattr(arguments, option):
+            check_save_folder(f"--{option}", folder, images)
+            _make_folder(Path(folder))
+    if arguments.heatmap and arguments.save and Path(arguments.heatmap).resolve() == Path(arguments.save).resolve():
+        raise UsageError(f"--save and --heatmap {arguments.heatmap} are the same folder; give each its own")
 
 
 def _make_folder(folder: Path) -> None:
@@ -173,16 +183,22 @@ def _sources(arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:
 
 
 def _classify(
-    arguments: argparse.Namespace, classifiers: Classifiers, source: tuple[str, Any]
-) -> tuple[Result, bytes | None]:
-    """A source's result and, where --save wants one, its annotated copy; several sources at a time."""
+    arguments: argparse.Namespace,
+    makers: dict[Classifier, HeatmapMaker],
+    classifiers: Classifiers,
+    source: tuple[str, Any],
+) -> tuple[Result, Mapping[str, bytes]]:
+    """A source's result and, by folder, the pictures that --save and --heatmap want; several sources at a time.
+
+    makers: filled here, one a classifier.
+    """
     (classifier,), (name, image) = classifiers, source
     try:
         ranked = classifier.predict(
             image, top_k=max(arguments.top_k, _FOR_THE_LEAD), allow=arguments.allow, deny=arguments.deny
         )
     except ImageError as error:
-        return {"source": name, "status": "error", "error": str(error)}, None
+        return {"source": name, "status": "error", "error": str(error)}, {}
     lowest = float(np.float32(arguments.threshold or 0.0))  # as scores are
     found = [one for one in ranked[: arguments.top_k] if one.score >= lowest]
     lead = ranked[0].score - (ranked[1].score if len(ranked) > 1 else 0.0)
@@ -197,11 +213,19 @@ def _classify(
         **({} if classifier.unknown is None else {"unknown": classifier.unknown.to_dict()}),
         "timing_ms": {stage: round(value, 3) for stage, value in classifier.timing_ms.items()},
     }
-    if not arguments.save:
-        return result, None
-    from edge_effnet.cli.annotate import annotated
+    copies = {}
+    if arguments.heatmap:
+        from edge_effnet.heatmap import HeatmapMaker, heatmap_jpeg
 
-    return result, annotated(image, found, rules=classifier.image_rules)
+        maker = makers.setdefault(classifier, makers.get(classifier) or HeatmapMaker(classifier))
+        heatmap = maker.of(image, index=ranked[0].index if ranked[0].label != UNKNOWN else None)
+        result["heatmap"] = heatmap.to_dict()
+        copies[arguments.heatmap] = heatmap_jpeg(classifier, image, heatmap)
+    if arguments.save:
+        from edge_effnet.cli.annotate import annotated
+
+        copies[arguments.save] = annotated(image, found, rules=classifier.image_rules)
+    return result, copies
 
 
 def _status(found: Sequence[Prediction], *, uncertain: bool) -> str:
@@ -213,13 +237,13 @@ def _status(found: Sequence[Prediction], *, uncertain: bool) -> str:
     return "unknown" if found[0].label == UNKNOWN else "ok"
 
 
-def _deal_with(result: Result, copy: bytes | None, arguments: argparse.Namespace) -> bool:
+def _deal_with(result: Result, copies: Mapping[str, bytes], arguments: argparse.Namespace) -> bool:
     """What is done in order, one source after the other; whether the source couldn't be read."""
     failed = result["status"] == "error"
     if failed and (arguments.format != "text" or arguments.output):  # as text it stands in its place on the screen
         complain(result["error"])
-    if copy is not None:
+    for folder, copy in copies.items():
         from edge_effnet.cli.annotate import save_copy
 
-        save_copy(copy, result["source"], Path(arguments.save))
+        save_copy(copy, result["source"], Path(folder))
     return failed

@@ -23,6 +23,15 @@ def feature_tensor(file: ModelFile) -> FeatureTensor:
     raise ModelFileError(f"{file.name}: the features of .onnx files aren't read; expected a .tflite file")
 
 
+def map_tensor(file: ModelFile) -> str:
+    """Name of the last feature map, which the pooled features are the mean of; raises ModelFileError without one."""
+    if isinstance(file, TfliteFile):
+        from edge_effnet.formats.tflite_head import map_of
+
+        return map_of(file)
+    raise ModelFileError(f"{file.name}: the feature maps of .onnx files aren't read; expected a .tflite file")
+
+
 def head_of(file: ModelFile) -> DenseHead | None:
     """The last dense layer in float32; None of a file that gives features."""
     if isinstance(file, TfliteFile):

@@ -21,6 +21,9 @@ _DENSE, _WIDEN, _SOFTMAX = "FULLY_CONNECTED", "DEQUANTIZE", "SOFTMAX"
 _BEHIND = (_SOFTMAX, "LOGISTIC", "RESHAPE", _WIDEN, "QUANTIZE")
 #: Versions of DEQUANTIZE that take these types (its registration in LiteRT).
 _WIDEN_VERSIONS = {"int8": 2, "float16": 3}
+#: What may stand between the pooling and the dense layer.
+_SAME_VALUES = ("RESHAPE", "SQUEEZE", _WIDEN, "QUANTIZE")
+_POOLS = ("MEAN", "AVERAGE_POOL_2D")
 _LARGEST_INT8 = 127
 _NO_SCALES = np.empty(0, np.float32)
 
@@ -34,6 +37,22 @@ def features_of(file: TfliteFile) -> FeatureTensor:
     if len(tensor.shape) != 2 or tensor.shape[0] != 1:
         raise ModelFileError(f"{file.name}: its last dense layer reads {list(tensor.shape)}; expected [1, D] features")
     return FeatureTensor(tensor.name, tensor.shape[1])
+
+
+def map_of(file: TfliteFile) -> str:
+    """Name of the last feature map, [1, H, W, D], whose mean over all positions is what the last dense layer reads.
+
+    Raises ModelFileError for a network that ends otherwise.
+    """
+    makers, tensor = _makers(file), _feature_index(file)
+    while (step := makers.get(tensor)) is not None and step.code in _SAME_VALUES:
+        tensor = step.inputs[0]
+    shape = () if step is None else file.tensors[step.inputs[0]].shape
+    if step is None or step.code not in _POOLS or len(shape) != 4 or shape[-1] != file.tensors[tensor].shape[-1]:
+        raise ModelFileError(
+            f"{file.name}: its features aren't the mean of a feature map; expected global pooling and one dense layer"
+        )
+    return file.tensors[step.inputs[0]].name
 
 
 def dense_head(file: TfliteFile) -> DenseHead | None:

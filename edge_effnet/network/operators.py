@@ -44,8 +44,8 @@ from edge_effnet.network.kernels import (
 
 #: Output channel c depends on input channel c alone, or on all of them.
 Channels: TypeAlias = Literal["each by itself", "mixed"]
-#: Parameters of the output in int8: "own", those of its input, fixed by the kernels, or none, since it stays float32.
-Int8: TypeAlias = Literal["own", "of the input", "fixed", "float"]
+#: Parameters of the output in int8: its own, or those of its first input, since the values are copied.
+Int8: TypeAlias = Literal["own", "of the input"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Operator:
     """What is known of one kind of node.
 
     shape: from the inputs' shapes, raising GraphError. evaluate: from the inputs, any batch, in their dtype. gradient:
-    of each input, from inputs, output and the output's gradient. macs: multiplications for an output of a shape.
+    of each input, from inputs, output and the output's gradient. int8: whose parameters the output has, where it is
+    int8 at all. macs: multiplications for an output of a shape.
     """
 
     name: str
@@ -71,6 +72,11 @@ def operator_of(node: Node) -> Operator:
         return OPERATORS[type(node)]
     except KeyError:
         raise unsupported(node, "the table of operators") from None
+
+
+def is_copy(node: Node) -> bool:
+    """Whether the output holds values of its first input unchanged, so that int8 has one set of parameters for both."""
+    return operator_of(node).int8 == "of the input"
 
 
 def unsupported(node: object, consumer: str) -> OperatorError:
@@ -259,7 +265,6 @@ OPERATORS: Mapping[type, Operator] = MappingProxyType(
             _dense,
             lambda node, _inputs, _output, gradient: [gradient @ node.weight.astype(gradient.dtype)],
             channels="mixed",
-            int8="float",
             macs=lambda node, _shape: node.weight.size,
         ),
         Activation: Operator(
@@ -282,7 +287,6 @@ OPERATORS: Mapping[type, Operator] = MappingProxyType(
             lambda _node, inputs: inputs[0].reshape(len(inputs[0]), -1),
             lambda _node, inputs, _, gradient: [gradient.reshape(inputs[0].shape)],
             channels="mixed",
-            int8="float",
         ),
         Border: Operator(
             "border",
@@ -291,6 +295,6 @@ OPERATORS: Mapping[type, Operator] = MappingProxyType(
             lambda node, _inputs, _output, gradient: [inside(gradient, node.padding)],
             int8="of the input",
         ),
-        Softmax: Operator("softmax", _row_shape, _softmax, _softmax_gradient, channels="mixed", int8="float"),
+        Softmax: Operator("softmax", _row_shape, _softmax, _softmax_gradient, channels="mixed"),
     }
 )

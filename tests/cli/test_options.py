@@ -45,7 +45,7 @@ VALUES = {
 ALWAYS = {
     "common": {"--help", "--debug", "--version", "--format", "--engine"},
     "predict": {"--model", "--top-k", "--threshold", "--labels", "--allow", "--deny", "--group", "--margin", "--output"}
-    | {"--unknown"}
+    | {"--unknown", "--heatmap"}
     | {"--save", "--skip-errors", "--workers", "--sha256", "--probe", "--full-decode", "--image-size"}
     | {"--max-pixels", "--max-bytes", "--allow-truncated", "--allow-tiff"},
     "info": {"--verify", "--labels"},
@@ -105,7 +105,12 @@ def test_an_option_that_has_an_effect_is_not(run: Run) -> None:
     assert "--seed has no effect" in run("export", "none.pth", "-o", "m.tflite", "--seed", "0").err
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("doctor",)])
+def takes_files(verb: str) -> bool:
+    names = [name for action in options_of(parser_of(verb)) for name in action.option_strings or [action.dest]]
+    return verb in NEEDED_WORDS or not {"--model", "models"}.isdisjoint(names)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if takes_files(verb)])
 def test_addresses_are_refused_in_every_verb(run: Run, verb: str) -> None:
     words = [*NEEDED_WORDS.get(verb, [])]
     if words:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from edge_effnet.errors import first_line
+from edge_effnet.errors import ModelFileError, first_line
 from edge_effnet.live.web import files, teach
 from edge_effnet.live.web.answers import Answer, Stream, head, refusal
 from edge_effnet.live.web.requests import Request
@@ -71,6 +71,7 @@ def _routes(web: WebServer, request: Request) -> Mapping[str, Callable[[], Answe
         "/api/events": lambda: Stream("events", "text/event-stream", _events(web, request)),
         "/stream.mjpg": lambda: Stream("picture", f"multipart/x-mixed-replace; boundary={_BOUNDARY}", _pictures(web)),
         "/frame.jpg": lambda: _frame(web),
+        "/heatmap.jpg": lambda: _heatmap(web),
     }
 
 
@@ -97,6 +98,14 @@ def _to_the_page(web: WebServer) -> Answer:
 def _frame(web: WebServer) -> Answer:
     picture = web.pictures.current()
     return refusal(503, "there was no frame yet") if picture is None else Answer(picture.jpeg, "image/jpeg")
+
+
+def _heatmap(web: WebServer) -> Answer:
+    try:
+        jpeg = web.heatmaps.current()
+    except ModelFileError as error:
+        return refusal(404, first_line(error))
+    return refusal(503, "no frame was classified yet") if jpeg is None else Answer(jpeg, "image/jpeg")
 
 
 def _stream(web: WebServer, connection: socket.socket, host: str, request: Request, stream: Stream) -> None:

@@ -17,6 +17,7 @@ from edge_effnet.live.state import STALE_S, is_healthy, live_state, model_facts
 from edge_effnet.live.web import answers, handler
 from edge_effnet.live.web.access import Access, WebAddress
 from edge_effnet.live.web.front import Front
+from edge_effnet.live.web.heat import Heatmaps
 from edge_effnet.live.web.pictures import Pictures
 from edge_effnet.live.web.requests import Request
 from edge_effnet.text import json_text
@@ -58,6 +59,7 @@ class WebServer:
         self.live, self.access = live, access or Access()
         self.address, self.teacher = address, teacher
         self.pictures = Pictures(live.reader, most_fps=most_fps)
+        self.heatmaps = Heatmaps(live)
         self.most_viewers, self.send_timeout_s, self.stale_s = most_viewers, send_timeout_s, stale_s
         self.closing = threading.Event()
         self.viewers = {"picture": 0, "events": 0}
@@ -93,6 +95,7 @@ class WebServer:
         if self._thread is not None:
             self._thread.join(_JOIN_S)
         self._listening.close()
+        self.heatmaps.close()
 
     def __enter__(self) -> WebServer:
         return self.start()

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edge_effnet.errors import CheckpointError, UsageError
-from edge_effnet.exporters.families.head import HEAD_ACTIVATIONS
 from edge_effnet.exporters.inputs.assembly.assembler import Assembler
 from edge_effnet.exporters.inputs.assembly.operands import Operand, batch_norm, per_channel, same_window
 from edge_effnet.exporters.inputs.assembly.value import Value
 from edge_effnet.exporters.inputs.keras.archive import Array, KerasFile
 from edge_effnet.exporters.inputs.keras.inventory import Inventory, Variables, inventory_of
 from edge_effnet.exporters.inputs.options import InputOptions
-from edge_effnet.network.activations import Kind
+from edge_effnet.network.activations import HEAD_ACTIVATIONS, Kind
 from edge_effnet.network.geometry import Padding
 from edge_effnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 

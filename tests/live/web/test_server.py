@@ -57,6 +57,14 @@ def test_every_answer_is_closed_to_other_hosts(server: WebServer) -> None:
         assert "access-control-allow-origin" not in answer.headers
 
 
+def test_what_speaks_for_the_class(server: WebServer) -> None:
+    """The heat map of a frame is a JPEG of twice the network's view; asked for again, it is the same."""
+    eventually(lambda: server.live.latest() is not None)
+    answer = get(port(server), "/heatmap.jpg")
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/jpeg")
+    assert Image.open(io.BytesIO(answer.body)).size == (448, 448)
+
+
 def test_the_page_names_no_other_host(server: WebServer) -> None:
     for path in ("/", "/page.css", "/page.js"):
         assert re.findall(rb"(?:https?:)?//[a-z0-9]", get(port(server), path).body) == []

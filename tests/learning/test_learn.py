@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.classes import COLOURS, class_folder, class_photo
+from support.photos import synthetic_photo
+
+from edge_effnet import Classifier, EdgeEffnetError
+from edge_effnet.errors import ModelFileError, OutputError, UsageError
+from edge_effnet.formats import read_tflite, with_document
+from edge_effnet.learning import Learned, learn
+
+LABELS = tuple(COLOURS)
+Exported = dict[tuple[str, str], Path]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return class_folder(tmp_path_factory.mktemp("classes"))
+
+
+@pytest.fixture(scope="module")
+def learned(photos: Path, exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Learned:
+    return learn(photos, tmp_path_factory.mktemp("learned") / "mine.tflite", base=exported["int8", "tflite"])
+
+
+def best(classifier: Classifier, label: str, seed: int) -> str:
+    scores = classifier.scores(class_photo(label, seed))
+    assert classifier.labels is not None
+    return classifier.labels[int(scores.argmax())]
+
+
+@pytest.mark.litert
+@pytest.mark.parametrize("engine", ["litert", "numpy"])
+def test_new_photos_are_recognised(learned: Learned, engine: str) -> None:
+    assert learned.labels == LABELS
+    assert learned.photos == dict.fromkeys(LABELS, 8)
+    assert learned.accuracy is not None
+    assert learned.accuracy > 0.9
+    assert sum(map(sum, learned.confusion)) == 24
+    with Classifier(learned.path, engine=engine) as classifier:
+        assert classifier.labels == LABELS
+        found = [best(classifier, label, seed) == label for label in LABELS for seed in range(100, 110)]
+        assert np.mean(found) > 0.9
+
+
+def test_the_file_says_where_it_comes_from(learned: Learned, exported: Exported) -> None:
+    file = read_tflite(learned.path)
+    assert file.document is not None
+    assert file.document.extra["learned"]["photos"] == learned.photos
+    assert file.document.extra["learned"]["accuracy"] == learned.accuracy
+    base = read_tflite(exported["int8", "tflite"]).document
+    assert base is not None
+    assert file.document.extra["learned"]["base_sha256"] == base.weights_sha256
+    assert file.document.schema_version == 2
+    assert len(file.outputs) == 1
+    assert learned.sha256 == hashlib.sha256(learned.path.read_bytes()).hexdigest()
+
+
+def test_the_same_photos_give_the_same_bytes(
+    learned: Learned, photos: Path, exported: Exported, tmp_path: Path
+) -> None:
+    """Whatever they are called, in whatever order the folder lists them, with features from the cache or not."""
+    other = tmp_path / "other"
+    for label in reversed(LABELS):
+        (other / label).mkdir(parents=True)
+        for number, path in enumerate(sorted((photos / label).iterdir(), reverse=True)):
+            shutil.copy(path, other / label / f"a{number}.png")
+    again = learn(other, tmp_path / "again.tflite", base=exported["int8", "tflite"], cache=tmp_path / "cache")
+    assert again.sha256 == learned.sha256
+    assert again.photos_sha256 == learned.photos_sha256
+
+
+@pytest.mark.parametrize("output", ["logits", "probabilities"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "weight-int8"])
+def test_other_bases(photos: Path, lite0_state: Any, tmp_path: Path, precision: Any, output: Any) -> None:
+    from edge_effnet.exporters import export
+
+    base = tmp_path / "base.tflite"
+    options: dict[str, Any] = {"precision": precision, "source": "timm-tf", "image_size": 64, "output_kind": output}
+    export(lite0_state, base, labels=("a", "b", "c"), **options)
+    found = learn(photos, tmp_path / "mine.tflite", base=base, unknown=None)
+    assert found.threshold is None
+    with Classifier(found.path) as classifier:
+        assert classifier.head.output == output
+        assert classifier.answers == LABELS
+        scores = classifier.scores(class_photo("sea", 100))
+        assert scores.sum() == pytest.approx(1, abs=1e-5)
+        assert [best(classifier, label, 100) for label in LABELS] == list(LABELS)
+
+
+def test_a_base_that_gives_features(photos: Path, lite0_state: Any, tmp_path: Path) -> None:
+    from edge_effnet.exporters import export
+
+    base = tmp_path / "base.tflite"
+    export(lite0_state, base, precision="fp32", source="timm-tf", image_size=64, head="features")
+    found = learn(photos, tmp_path / "mine.tflite", base=base)
+    with Classifier(found.path) as classifier:
+        assert [best(classifier, label, 100) for label in LABELS] == list(LABELS)
+
+
+def test_a_base_of_onnx_is_refused(photos: Path, exported: Exported, tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="onnx files"):
+        learn(photos, tmp_path / "mine.onnx", base=exported["int8", "onnx"])
+
+
+def test_adding_photos_costs_only_those(exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, options = class_folder(tmp_path / "p", photos=4), {"base": exported["int8", "tflite"]}
+    learn(folder, tmp_path / "one.tflite", cache=tmp_path / "cache", **options)
+    class_folder(folder, photos=1, first=50, labels=("sea",))
+    looked: list[Any] = []
+    whole = Classifier.features
+
+    def features(self: Classifier, image: Any) -> Any:
+        looked.append(image)
+        return whole(self, image)
+
+    monkeypatch.setattr(Classifier, "features", features)
+    found = learn(folder, tmp_path / "two.tflite", cache=tmp_path / "cache", **options)
+    assert looked == [folder / "sea" / "50.png"]
+    assert found.photos == {"moss": 4, "rust": 4, "sea": 5}
+
+
+def test_a_run_that_is_ended_changes_nothing(photos: Path, exported: Exported, tmp_path: Path) -> None:
+    output = tmp_path / "mine.tflite"
+    output.write_bytes(b"old")
+    told: list[str] = []
+
+    def cancel(stage: str, share: float) -> None:
+        assert 0 <= share <= 1
+        told.append(stage)
+        if stage == "writing":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(photos, output, base=exported["int8", "tflite"], progress=cancel)
+    assert output.read_bytes() == b"old"
+    assert list(dict.fromkeys(told)) == ["photos", "features", "learning", "writing"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.tflite"]
+
+
+def test_photos_that_cannot_be_used_are_named(exported: Exported, tmp_path: Path) -> None:
+    folder = class_folder(tmp_path / "p", photos=4)
+    (folder / "moss" / "torn.jpg").write_bytes(b"\xff\xd8torn")
+    shutil.copy(folder / "moss" / "1.png", folder / "sea" / "same.png")
+    shutil.copy(folder / "moss" / "2.png", folder / "moss" / "twice.png")
+    (folder / "loose.png").write_bytes(b"")
+    found = learn(folder, tmp_path / "mine.tflite", base=exported["int8", "tflite"])
+    assert found.photos == {"moss": 3, "rust": 4, "sea": 4}
+    text = "\n".join(found.left_out)
+    assert "torn.jpg" in text
+    assert "is the same photo as" in text
+    assert "1 files lie in no class folder" in text
+
+
+@pytest.mark.parametrize("name", ["none", "Unknown"])
+def test_a_folder_of_none_of_the_classes(exported: Exported, tmp_path: Path, name: str) -> None:
+    folder = class_folder(tmp_path / "p", photos=12, labels=("moss", "sea"))
+    (folder / "sea").rename(folder / name)
+    found = learn(folder, tmp_path / "mine.tflite", base=exported["int8", "tflite"])
+    assert found.labels == ("moss", "unknown")
+    with Classifier(found.path) as classifier:
+        assert classifier.answers == ("moss", "unknown")
+        assert classifier.predict(class_photo("sea", 100), top_k=1)[0].label == "unknown"
+        assert classifier.predict(class_photo("moss", 100), top_k=1)[0].label == "moss"
+
+
+def test_one_photo_a_class(exported: Exported, tmp_path: Path) -> None:
+    found = learn(class_folder(tmp_path / "p", photos=1), tmp_path / "mine.tflite", base=exported["int8", "tflite"])
+    assert (found.accuracy, found.interval, found.threshold) == (None, None, None)
+    assert any("too few photos to tell what is unknown" in line for line in found.left_out)
+    with Classifier(found.path) as classifier:
+        assert [best(classifier, label, 0) for label in LABELS] == list(LABELS)
+
+
+def refusals() -> Iterator[tuple[str, Any, type[EdgeEffnetError], str]]:
+    yield "no folder", lambda folder: folder / "nowhere", UsageError, "is no folder; expected one that holds a folder"
+    yield "no class", lambda folder: folder / "moss", UsageError, "has photos of no class"
+    yield "one class", lambda folder: _only(folder, "moss"), UsageError, "has photos of moss; expected .* at least two"
+
+
+def _only(folder: Path, label: str) -> Path:
+    for other in folder.iterdir():
+        if other.name != label:
+            shutil.rmtree(other)
+    return folder
+
+
+@pytest.mark.parametrize(("_name", "change", "error", "message"), list(refusals()), ids=lambda value: str(value)[:12])
+def test_folders_that_cannot_be_learned_from(
+    exported: Exported, tmp_path: Path, _name: str, change: Any, error: type[EdgeEffnetError], message: str
+) -> None:
+    folder = class_folder(tmp_path / "p", photos=2)
+    with pytest.raises(error, match=message):
+        learn(change(folder), tmp_path / "mine.tflite", base=exported["int8", "tflite"])
+    assert not (tmp_path / "mine.tflite").exists()
+
+
+def test_outputs_that_cannot_be(photos: Path, exported: Exported, tmp_path: Path) -> None:
+    base = shutil.copy(exported["int8", "tflite"], tmp_path / "base.tflite")
+    with pytest.raises(UsageError, match="is the base, which it would overwrite"):
+        learn(photos, base, base=base)
+    with pytest.raises(UsageError, match=r"ends in \.onnx; expected \.tflite as the base"):
+        learn(photos, tmp_path / "mine.onnx", base=base)
+    with pytest.raises(OutputError, match="does not exist"):
+        learn(photos, tmp_path / "nowhere" / "mine.tflite", base=base)
+    with pytest.raises(UsageError, match="unknown is 2"):
+        learn(photos, tmp_path / "mine.tflite", base=base, unknown=2)
+
+
+def test_damaged_references_are_refused(learned: Learned, tmp_path: Path) -> None:
+    data = learned.path.read_bytes()
+    file = read_tflite(data)
+    assert file.document is not None
+    assert file.document.unknown is not None
+    wrong = replace(file.document.unknown, sha256="0" * 64)
+    (tmp_path / "m.tflite").write_bytes(with_document(data, replace(file.document, unknown=wrong)))
+    with pytest.raises(ModelFileError, match="references for unknown don't have the SHA-256"):
+        Classifier(tmp_path / "m.tflite")
+    more = replace(file.document.unknown, references=file.document.unknown.references + 1)
+    (tmp_path / "m.tflite").write_bytes(with_document(data, replace(file.document, unknown=more)))
+    with pytest.raises(ModelFileError, match="bytes of references for unknown; expected"):
+        Classifier(tmp_path / "m.tflite")
+    with Classifier(tmp_path / "m.tflite", unknown="off") as classifier:
+        assert classifier.answers == LABELS
+
+
+def test_what_is_like_nothing_learned_is_unknown(learned: Learned) -> None:
+    with Classifier(learned.path) as classifier:
+        assert classifier.answers == (*LABELS, "unknown")
+        classifier.scores(class_photo("sea", 100))
+        assert classifier.unknown is not None
+        assert not classifier.unknown.is_unknown
+        white = np.full((64, 64, 3), 255, np.uint8)
+        found = [classifier.predict(image, top_k=1)[0] for image in (white, synthetic_photo(3), 0 * white)]
+        assert "unknown" in {prediction.label for prediction in found}
+        assert {prediction.index for prediction in found if prediction.label == "unknown"} == {3}

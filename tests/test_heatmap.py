@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PHOTOS
+from PIL import Image
+
+from edge_effnet import Classifier
+from edge_effnet.errors import ModelFileError, UsageError
+from edge_effnet.heatmap import Heatmap, HeatmapMaker, heatmap_jpeg
+
+CAT = PHOTOS / "chelsea.jpg"
+
+
+def test_the_map_adds_up_to_the_logit(bundled: Classifier) -> None:
+    logits = bundled.logits(CAT)
+    maker = HeatmapMaker(bundled)
+    bias = maker._head.bias
+    for index in (None, 0, 285):
+        found = maker.of(CAT, index=index)
+        assert found.values.shape == (7, 7)
+        assert found.index == (int(logits.argmax()) if index is None else index)
+        assert found.values.mean() + bias[found.index] == pytest.approx(logits[found.index], abs=1e-3)
+        assert found.logit == pytest.approx(logits[found.index], abs=1e-3)
+
+
+@pytest.mark.parametrize(("values", "share"), [([1.0] * 10, 0.1), ([5.0] + [0.0] * 9, 1.0), ([-1.0] * 10, 0.0)])
+def test_the_share_of_the_hottest_tenth(values: list[float], share: float) -> None:
+    found = Heatmap(0, "a", np.array(values, np.float32).reshape(2, 5), 0.0)
+    assert found.hottest_share == pytest.approx(share)
+
+
+def test_the_share_counts_parts_of_positions() -> None:
+    """A tenth of 15 positions is one and a half."""
+    found = Heatmap(0, "a", np.array([4, 2, *[1] * 4, *[0] * 9], np.float32).reshape(3, 5), 0.0)
+    assert found.hottest_share == pytest.approx((4 + 2 / 2) / 10)
+
+
+def test_the_picture_is_hot_where_the_map_is(bundled: Classifier) -> None:
+    grey = np.full((224, 224, 3), 128, np.uint8)
+    values = np.zeros((7, 7), np.float32)
+    values[0, 0] = 1
+    picture = Image.open(io.BytesIO(heatmap_jpeg(bundled, grey, Heatmap(0, "a", values, 0.0))))
+    hot, cold = (np.asarray(picture, np.int64)[place, place].sum() for place in (20, 400))
+    assert picture.size == (448, 448)
+    assert hot > cold + 150
+
+
+def test_networks_without_a_map(exported: dict[tuple[str, str], Path], bundled: Classifier) -> None:
+    with Classifier(exported["fp32", "onnx"]) as classifier, pytest.raises(ModelFileError, match=r"of \.onnx files"):
+        HeatmapMaker(classifier)
+    with pytest.raises(UsageError, match="class 1000 has no weights of its own; expected 0 to 999"):
+        HeatmapMaker(bundled).of(CAT, index=1000)
