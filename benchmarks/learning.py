@@ -57,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.train, arguments.validation, none=arguments.none, base=arguments.base, sizes=arguments.sizes
     )
     print(render(found))
-    if given.output:
-        given.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    if arguments.output:
+        arguments.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
