@@ -14,7 +14,7 @@ from edge_effnet.quantization.measure.sensitivity import Sensitivity
 from edge_effnet.quantization.measure.statistics import TensorStatistics
 from edge_effnet.quantization.products import one_thread_each
 from edge_effnet.quantization.recipe import Recipe
-from edge_effnet.quantization.records import Progress, QuantizedGraph
+from edge_effnet.quantization.records import Progress, QuantizedGraph, with_fixed
 from edge_effnet.quantization.rounding import round_to_nearest, weight_scales
 from edge_effnet.quantization.stages import (
     bias_correction,
@@ -32,6 +32,8 @@ from edge_effnet.quantization.stages import (
 from edge_effnet.quantization.stages.bias_correction import corrected
 from edge_effnet.quantization.state import Change, Fact, Stage, State, Work, known
 
+#: Tensors that an error names.
+_LISTED = 6
 #: In this order. Equalising first, so that lanes needn't part what a factor evens out; swishes and gates where lanes
 #: left something to gain; then parameters for the graph as it is, weights for these, biases for both.
 STAGES: tuple[Stage, ...] = (
@@ -126,7 +128,19 @@ def run_stages(state: State, work: Work, stages: tuple[Stage, ...] = STAGES) -> 
         state = stage.run(state, work)
         if missing := stage.ensures - state.facts:
             raise RuntimeError(f"stage {stage.name} doesn't ensure {', '.join(sorted(missing))}")
+        _check_fixed(stage.name, state)
     return state
+
+
+def _check_fixed(stage: str, state: State) -> None:
+    """Raises RuntimeError for parameters that the kernels fix and a stage has changed."""
+    fixed = with_fixed(state.graph, state.activations or {})
+    if wrong := [name for name, params in (state.activations or {}).items() if params != fixed[name]]:
+        listed = ", ".join(wrong[:_LISTED])
+        raise RuntimeError(
+            f"stage {stage} changes int8 parameters that the kernels fix, of {listed}; expected what "
+            "records.with_fixed gives"
+        )
 
 
 def _preview(state: State, work: Work) -> State:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.network.activations import Kind
-from edge_effnet.network.graph import Activation, FloatArray, Graph, Node
-from edge_effnet.numerics import QuantParams
+from edge_effnet.network.graph import Activation, FloatArray, Graph, Node, is_activation
+from edge_effnet.network.operators import is_copy
+from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams
 
 #: Told the name of a stage, how much of it is done and how much there is; for progress bars.
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -52,6 +53,20 @@ class QuantizedGraph:
 
 #: Activations that the engines have int8 kernels for; the others are computed in float32 between int8 tensors.
 INT8_KINDS: frozenset[Kind] = frozenset({"swish", "sigmoid", "relu", "relu6", "hard_swish"})
+
+
+def is_fixed(node: Node) -> bool:
+    """Whether the kernels fix the output's parameters: a sigmoid has 1/256, a copy those of its input."""
+    return is_activation(node, "sigmoid") or is_copy(node)
+
+
+def with_fixed(graph: Graph, activations: Mapping[str, QuantParams]) -> dict[str, QuantParams]:
+    """The activations with those that the kernels fix as they have to be; a copy of a float32 tensor keeps its own."""
+    found = dict(activations)
+    for node in graph.nodes:
+        if node.name in found and is_fixed(node):
+            found[node.name] = found.get(node.inputs[0], found[node.name]) if is_copy(node) else SIGMOID_PARAMS
+    return found
 
 
 def is_integer(node: Node, activations: Container[str]) -> bool:

@@ -64,7 +64,13 @@ def open_network(arguments: argparse.Namespace, path: Path | None, threads: int 
     """
     if path is None:
         return open_classifier(arguments, arguments.model, threads=threads)
-    return Classifier(path, engine=arguments.engine, threads=threads or arguments.threads, decoding="quick")
+    return Classifier(
+        path,
+        engine=arguments.engine,
+        threads=threads or arguments.threads,
+        decoding="quick",
+        unknown=arguments.unknown,
+    )
 
 
 def open_first(arguments: argparse.Namespace) -> Classifier:

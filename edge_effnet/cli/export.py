@@ -11,6 +11,7 @@ from edge_effnet.cli.parsing import goes_with
 from edge_effnet.cli.progress import StageBars
 from edge_effnet.cli.values import colour, fractions, image_size, positive, three
 from edge_effnet.framing import RESIZE_MODES
+from edge_effnet.network.activations import HEAD_ACTIVATIONS
 from edge_effnet.preprocessing import INTERPOLATIONS
 from edge_effnet.variants import VARIANTS
 
@@ -83,7 +84,7 @@ def _add_head_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--head", choices=("softmax", "sigmoid", "features"), help="what they mean; features: no head")
     group.add_argument(
         "--head-activation",
-        choices=("relu", "silu", "gelu", "tanh", "sigmoid", "leaky_relu", "relu6", "hardswish", "none"),
+        choices=tuple(HEAD_ACTIVATIONS),
         help="between several linear layers, which a state dict doesn't say",
     )
     group.add_argument(

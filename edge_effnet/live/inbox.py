@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -17,7 +17,7 @@ from edge_effnet.errors import first_line
 from edge_effnet.live.events import iso_time
 from edge_effnet.live.fingerprint import Fingerprint, fingerprint, from_text, is_like_any, to_text
 from edge_effnet.live.frames import Region
-from edge_effnet.live.jpeg import KEPT_QUALITY, encode_jpeg
+from edge_effnet.live.jpeg import encode_to_learn_from
 from edge_effnet.live.keeping import facts_of, open_folder_for_pictures, pictures_in, remove_picture, save_picture
 from edge_effnet.live.readings import Reading
 
@@ -25,11 +25,10 @@ _LOG = logging.getLogger("edge_effnet.live")
 Why: TypeAlias = Literal["change", "unknown", "tie", "chance"]
 #: Near a tie: the two best scores of a frame are less than this apart, and the best is no dust.
 _TIE, _DUST = 0.15, 0.15
-_WIDEST = 1280
-_REMEMBERED = 1000
+_REMEMBERED = 300
 _WAITING = 4
 _HOUR_S = 3600.0
-#: Between two comparisons with what was kept, which cost some milliseconds.
+#: Between two comparisons with what was kept, which cost two or three milliseconds.
 _LOOK_S = 0.5
 _TOP = 5
 
@@ -136,8 +135,7 @@ class Inbox:
                 self._trouble = True
 
     def _write(self, reading: Reading, why: Why, found: Fingerprint) -> None:
-        image = np.ascontiguousarray(self._seen(reading))
-        jpeg = encode_jpeg(replace(reading.frame, image=image), widest=_WIDEST, quality=KEPT_QUALITY)
+        jpeg = encode_to_learn_from(np.ascontiguousarray(self._seen(reading)))
         _make_room(self.folder, len(jpeg), self._bounds)
         facts = {**_facts(reading), "why": why, "model": self.model, "fingerprint": to_text(found)}
         save_picture(self.folder, jpeg, facts, timestamp=reading.frame.timestamp)
@@ -146,6 +144,8 @@ class Inbox:
 
 def _doubt(reading: Reading) -> Why | None:
     scores = reading.scores
+    if reading.unknown is not None and reading.unknown.is_unknown:
+        return "unknown"
     if reading.independent or len(scores) < 2:
         best = float(scores.max())
         return "tie" if abs(best - 0.5) < _TIE / 2 else None
@@ -157,6 +157,7 @@ def _facts(reading: Reading) -> dict[str, Any]:
     return {
         "time": iso_time(reading.frame.timestamp),
         "announced": reading.announced,
+        "unknown": None if reading.unknown is None else reading.unknown.to_dict(),
         "scores": [{"label": one.label, "score": round(one.score, 4)} for one in reading.best(_TOP)],
         "frame": reading.number,
         "file": reading.frame.name,

@@ -24,6 +24,20 @@ Fused: TypeAlias = Literal["none", "relu", "relu6"]
 FUSED_LIMITS: Mapping[Fused, tuple[float, float]] = MappingProxyType(
     {"none": (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
 )
+#: What --head-activation takes, PyTorch's names → the kind; None computes nothing.
+HEAD_ACTIVATIONS: Mapping[str, Kind | None] = MappingProxyType(
+    {
+        "relu": "relu",
+        "silu": "swish",
+        "gelu": "gelu",
+        "tanh": "tanh",
+        "sigmoid": "sigmoid",
+        "leaky_relu": "leaky_relu",
+        "relu6": "relu6",
+        "hardswish": "hard_swish",
+        "none": None,
+    }
+)
 #: Slope of leaky_relu below zero, PyTorch's default.
 LEAK = 0.01
 _GELU = math.sqrt(2 / math.pi)

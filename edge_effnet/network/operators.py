@@ -15,6 +15,14 @@ import numpy as np
 
 from edge_effnet.errors import GraphError, OperatorError
 from edge_effnet.network.activations import FUSED_LIMITS, RESPONSES, Array, Fused
+from edge_effnet.network.arithmetic import (
+    border,
+    mean,
+    mean_gradient,
+    product_gradient,
+    softmax,
+    softmax_gradient,
+)
 from edge_effnet.network.geometry import conv_size, reach
 from edge_effnet.network.graph import (
     Activation,
@@ -31,7 +39,6 @@ from edge_effnet.network.graph import (
     Node,
     Shape,
     Softmax,
-    frame_nhwc,
 )
 from edge_effnet.network.kernels import (
     convolution,
@@ -39,13 +46,12 @@ from edge_effnet.network.kernels import (
     depthwise,
     depthwise_gradient,
     inside,
-    padded,
 )
 
 #: Output channel c depends on input channel c alone, or on all of them.
 Channels: TypeAlias = Literal["each by itself", "mixed"]
-#: Parameters of the output in int8: "own", those of its input, fixed by the kernels, or none, since it stays float32.
-Int8: TypeAlias = Literal["own", "of the input", "fixed", "float"]
+#: Parameters of the output in int8: its own, or those of its first input, since the values are copied.
+Int8: TypeAlias = Literal["own", "of the input"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,8 @@ class Operator:
     """What is known of one kind of node.
 
     shape: from the inputs' shapes, raising GraphError. evaluate: from the inputs, any batch, in their dtype. gradient:
-    of each input, from inputs, output and the output's gradient. macs: multiplications for an output of a shape.
+    of each input, from inputs, output and the output's gradient. int8: whose parameters the output has, where it is
+    int8 at all. macs: multiplications for an output of a shape.
     """
 
     name: str
@@ -71,6 +78,11 @@ def operator_of(node: Node) -> Operator:
         return OPERATORS[type(node)]
     except KeyError:
         raise unsupported(node, "the table of operators") from None
+
+
+def is_copy(node: Node) -> bool:
+    """Whether the output holds values of its first input unchanged, so that int8 has one set of parameters for both."""
+    return operator_of(node).int8 == "of the input"
 
 
 def unsupported(node: object, consumer: str) -> OperatorError:
@@ -205,37 +217,6 @@ def _dense(node: Dense, inputs: Sequence[Array]) -> Array:
     return _clipped(node, inputs[0] @ node.weight.T.astype(dtype) + node.bias.astype(dtype))
 
 
-def _mean(node: GlobalMean, inputs: Sequence[Array]) -> Array:
-    return inputs[0].mean(axis=(1, 2), keepdims=node.keep_dims, dtype=np.float64).astype(inputs[0].dtype)
-
-
-def _mean_gradient(_node: GlobalMean, inputs: Sequence[Array], _output: Array, gradient: Array) -> list[Array]:
-    height, width = inputs[0].shape[1:3]
-    spread = gradient.reshape(len(gradient), 1, 1, -1) / gradient.dtype.type(height * width)
-    return [np.broadcast_to(spread, inputs[0].shape)]
-
-
-def _product_gradient(_node: Mul, inputs: Sequence[Array], _output: Array, gradient: Array) -> list[Array]:
-    second = gradient * inputs[0]
-    if inputs[1].shape != inputs[0].shape:
-        second = second.sum(axis=(1, 2), keepdims=True)
-    return [gradient * inputs[1], second]
-
-
-def _border(node: Border, inputs: Sequence[Array]) -> Array:
-    result = padded(inputs[0], node.padding)
-    return result + frame_nhwc(node, result.shape).astype(result.dtype)
-
-
-def _softmax(_node: Softmax, inputs: Sequence[Array]) -> Array:
-    shifted = np.exp(inputs[0] - inputs[0].max(axis=-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
-
-
-def _softmax_gradient(_node: Softmax, _inputs: Sequence[Array], output: Array, gradient: Array) -> list[Array]:
-    return [output * (gradient - (gradient * output).sum(axis=-1, keepdims=True))]
-
-
 OPERATORS: Mapping[type, Operator] = MappingProxyType(
     {
         Conv2D: Operator(
@@ -259,7 +240,6 @@ OPERATORS: Mapping[type, Operator] = MappingProxyType(
             _dense,
             lambda node, _inputs, _output, gradient: [gradient @ node.weight.astype(gradient.dtype)],
             channels="mixed",
-            int8="float",
             macs=lambda node, _shape: node.weight.size,
         ),
         Activation: Operator(
@@ -274,23 +254,22 @@ OPERATORS: Mapping[type, Operator] = MappingProxyType(
             lambda node, inputs: _clipped(node, inputs[0] + inputs[1]),
             lambda _node, _inputs, _output, gradient: [gradient, gradient],
         ),
-        Mul: Operator("product", _product_shape, lambda _node, inputs: inputs[0] * inputs[1], _product_gradient),
-        GlobalMean: Operator("global mean", _mean_shape, _mean, _mean_gradient),
+        Mul: Operator("product", _product_shape, lambda _node, inputs: inputs[0] * inputs[1], product_gradient),
+        GlobalMean: Operator("global mean", _mean_shape, mean, mean_gradient),
         Flatten: Operator(
             "flatten",
             _flat_shape,
             lambda _node, inputs: inputs[0].reshape(len(inputs[0]), -1),
             lambda _node, inputs, _, gradient: [gradient.reshape(inputs[0].shape)],
             channels="mixed",
-            int8="float",
         ),
         Border: Operator(
             "border",
             _border_shape,
-            _border,
+            border,
             lambda node, _inputs, _output, gradient: [inside(gradient, node.padding)],
             int8="of the input",
         ),
-        Softmax: Operator("softmax", _row_shape, _softmax, _softmax_gradient, channels="mixed", int8="float"),
+        Softmax: Operator("softmax", _row_shape, softmax, softmax_gradient, channels="mixed"),
     }
 )

@@ -9,7 +9,7 @@ efficientnet-pytorch 0.7.1 (`model.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -41,6 +41,10 @@ class Naming:
     def has_stages(self) -> bool:
         """Whether a block's name says which stage it belongs to."""
         return "{stage}" in self.block
+
+    def owns(self, key: str) -> bool:
+        """Whether the key is one of the first convolution, or of a block."""
+        return key.startswith((f"{self.stem[0]}.", self.block.partition("{")[0]))
 
     def prefix(self, stage: int, position: int, index: int) -> str:
         """What stands before the names of one block."""
@@ -113,13 +117,12 @@ LUKEMELAS = Naming(
 )
 #: Dialect → its names. timm and timm-tf have the same: a file alone can't tell them apart.
 DIALECTS = MappingProxyType({"timm": TIMM, "timm-tf": TIMM, "torchvision": TORCHVISION, "lukemelas": LUKEMELAS})
-#: What a first convolution's key says.
-ANCHOR_DIALECTS = MappingProxyType(
-    {
-        "conv_stem.": ("timm", "timm-tf"),
-        "blocks.": ("timm", "timm-tf"),
-        "features.": ("torchvision",),
-        "_conv_stem.": ("lukemelas",),
-        "_blocks.": ("lukemelas",),
-    }
-)
+#: The first convolution's key in each dialect; what stands before it is a prefix some wrapper added.
+ANCHORS = tuple(dict.fromkeys(f"{naming.stem[0]}.weight" for naming in DIALECTS.values()))
+
+
+def dialects_of(keys: Iterable[str]) -> tuple[str, ...]:
+    """The dialects whose first convolution or blocks have such keys; () where none's have."""
+    names = tuple(keys)
+    found = next((naming for naming in DIALECTS.values() if any(map(naming.owns, names))), None)
+    return tuple(dialect for dialect, naming in DIALECTS.items() if naming is found)

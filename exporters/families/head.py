@@ -15,20 +15,8 @@ import numpy.typing as npt
 
 from edge_effnet.errors import CheckpointError, UsageError
 from edge_effnet.exporters.inputs.checkpoint import Checkpoint
-from edge_effnet.network.activations import Kind
+from edge_effnet.network.activations import HEAD_ACTIVATIONS, Kind
 
-#: What --head-activation takes → the graph's kind; None computes nothing.
-HEAD_ACTIVATIONS: Mapping[str, Kind | None] = {
-    "relu": "relu",
-    "silu": "swish",
-    "gelu": "gelu",
-    "tanh": "tanh",
-    "sigmoid": "sigmoid",
-    "leaky_relu": "leaky_relu",
-    "relu6": "relu6",
-    "hardswish": "hard_swish",
-    "none": None,
-}
 #: PyTorch's classes → the same.
 _CLASSES: Mapping[str, Kind | None] = {
     "ReLU": "relu",

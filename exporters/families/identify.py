@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from edge_effnet.errors import CheckpointError, UsageError
-from edge_effnet.exporters.families.dialects import ANCHOR_DIALECTS, BATCH_NORM, DIALECTS
+from edge_effnet.exporters.families.dialects import BATCH_NORM, DIALECTS, dialects_of
 from edge_effnet.exporters.families.foreign import foreign_signs, is_relative
 from edge_effnet.exporters.families.layout import body_of
 from edge_effnet.exporters.families.names import ModelName, fallback_of, parse_model_name, published_of
@@ -135,9 +135,8 @@ def _supported() -> str:
 
 def _key_family(tensors: Tensors, origin: str) -> tuple[str, ...]:
     """Names of the dialects whose keys these are."""
-    for prefix, names in ANCHOR_DIALECTS.items():
-        if any(key.startswith(prefix) for key in tensors):
-            return names
+    if names := dialects_of(tensors):
+        return names
     raise CheckpointError(
         f"{origin}: keys like {list(tensors)[:3]} belong to no known EfficientNet; expected the names of "
         f"{', '.join(DIALECTS)}"

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from edge_effnet.exporters.families.records import HALVES, Family, Published
 from edge_effnet.exporters.families.table import FAMILIES
+from edge_effnet.variants import VARIANTS
 
+#: As names have the variants: V2's have their "v2" elsewhere.
+_VARIANTS = sorted({name.removeprefix("v2_") for name in VARIANTS}, key=len, reverse=True)
 _NAME = re.compile(
     r"(?P<tf>tf_)?efficientnet(?P<second>_v2|v2)?(?P<separator>[_-])"
-    r"(?P<variant>b[0-8]|l2|lite[0-4]|e[sml]|rw_[tsm]|xl|[sml])(?P<pruned>_pruned)?(?:[._-](?P<tag>\w+))?"
+    rf"(?P<variant>{'|'.join(_VARIANTS)})(?P<pruned>_pruned)?(?:[._-](?P<tag>\w+))?"
 )
 #: timm's names before 0.8 → tags.
 _OLD_TAGS = {
@@ -40,8 +43,6 @@ def parse_model_name(name: str) -> ModelName | None:
         return None
     parts = found.groupdict()
     second, variant, tag = parts["second"], parts["variant"], parts["tag"] or ""
-    if second is None and re.fullmatch(r"rw_[tsm]|xl|[sml]", variant):
-        return None
     variant = f"v2_{variant}" if second else variant
     irregular = bool(parts["pruned"]) and variant in ("b1", "b2", "b3")
     dialect = "timm-tf" if parts["tf"] or irregular else "timm" if parts["separator"] == "_" else "lukemelas"
@@ -54,8 +55,6 @@ def parse_model_name(name: str) -> ModelName | None:
 
 
 def _knows(family: Family, variant: str) -> bool:
-    from edge_effnet.variants import VARIANTS
-
     return variant in VARIANTS and VARIANTS[variant].family == family.name
 
 

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from edge_effnet.errors import CheckpointError, UsageError
+from edge_effnet.exporters.families.dialects import ANCHORS
 from edge_effnet.exporters.inputs.modules import fields_of, plain_name, state_dict_of
 from edge_effnet.exporters.inputs.records import Record
 from edge_effnet.exporters.inputs.stored import StoredTensor
 
-#: The first convolution's key in each dialect; what stands before it is a prefix some wrapper added.
-ANCHORS = ("conv_stem.weight", "_conv_stem.weight", "features.0.0.weight")
 _MAX_NODES, _MAX_DEPTH, _MAX_LISTED = 200_000, 8, 8
 #: In one mapping, and pickled modules in one file.
 _MAX_NETWORKS = 16

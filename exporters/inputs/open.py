@@ -31,12 +31,18 @@ def form_of(source: Any) -> Form:
     return "module" if hasattr(source, "named_modules") and _computes(source) else "checkpoint"
 
 
+def _as_module(source: Any) -> Any:
+    """A program of torch.export as the module it was made of."""
+    return source.module() if hasattr(source, "graph_signature") and hasattr(source, "module") else source
+
+
 def open_network(source: Any, options: InputOptions) -> Network:
     """The network in a file, a folder, a repository on a hub, or an nn.Module.
 
     source: a path, "hf-hub:OWNER/NAME[@REVISION]", "torchvision:NAME", a module or a state dict. Raises
     EdgeEffnetError's leaves, each saying what to do.
     """
+    source = _as_module(source)
     form = form_of(source)
     if isinstance(source, str | os.PathLike) and Path(source).is_file():
         options = replace(options, found_labels=(*options.found_labels, *labels_beside(Path(source))))
@@ -92,7 +98,11 @@ def _published(name: str, options: InputOptions) -> Network:
 
 
 def _computes(module: Any) -> bool:
-    """Whether a module has a forward of its own, not the one that nn.Module refuses with."""
+    """Whether a module has a forward of its own that torch.export takes: not the one that nn.Module refuses with, and
+    not TorchScript's, whose tensors are read by their names.
+    """
+    if any(kind.__name__ == "ScriptModule" for kind in type(module).__mro__):
+        return False
     forward = getattr(type(module), "forward", None)
     return forward is not None and getattr(forward, "__name__", "") != "_forward_unimplemented"
 
@@ -139,7 +149,7 @@ def _refusal(source: Any, form: Form) -> str:
         )
     if form == "program":
         return (
-            f"{source}: a program of torch.export, which isn't opened since that may run code; export the module "
-            "itself, or write it with torch.onnx.export and export that"
+            f"{source}: a program of torch.export, which isn't opened since that may run code; if you trust it, give "
+            "export the program itself, export(torch.export.load(FILE), …), or the module"
         )
     return f"{source}: holds tensors alone; expected a file that says what is computed"

@@ -26,7 +26,7 @@ class InputOptions:
     source: a dialect or a published model name. variant: a key of VARIANTS. weights: the key of the network to take
     where a file holds several. image_size: (height, width). padding_size: the size an efficientnet-pytorch model, or
     the base in Keras weights alone, was built for. head: what the outputs mean; "features" cuts the head off.
-    head_activation: between linear layers, where the input doesn't say (`families.head.HEAD_ACTIVATIONS`). output:
+    head_activation: between linear layers, where the input doesn't say (`activations.HEAD_ACTIVATIONS`). output:
     whether the file is to end in softmax or sigmoid. labels: said by the user; found_labels: what files say
     (`label_sources.settled_labels` chooses).
     """

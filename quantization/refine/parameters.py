@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edge_effnet.network.graph import Border, Graph, Weighted, is_activation, weighted, with_nodes
+from edge_effnet.network.graph import Graph, Weighted, weighted, with_nodes
+from edge_effnet.network.operators import is_copy
 from edge_effnet.numerics import params_for_range
-from edge_effnet.quantization.records import QuantizedGraph, QuantizedWeight
+from edge_effnet.quantization.records import QuantizedGraph, QuantizedWeight, is_fixed, with_fixed
 from edge_effnet.quantization.refine.elementwise import RoundedWeights
 from edge_effnet.quantization.refine.operators import Parameters, our_layout, per_output, torch_layout
 
@@ -101,7 +102,7 @@ class Learned:
             }
         graph = with_nodes(self.quantized.graph, {name: node for name, (node, _) in made.items()})
         weights = {**self.quantized.weights, **{name: weight for name, (_, weight) in made.items()}}
-        return replace(self.quantized, graph=graph, activations=ranges, weights=weights)
+        return replace(self.quantized, graph=graph, activations=with_fixed(graph, ranges), weights=weights)
 
 
 def learnable(quantized: QuantizedGraph, exact: Graph) -> Learned:
@@ -120,7 +121,10 @@ def learnable(quantized: QuantizedGraph, exact: Graph) -> Learned:
         name: LearnedRange(params.scale, torch.tensor([params.low / params.scale, params.high / params.scale]))
         for name, params in quantized.activations.items()
     }
-    fixed = {node.name for node in quantized.graph.nodes if isinstance(node, Border) or is_activation(node, "sigmoid")}
+    fixed = {node.name for node in quantized.graph.nodes if is_fixed(node)}
+    for node in quantized.graph.nodes:
+        if node.name in ranges and is_copy(node):
+            ranges[node.name] = ranges.get(node.inputs[0], ranges[node.name])
     learned = Learned(quantized, layers, ranges, frozenset({*fixed, quantized.graph.input_name}))
     for _, tensor in learned.named():
         tensor.requires_grad_()

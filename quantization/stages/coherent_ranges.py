@@ -15,14 +15,15 @@ import numpy.typing as npt
 
 from edge_effnet.network.activations import IDENTITY, RESPONSES, Response
 from edge_effnet.network.graph import Graph
-from edge_effnet.network.operators import operator_of
-from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams, params_for_range
+from edge_effnet.network.operators import is_copy
+from edge_effnet.numerics import QuantParams, params_for_range
 from edge_effnet.quantization.measure.passes import measure_shifts
 from edge_effnet.quantization.measure.sensitivity import Sensitivity
 from edge_effnet.quantization.measure.shifts import LogitShifts, sources
 from edge_effnet.quantization.measure.simulate import fake_quantize, rounded_swish
 from edge_effnet.quantization.measure.statistics import TensorStatistics
 from edge_effnet.quantization.recipe import Recipe
+from edge_effnet.quantization.records import is_fixed, with_fixed
 from edge_effnet.quantization.stages.ranges import candidate_errors, find_responses, is_nothing, weighted_points
 from edge_effnet.quantization.state import Stage, State, Work, known
 
@@ -50,7 +51,7 @@ def coherent_params(
     chosen, noise = dict(activations), dict[str, float]()
     behind, nodes = find_responses(found.graph), found.graph.by_name()
     for name, source in sources(found.graph, found.statistics).items():
-        if name not in found.shifts or operator_of(nodes[name]).int8 == "of the input":
+        if name not in found.shifts or is_copy(nodes[name]):
             continue
         shifts, paired = found.shifts[name], source != name and source in chosen
         response = behind[source][0] if source != name else IDENTITY
@@ -58,14 +59,14 @@ def coherent_params(
             errors = _through(response, shifts)
             chosen[source], *both = _best(found, source, name, response, chosen[source], shifts, errors)
             noise[source] = sum(both)
-        if name in chosen and chosen[name] != SIGMOID_PARAMS:
+        if name in chosen and not is_fixed(nodes[name]):
             given = _given(shifts.centers, response, chosen.get(source) if source != name else None)
             errors = _rounding(given, response.value(shifts.centers))
             if paired:  # what adds up of the two is counted once, here
                 noise[source] = both[0]
             chosen[name], *both = _best(found, name, name, IDENTITY, chosen[name], shifts, errors)
             noise[name] = sum(both)
-    return chosen, noise
+    return with_fixed(found.graph, chosen), noise
 
 
 def _rounding(given: Array, exact: Array) -> Callable[[QuantParams], Array]:

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.network.activations import IDENTITY, RESPONSES, Response
-from edge_effnet.network.graph import Activation, Border, Graph
+from edge_effnet.network.graph import Graph
 from edge_effnet.network.operators import tensor_shapes
 from edge_effnet.network.structure import responses
-from edge_effnet.numerics import SIGMOID_PARAMS, QuantParams, params_for_range
+from edge_effnet.numerics import QuantParams, params_for_range
 from edge_effnet.quantization.measure.sensitivity import Sensitivity
 from edge_effnet.quantization.measure.statistics import TensorStatistics
 from edge_effnet.quantization.recipe import RangeMethod
+from edge_effnet.quantization.records import is_fixed, with_fixed
 from edge_effnet.quantization.state import Stage, State, Work, known
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -47,25 +48,19 @@ def activation_params(
     """Tensor name → parameters, for all tensors but vectors (pooled features, logits), which stay float32.
 
     sensitivity: weights each channel's errors by what they do to the logits (method "mse"); all alike by default.
-    Fixed by the kernels: a sigmoid's 1/256, and that a border has its input's parameters.
     """
     found, shapes = find_responses(graph), tensor_shapes(graph)
     params = {graph.input_name: image}
     for node in graph.nodes:
-        match node:
-            case _ if len(shapes[node.name]) != 4:
-                continue
-            case Activation(kind="sigmoid"):
-                params[node.name] = SIGMOID_PARAMS
-            case Border():
-                params[node.name] = params[node.inputs[0]]
-            case _:
-                response, reader = found.get(node.name, (IDENTITY, node.name))
-                weights = None if sensitivity is None else sensitivity[reader]
-                params[node.name] = tensor_params(
-                    statistics[node.name], method, response=response, channel_weights=weights
-                )
-    return params
+        if len(shapes[node.name]) != 4:
+            continue
+        if is_fixed(node):
+            params[node.name] = image  # until it is known whose
+            continue
+        response, reader = found.get(node.name, (IDENTITY, node.name))
+        weights = None if sensitivity is None else sensitivity[reader]
+        params[node.name] = tensor_params(statistics[node.name], method, response=response, channel_weights=weights)
+    return with_fixed(graph, params)
 
 
 def tensor_params(

@@ -27,6 +27,7 @@ NEEDED_WORDS = {
 UNDER = {
     "with --engine numpy": ["--engine", "numpy"],
     "with --engine numpy alone": ["--engine", "numpy"],
+    "with --group or --confusion": ["--group", "a=b"],
     "with --format json, which lists them anyway": ["--format", "json"],
     "with a file or folder as --source": ["--source", str(PHOTOS)],
 }
@@ -105,7 +106,12 @@ def test_an_option_that_has_an_effect_is_not(run: Run) -> None:
     assert "--seed has no effect" in run("export", "none.pth", "-o", "m.tflite", "--seed", "0").err
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("doctor",)])
+def takes_files(verb: str) -> bool:
+    names = [name for action in options_of(parser_of(verb)) for name in action.option_strings or [action.dest]]
+    return verb in NEEDED_WORDS or not {"--model", "models"}.isdisjoint(names)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if takes_files(verb)])
 def test_addresses_are_refused_in_every_verb(run: Run, verb: str) -> None:
     words = [*NEEDED_WORDS.get(verb, [])]
     if words:

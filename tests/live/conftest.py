@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ from edge_effnet.live.teaching import Teacher
 @pytest.fixture
 def lesson(exported: dict[tuple[str, str], Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[LedLesson]:
     led = LedLesson(exported["int8", "tflite"])
-    monkeypatch.setitem(sys.modules, "edge_effnet.learning", SimpleNamespace(learn=led.learn))
+    monkeypatch.setattr("edge_effnet.learning.learn", led.learn)
     yield led
     led.go.set()
 

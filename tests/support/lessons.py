@@ -35,4 +35,6 @@ class LedLesson:
             accuracy=0.93,
             interval=(0.84, 0.98),
             left_out=("one.jpg: torn",),
+            wants={"dog": 0.02, "cat": 0.0},
+            doubtful=(SimpleNamespace(path=Path("a.jpg"), label="cat", looks_like="dog", score=0.9),),
         )

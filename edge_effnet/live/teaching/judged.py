@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_effnet.class_folders import is_none
 from edge_effnet.classifier import Classifier
 from edge_effnet.errors import ImageError
 from edge_effnet.labels import UNKNOWN
@@ -13,8 +14,6 @@ from edge_effnet.live.teaching.shelf import ClassFolder
 
 #: Photos that are looked at, of all classes alike.
 _MOST_PHOTOS = 200
-#: What classes of "none of them" are called.
-_NONE = frozenset({"none", UNKNOWN})
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,14 @@ class Before:
 
 def label_as_learned(name: str) -> str:
     """What a class becomes in the learned network."""
-    return UNKNOWN if name.casefold() in _NONE else name
+    return UNKNOWN if is_none(name) else name
 
 
 def judge_before(
     classifier: Classifier, classes: Sequence[ClassFolder], tell: Callable[[float], None] = lambda _share: None
 ) -> Before:
     """tell: is called with the share that is done. Photos that can't be read don't count."""
-    labels = frozenset(classifier.labels or ())
+    labels = frozenset(classifier.answers or ())
     if not any(label_as_learned(one.name) in labels for one in classes):
         return Before(None, 0)
     items = _alike([(photo, label_as_learned(one.name)) for one in classes for photo in one.photos])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,16 +16,20 @@ from edge_effnet.live.classifier import LiveClassifier
 from edge_effnet.live.events import iso_time
 from edge_effnet.live.frames import Frame
 from edge_effnet.live.inbox import Inbox
-from edge_effnet.live.jpeg import KEPT_QUALITY, encode_jpeg
+from edge_effnet.live.jpeg import encode_to_learn_from
 from edge_effnet.live.keeping import facts_of
 from edge_effnet.live.teaching.judged import judge_before
 from edge_effnet.live.teaching.lesson import Lesson, Progress
 from edge_effnet.live.teaching.networks import Networks
 from edge_effnet.live.teaching.shelf import ClassFolder, Shelf
 
+if TYPE_CHECKING:
+    from edge_effnet.learning.judging import Doubt
+
 #: Pictures of the inbox that the page lists, and that one request may name.
 MOST_LISTED = 120
-_WIDEST = 1280
+#: What ten more photos of a class have to promise, of accuracy, to be asked for; photos that are said to be misfiled.
+_GAIN, _DOUBTS = 0.005, 5
 #: Opens a model file as the camera does; None for the base. threads: None for as many as the camera takes.
 OpenNetwork = Callable[[Path | None, int | None], Classifier]
 
@@ -122,7 +125,7 @@ class Teacher:
         self._last = (burst, frame)
         region = self._live.region
         image = frame.image if region is None else np.ascontiguousarray(region.crop(frame.image))
-        jpeg = encode_jpeg(replace(frame, image=image), widest=_WIDEST, quality=KEPT_QUALITY)
+        jpeg = encode_to_learn_from(image)
         facts = {"time": iso_time(frame.timestamp), "why": "collected"}
         found = self.shelf.collect(jpeg, facts, found.id, timestamp=frame.timestamp, burst=burst)
         return f"{found.name}: {len(found.photos)}"
@@ -158,6 +161,8 @@ class Teacher:
             "before": before.right,
             "before_photos": before.photos,
             "left_out": list(learned.left_out)[:20],
+            "wants": next((label for label, gain in learned.wants.items() if gain >= _GAIN), None),
+            "doubtful": [_doubt(one) for one in learned.doubtful[:_DOUBTS]],
             "seconds": round(time.monotonic() - began, 1),
         }
         self.networks.record(path, facts)
@@ -185,6 +190,10 @@ class Teacher:
             self.networks.use(name)
         self.lesson.forget()
         return "in use"
+
+
+def _doubt(found: Doubt) -> dict[str, Any]:
+    return {"label": found.label, "looks_like": found.looks_like, "photo": found.path.name}
 
 
 def _pictures(said: Mapping[str, Any]) -> list[Any]:

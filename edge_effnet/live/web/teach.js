@@ -191,7 +191,11 @@ function showResult(result) {
   $("after-bar").style.transform = `scaleX(${result.accuracy ?? 0})`;
   const interval = result.interval ? `${percentOr(result.interval[0])} to ${percentOr(result.interval[1])}, ` : "";
   setText($("after-note"), result.accuracy === null ? "more photos would tell" : `${interval}each photo judged without having been seen`);
-  setText($("left-out"), result.left_out.join("; "));
+  const hints = [];
+  if (result.wants) hints.push(`Ten more photos of ${result.wants} would help most.`);
+  for (const one of result.doubtful) hints.push(`Perhaps misfiled: ${one.photo}, of ${one.label}, looks like ${one.looks_like}.`);
+  if (result.left_out.length) hints.push(`Left out: ${result.left_out.join("; ")}.`);
+  setText($("hints"), hints.join(" "));
 }
 
 function look() {

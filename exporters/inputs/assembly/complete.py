@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from edge_effnet.exporters.families.layout import body_of
@@ -48,7 +48,7 @@ def completed(assembler: Assembler, image: Value, output: Operand, *, source: So
     if options.head == "features":
         graph, kind = without_head(graph), None
     own = None if source.document is None else ModelDocument.from_json(source.document, name=source.form)
-    given = source.given if own is None else _as_documented(source.given, own)
+    given = source.given if own is None else Given(documented=own.preprocessing)
     preprocessing, remarks = preprocessing_for(
         assembler.normalisation, (image.height, image.width), image.channels, options.preprocessing, given
     )
@@ -73,20 +73,6 @@ def _kind(graph: Graph) -> HeadKind:
     if not isinstance(node, Dense):
         return "features"
     return "softmax"
-
-
-def _as_documented(given: Given, own: ModelDocument) -> Given:
-    """A file of this project that comes back: prepared as its document says."""
-    shown = own.preprocessing
-    return replace(
-        given,
-        statistics=(shown.mean, shown.std),
-        resize=shown.resize if isinstance(shown.resize, int) else None,
-        interpolation=shown.interpolation,
-        mode=shown.mode,
-        resizer=shown.resizer,
-        remarks=(),
-    )
 
 
 def _labels(

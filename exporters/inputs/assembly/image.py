@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from edge_effnet.errors import UsageError
+from edge_effnet.errors import CheckpointError, UsageError
 from edge_effnet.exporters.inputs.assembly.value import Floats
 from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
 from edge_effnet.framing import ResizeMode
@@ -37,7 +37,8 @@ _ROUNDING = 5e-7
 class Given:
     """What is known of the photos beside the network: its file's statistics, and how it was trained.
 
-    statistics: (mean, std) of pixels in 0..1 that the file's input is made with; None where nothing says.
+    statistics: (mean, std) of pixels in 0..1 that the file's input is made with; None where nothing says. documented:
+    of a file of this project that comes back, all of it.
     """
 
     statistics: Statistics | None = None
@@ -47,6 +48,7 @@ class Given:
     mode: ResizeMode = "shorter"
     resizer: Resizer = "pillow"
     remarks: tuple[str, ...] = ()
+    documented: Preprocessing | None = None
 
 
 def preprocessing_for(
@@ -60,6 +62,10 @@ def preprocessing_for(
 
     normalisation: what the network does to its input first. image_size: (height, width). channels: 3, or 1 for grey.
     """
+    if channels not in (1, 3):
+        raise CheckpointError(f"the network takes an image of {channels} channels; expected 3 (RGB) or 1 (grey)")
+    if given.documented is not None:
+        return resolve_preprocessing(given.documented, options, image_size=image_size), given.remarks
     scale, shift = normalisation if normalisation is not None else (np.ones(channels), np.zeros(channels))
     inside = bool((scale != 1).any() or (shift != 0).any())
     outer, remarks = _outer(scale, options, given, inside=inside)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from edge_effnet.errors import CheckpointError, EdgeEffnetError, UsageError, first_line
+from edge_effnet.exporters.families.identify import Identified, identify
 from edge_effnet.exporters.inputs.assembly.assembler import Assembler
 from edge_effnet.exporters.inputs.assembly.complete import Source, completed
 from edge_effnet.exporters.inputs.assembly.image import Given
 from edge_effnet.exporters.inputs.assembly.operands import Operand, Probabilities
 from edge_effnet.exporters.inputs.assembly.value import Value, refuse
+from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 from edge_effnet.exporters.inputs.module.operators import OPERATORS, Call
 from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.exporters.inputs.state_dict import published_preprocessing
 from edge_effnet.network.execute import execute
 from edge_effnet.network.records import Network
 from edge_effnet.preprocessing import triple
@@ -24,6 +28,8 @@ from edge_effnet.preprocessing import triple
 _COMPARED = 2
 _TOLERANCE = 1e-3
 _WRAPPED = ("model", "net", "network", "backbone", "module", "classifier", "student")
+#: Direct children that are tried for what a module wraps.
+_MOST_TRIED = 8
 
 
 def network_of_module(module: Any, options: InputOptions) -> Network:
@@ -32,13 +38,14 @@ def network_of_module(module: Any, options: InputOptions) -> Network:
     Raises OperatorError for what isn't in the operator table, CheckpointError where torch can't export it or the graph
     gives something else, UsageError where its image size must be said.
     """
-    config = _configuration(module)
-    size = options.image_size or _size_of(module, config)
+    config, known = _configuration(module), _identified(module)
+    size = options.image_size or _size_of(module, config, known)
     channels = _channels(module)
     with evaluating(module):
         network_module, program = _exported(module, (1, channels, *size))
         assembler, image, output = _assembled(program, size, channels)
-        source = _source(module, config)
+        given = _given(config, known, size, inside=_normalises(assembler))
+        source = replace(_source(module, given), remarks=_remarks(module, network_module))
         network = completed(assembler, image, output, source=source, options=options)
         _compare(network_module, network, assembler, (channels, *size))
     return network
@@ -48,7 +55,8 @@ def network_of_module(module: Any, options: InputOptions) -> Network:
 def evaluating(module: Any) -> Iterator[None]:
     """The module in evaluation mode, and afterwards as it was."""
     before = [(child, child.training) for child in module.modules()]
-    module.eval()
+    with suppress(NotImplementedError):  # a program's module is as it was exported
+        module.eval()
     try:
         yield
     finally:
@@ -58,7 +66,7 @@ def evaluating(module: Any) -> Iterator[None]:
 
 def _configuration(module: Any) -> Mapping[str, Any]:
     """timm's `pretrained_cfg` of a module or of the one inside it; empty without one."""
-    for child in (module, *(getattr(module, name, None) for name in _WRAPPED)):
+    for child in (module, *(getattr(module, name, None) for name in _WRAPPED), *_whole_children(module)):
         config = getattr(child, "pretrained_cfg", None) or getattr(child, "default_cfg", None)
         config = config if isinstance(config, Mapping) else getattr(config, "__dict__", None)
         if config:
@@ -66,7 +74,15 @@ def _configuration(module: Any) -> Mapping[str, Any]:
     return {}
 
 
-def _size_of(module: Any, config: Mapping[str, Any]) -> tuple[int, int]:
+def _identified(module: Any) -> Identified | None:
+    """A published network's family and variant, by the names and shapes of its tensors."""
+    try:
+        return identify(load_checkpoint(module))
+    except EdgeEffnetError:
+        return None
+
+
+def _size_of(module: Any, config: Mapping[str, Any], known: Identified | None) -> tuple[int, int]:
     found = config.get("input_size")
     if isinstance(found, tuple | list) and len(found) == 3:
         return int(found[1]), int(found[2])
@@ -74,24 +90,58 @@ def _size_of(module: Any, config: Mapping[str, Any]) -> tuple[int, int]:
     size = getattr(settings, "image_size", None) or getattr(getattr(module, "config", None), "image_size", None)
     if isinstance(size, int):
         return size, size
-    try:
-        from edge_effnet.exporters.families.identify import identify
-        from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
-
-        model = identify(load_checkpoint(module), source=None, variant=None)
-        return model.native_size, model.native_size
-    except EdgeEffnetError:
-        raise UsageError(
-            f"{type(module).__name__} doesn't say the size of its images; say which: image_size=224"
-        ) from None
+    if known is None:
+        raise UsageError(f"{type(module).__name__} doesn't say the size of its images; say which: image_size=224")
+    return known.native_size, known.native_size
 
 
 def _channels(module: Any) -> int:
-    first = next((value for value in module.parameters() if value.dim() == 4), None)
-    return 1 if first is not None and first.shape[1] == 1 and first.shape[0] > 1 else 3
+    """What its first convolution takes, which is mostly the first that was made; 3 where that can't be an image's."""
+    import torch
+
+    first = next((child for child in module.modules() if isinstance(child, torch.nn.Conv2d)), None)
+    return 1 if first is not None and first.in_channels == 1 else 3
 
 
-def _source(module: Any, config: Mapping[str, Any]) -> Source:
+def _given(config: Mapping[str, Any], known: Identified | None, size: tuple[int, int], *, inside: bool) -> Given:
+    """How photos are prepared: as the module's configuration says, or as published of it.
+
+    inside: whether the module normalises its image itself; neither's mean and std are of that image then.
+    """
+    mean, std, interpolation = config.get("mean"), config.get("std"), config.get("interpolation")
+    if mean is not None and std is not None:
+        return Given(
+            statistics=None if inside else (triple(mean), triple(std)),
+            crop_pct=config.get("crop_pct"),
+            interpolation=interpolation if interpolation in ("bilinear", "bicubic") else None,
+            mode="squash" if config.get("crop_mode") == "squash" else "shorter",
+        )
+    if known is None or known.published is None:
+        return Given()
+    found = published_preprocessing(known.published)
+    (rows, _), (height, _) = found.resized, found.size
+    return Given(
+        statistics=None if inside else (found.mean, found.std),
+        resize=size[0] * rows // height if size[0] == size[1] else None,
+        interpolation=found.interpolation,
+        mode=found.mode,
+        remarks=(f"prepared as published of {known.architecture} in {known.dialect}'s form",),
+    )
+
+
+def _normalises(assembler: Assembler) -> bool:
+    """Whether the module does anything to its pixels before its first layer."""
+    scale, shift = assembler.normalisation or (np.ones(1), np.zeros(1))
+    return bool((scale != 1).any() or (shift != 0).any())
+
+
+def _remarks(module: Any, taken: Any) -> tuple[str, ...]:
+    if taken is module:
+        return ()
+    return (f"took the {type(taken).__name__} inside {type(module).__name__}, which torch.export can't take apart",)
+
+
+def _source(module: Any, given: Given) -> Source:
     import hashlib
 
     digest = hashlib.sha256()
@@ -99,12 +149,6 @@ def _source(module: Any, config: Mapping[str, Any]) -> Source:
         array = value.detach().cpu().numpy() if hasattr(value, "detach") else np.zeros(0)
         digest.update(f"{key}{array.dtype}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
-    mean, std = config.get("mean"), config.get("std")
-    given = Given(
-        statistics=None if mean is None or std is None else (triple(mean), triple(std)),
-        crop_pct=config.get("crop_pct"),
-        interpolation=config.get("interpolation") if config.get("interpolation") in ("bilinear", "bicubic") else None,
-    )
     names = {"module": f"{type(module).__module__}.{type(module).__qualname__}"}
     return Source("module", "pytorch", digest.hexdigest(), given=given, details=names)
 
@@ -113,9 +157,8 @@ def _exported(module: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
     """(the module that was exported, torch's program): the whole, or where that fails what it wraps."""
     import torch
 
-    inside = [child for name in _WRAPPED if isinstance(child := getattr(module, name, None), torch.nn.Module)]
     reason: BaseException | None = None
-    for candidate in (module, *inside):
+    for candidate in (module, *_whole_children(module)):
         parameter = next(candidate.parameters(), None)
         kind = torch.float32 if parameter is None else parameter.dtype
         try:
@@ -125,8 +168,20 @@ def _exported(module: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
             reason = reason or error
     raise CheckpointError(
         f"torch.export can't take {type(module).__name__} apart ({first_line(reason or Exception())}); expected a "
-        "module of one image, without decisions that depend on its pixels"
+        "module of one image of 3 channels (RGB) or 1 (grey), without decisions that depend on its pixels; of a "
+        "trainer's, give the network inside"
     ) from reason
+
+
+def _whole_children(module: Any) -> list[Any]:
+    """Children that hold all of a module's parameters: a trainer's network, and no backbone without its head.
+
+    Those of a usual name, or with the tensors of a network that is known: a layer in a module of decisions is neither.
+    """
+    count = sum(value.numel() for value in module.parameters())
+    children = list(module.named_children())[:_MOST_TRIED]
+    whole = [(name, child) for name, child in children if sum(value.numel() for value in child.parameters()) == count]
+    return [child for name, child in whole if count and (name in _WRAPPED or _identified(child) is not None)]
 
 
 def _assembled(program: Any, size: tuple[int, int], channels: int) -> tuple[Assembler, Value, Operand]:
@@ -201,13 +256,12 @@ def _compare(module: Any, network: Network, assembler: Assembler, shape: tuple[i
     import torch
 
     images = np.random.default_rng(0).standard_normal((_COMPARED, *shape)).astype(np.float32)
+    kind = next(module.parameters()).dtype
     with torch.no_grad():
-        found = module(torch.from_numpy(images).to(next(module.parameters()).dtype))
-    expected = _tensor(found)
+        found = [_tensor(module(torch.from_numpy(image[None]).to(kind))) for image in images]
+    expected = np.concatenate(found)
     scale, shift = assembler.normalisation or (np.ones(1), np.zeros(1))
-    nhwc = (images.transpose(0, 2, 3, 1) * scale + shift).astype(np.float32)
-    given = np.repeat(nhwc, 3, axis=3) if shape[0] == 1 else nhwc
-    made = execute(network.graph, given)
+    made = execute(network.graph, (images.transpose(0, 2, 3, 1) * scale + shift).astype(np.float32))
     if network.head.kind in ("softmax", "sigmoid") and not np.allclose(made, expected, atol=_TOLERANCE * 10):
         made = _as_probabilities(made, expected, network.head.kind)
     worst = float(np.abs(made - expected).max()) if made.shape == expected.shape else float("inf")

@@ -10,6 +10,7 @@ import pytest
 from support.golden import NAMES, State, load_case, make_state
 
 from edge_effnet.errors import CheckpointError, UsageError
+from edge_effnet.exporters.families.dialects import DIALECTS
 from edge_effnet.exporters.families.identify import Identified, identify
 from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 
@@ -85,7 +86,7 @@ def test_torchvisions_models_have_timms_names(torchvision_b0: State) -> None:
         (
             "keras",
             UsageError,
-            "--source 'keras' is unknown; expected timm, timm-tf, torchvision, lukemelas or a model name like",
+            f"--source 'keras' is unknown; expected {', '.join(DIALECTS)} or a model name like",
         ),
         (
             "torchvision",
@@ -108,8 +109,8 @@ def test_a_contradictory_source(timm_lite: State, source: str, error: type[Excep
 def test_a_contradictory_variant(timm_lite: State) -> None:
     with pytest.raises(CheckpointError, match=r"the nearest is lite1 \(timm-tf names\), but \d+ missing: "):
         look(timm_lite, source="timm-tf", variant="lite1")
-    with pytest.raises(UsageError, match="--variant 'b9' is unknown; expected one of b0, b1, "):
-        look(timm_lite, source="timm-tf", variant="b9")
+    with pytest.raises(UsageError, match="--variant 'none' is unknown; expected one of b0, "):
+        look(timm_lite, source="timm-tf", variant="none")
     assert look(timm_lite, source="timm-tf", variant="lite0").architecture == "lite0"
 
 

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+from support.networks import narrow_state  # noqa: E402
+from support.timm_like import narrow_module  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402, N812
 
 from edge_effnet.errors import CheckpointError, OperatorError, UsageError  # noqa: E402
+from edge_effnet.exporters.families.identify import identify  # noqa: E402
+from edge_effnet.exporters.families.records import Published  # noqa: E402
+from edge_effnet.exporters.inputs.checkpoint import load_checkpoint  # noqa: E402
+from edge_effnet.exporters.inputs.module.network import _given  # noqa: E402
 from edge_effnet.exporters.inputs.open import open_network  # noqa: E402
 from edge_effnet.exporters.inputs.options import InputOptions  # noqa: E402
 from edge_effnet.network.execute import execute  # noqa: E402
+from edge_effnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD  # noqa: E402
 
 pytestmark = pytest.mark.torch
 SIZE = InputOptions(image_size=(32, 32))
+CONFIG = {
+    "mean": (0.5,) * 3,
+    "std": (0.5,) * 3,
+    "crop_pct": 0.9,
+    "interpolation": "bilinear",
+    "input_size": (3, 64, 64),
+}
 
 
 class Gate(nn.Module):
@@ -107,3 +124,78 @@ def test_decisions_on_pixels_are_refused() -> None:
 def test_a_module_that_says_no_size_is_asked_for_it() -> None:
     with pytest.raises(UsageError, match="image_size"):
         open_network(own(), InputOptions())
+
+
+class TestPublished:
+    """A quarter-wide B0 with timm's names: what is published of timm's, unless the module normalises by itself."""
+
+    narrow = staticmethod(lambda: narrow_module(narrow_state("b0")))
+    size = InputOptions(image_size=(64, 64))
+
+    def test_a_modules_configuration_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        module = self.narrow()
+        monkeypatch.setattr(type(module), "pretrained_cfg", CONFIG, raising=False)
+        found = open_network(module, self.size).preprocessing
+        assert (found.mean, found.std, found.interpolation) == ((0.5,) * 3, (0.5,) * 3, "bilinear")
+        assert found.resized == (71, 71)
+
+    def test_a_module_of_known_names_is_prepared_as_published(self) -> None:
+        known = identify(load_checkpoint(self.narrow()))
+        given = _given({}, replace(known, published=Published(224, 0.875)), (64, 64), inside=False)
+        assert (given.statistics, given.resize, given.interpolation) == ((IMAGENET_MEAN, IMAGENET_STD), 73, "bicubic")
+        assert _given({}, known, (64, 64), inside=False).resize is None  # nothing is published of a narrow one
+
+    def test_a_module_that_normalises_by_itself_isnt_normalised_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Normalised(nn.Module):
+            def __init__(self, model: nn.Module) -> None:
+                super().__init__()
+                self.model = model
+
+            def forward(self, x):
+                return self.model((x - 0.25) / 0.125)
+
+        module = self.narrow()
+        monkeypatch.setattr(type(module), "pretrained_cfg", CONFIG, raising=False)
+        found = open_network(Normalised(module), self.size).preprocessing
+        assert (found.mean, found.std) == ((0.25,) * 3, (0.125,) * 3)
+
+    def test_a_trainers_network_is_found_under_any_name(self) -> None:
+        class Trainer(nn.Module):
+            def __init__(self, model: nn.Module) -> None:
+                super().__init__()
+                self.efficientnet, self.loss = model, nn.CrossEntropyLoss()
+
+            def forward(self, *arguments):
+                return super().forward(*arguments)
+
+        assert open_network(Trainer(self.narrow()), self.size).output_size == 5
+
+    def test_a_backbone_isnt_taken_without_its_head(self) -> None:
+        class Trainer(nn.Module):
+            def __init__(self, model: nn.Module) -> None:
+                super().__init__()
+                self.backbone, self.head = model, nn.Linear(5, 2)
+
+            def forward(self, *arguments):
+                return super().forward(*arguments)
+
+        with pytest.raises(CheckpointError, match="of a trainer's, give the network inside"):
+            open_network(Trainer(self.narrow()), self.size)
+
+    @pytest.mark.filterwarnings("ignore:.*jit")
+    def test_torchscript_is_read_by_its_names(self, tmp_path: Path) -> None:
+        traced = torch.jit.trace(self.narrow(), torch.zeros(1, 3, 64, 64))
+        traced.save(tmp_path / "m.pt")
+        said = InputOptions(source="timm", image_size=(64, 64))
+        direct = open_network(narrow_state("b0"), said)
+        for source in (traced, tmp_path / "m.pt"):
+            found = open_network(source, said)
+            for one, other in zip(found.graph.nodes, direct.graph.nodes, strict=True):
+                np.testing.assert_array_equal(getattr(one, "weight", 0), getattr(other, "weight", 0))
+
+    def test_programs_of_torch_export(self, tmp_path: Path) -> None:
+        program = torch.export.export(self.narrow(), (torch.zeros(1, 3, 64, 64),))
+        assert open_network(program, self.size).output_size == 5
+        torch.export.save(program, tmp_path / "m.pt2")
+        with pytest.raises(CheckpointError, match=r"a program of torch\.export, which isn't opened.*give export the"):
+            open_network(tmp_path / "m.pt2", self.size)

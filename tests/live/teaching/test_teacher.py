@@ -60,6 +60,8 @@ def test_from_a_live_picture_to_a_network_in_use_and_back(
     assert lesson.seen["photos"] == teacher.shelf.photos
     result = teacher.document()["lesson"]["result"]
     assert (result["file"], result["accuracy"], result["before"]) == ("learned-0001.tflite", 0.93, None)
+    assert (result["wants"], result["left_out"]) == ("dog", ["one.jpg: torn"])
+    assert result["doubtful"] == [{"label": "cat", "looks_like": "dog", "photo": "a.jpg"}]
     seen = live.progress.classified
     assert teacher.actions["use"]({"network": result["file"]}) == "in use"
     eventually(lambda: live.progress.classified > seen + 3)

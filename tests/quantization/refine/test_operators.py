@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
+from support.operators import CASES
 
 from edge_effnet.errors import OperatorError
-from edge_effnet.network.activations import Fused, Kind
 from edge_effnet.network.geometry import Padding
-from edge_effnet.network.graph import (
-    Activation,
-    Add,
-    Border,
-    Conv2D,
-    Dense,
-    DepthwiseConv2D,
-    Flatten,
-    GlobalMean,
-    Mul,
-    Softmax,
-)
+from edge_effnet.network.graph import Conv2D, DepthwiseConv2D
 from edge_effnet.network.operators import OPERATORS, input_gradients, run_node
 
 pytestmark = pytest.mark.torch
 Array = Any
 RANDOM = np.random.default_rng(0)
-IMAGE, GATE = (2, 9, 8, 6), (2, 1, 1, 6)
+IMAGE = (2, 9, 8, 6)
 
 
 def numbers(*shape: int) -> Array:
@@ -43,32 +32,19 @@ def depthwise(kernel: int, **options: Any) -> DepthwiseConv2D:
     return DepthwiseConv2D("node", ("x",), numbers(kernel, kernel, 6), numbers(6), **options)
 
 
+#: Every operator, and the forms of convolutions that torch is told in several ways.
 NODES: dict[str, tuple[Any, list[Array]]] = {
+    **{name: (node, [numbers(*shape) for shape in shapes]) for name, (node, shapes) in CASES.items()},
     "pointwise": (convolution(4, 1), [numbers(*IMAGE)]),
     "pointwise of one output": (convolution(1, 1), [numbers(*IMAGE)]),
     "pointwise, stride 2": (convolution(4, 1, stride=2), [numbers(*IMAGE)]),
     "symmetric": (convolution(4, 3, padding=Padding(1, 1, 1, 1)), [numbers(*IMAGE)]),
     "same, stride 2": (convolution(4, 3, stride=2, padding=Padding(1, 1, 0, 1)), [numbers(*IMAGE)]),
     "trimmed, stride 2": (convolution(4, 3, stride=2, padding=Padding(1, 1, 1, 0)), [numbers(*IMAGE)]),
-    "dilated": (convolution(4, 3, dilation=2, padding=Padding(2, 2, 2, 2)), [numbers(*IMAGE)]),
-    "groups": (convolution(4, 3, groups=2, activation="relu"), [numbers(*IMAGE)]),
     "pointwise groups": (convolution(4, 1, groups=2), [numbers(*IMAGE)]),
     "depthwise": (depthwise(5, padding=Padding(2, 2, 2, 2), activation="relu6"), [numbers(*IMAGE)]),
     "depthwise, stride 2": (depthwise(3, stride=2, padding=Padding(0, 1, 1, 1)), [numbers(*IMAGE)]),
     "depthwise factors": (depthwise(1), [numbers(*IMAGE)]),
-    "dense": (Dense("node", ("x",), numbers(4, 6), numbers(4), activation="relu"), [numbers(2, 6)]),
-    **{kind: (Activation("node", ("x",), kind), [numbers(*IMAGE)]) for kind in get_args(Kind)},
-    **{
-        f"add {fused}": (Add("node", ("x", "y"), fused), [numbers(*IMAGE), numbers(*IMAGE)])
-        for fused in get_args(Fused)
-    },
-    "product": (Mul("node", ("x", "y")), [numbers(*IMAGE), numbers(*IMAGE)]),
-    "gate": (Mul("node", ("x", "y")), [numbers(*IMAGE), numbers(*GATE)]),
-    "mean": (GlobalMean("node", ("x",), keep_dims=True), [numbers(*IMAGE)]),
-    "flat mean": (GlobalMean("node", ("x",), keep_dims=False), [numbers(*IMAGE)]),
-    "flatten": (Flatten("node", ("x",)), [numbers(*IMAGE)]),
-    "border": (Border("node", ("x",), Padding(1, 0, 2, 1), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)), [numbers(*IMAGE)]),
-    "softmax": (Softmax("node", ("x",)), [numbers(2, 6)]),
 }
 
 
@@ -104,7 +80,7 @@ def test_torch_computes_what_numpy_does(name: str) -> None:
         np.testing.assert_allclose(to_numpy(tensor.grad), gradient, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["pointwise", "depthwise", "dense", "groups"])
+@pytest.mark.parametrize("name", ["pointwise", "depthwise", "dense", "grouped"])
 def test_layouts_come_back(name: str) -> None:
     from edge_effnet.quantization.refine.operators import our_layout, torch_layout
 
