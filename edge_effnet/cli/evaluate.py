@@ -25,9 +25,11 @@ from edge_effnet.cli.options import (
     open_classifier,
     wants_json,
 )
+from edge_effnet.cli.parsing import goes_with
 from edge_effnet.cli.preparation import add_preprocessing_options
 from edge_effnet.cli.progress import Bar
 from edge_effnet.datasets import LabelledImage, Without, read_dataset
+from edge_effnet.diagnosis import DEFAULT_PHOTOS, diagnose
 from edge_effnet.errors import OutputError, UsageError
 from edge_effnet.evaluation import evaluate
 from edge_effnet.files import require_writable_folder, write_atomically
@@ -57,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confusion", metavar="FILE.csv", help="write how often each class was taken for each: a row a true class"
     )
+    diagnose = parser.add_argument(
+        "--diagnose",
+        action="store_true",
+        help="try the usual mistakes instead (BGR, squash or crop, mean and std, resizer, order of the labels) on "
+        f"{DEFAULT_PHOTOS} photos or --limit N, and say which would raise the accuracy",
+    )
+    goes_with("with --group or --confusion", diagnose, holds=lambda a: not (a.group or a.confusion))
     parser.add_argument("--no-record", action="store_true", help="don't write the accuracy into the model file")
     parser.add_argument(
         "--format", choices=("text", "json"), help="of the output (default: text on a terminal, JSON otherwise)"
@@ -75,6 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_outputs({"the model": arguments.model, "--confusion": arguments.confusion}, inputs)
     if arguments.confusion:
         require_writable_folder(arguments.confusion)
+    if arguments.diagnose:
+        return _diagnose(arguments)
     workers, threads = split_cores(arguments.workers, arguments.threads)
     with open_classifier(arguments, arguments.model, threads=threads) as classifier:
         chosen = drawn(_dataset(arguments.data, classifier), arguments)
@@ -89,6 +100,37 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print_text(result)
     return 0
+
+
+def _diagnose(arguments: argparse.Namespace) -> int:
+    """Prints what the usual mistakes would explain; nothing is recorded."""
+    with open_classifier(arguments, arguments.model) as classifier:
+        arguments.limit = arguments.limit or DEFAULT_PHOTOS
+        chosen = [item for item in drawn(_dataset(arguments.data, classifier), arguments) if item.classes]
+        with Bar("photos", total=len(chosen)) as bar:
+            result = diagnose(classifier, chosen, after_photo=bar.step)
+    if wants_json(arguments):
+        write(json_text(result) + "\n")
+        return 0
+    say(
+        f"{printable(result['model'])}  ({result['engine']}, {result['images']} photos): top-1 {_share(result['top1'])}"
+    )
+    for row in result["suspects"]:
+        sign = "would raise it" if row["sure"] else "by chance" if row["gain"] > 0 else ""
+        say(f"  {100 * row['gain']:+6.1f}  {_share(row['top1'])}  {row['what']:44} {sign}".rstrip())
+    sure = [row for row in result["suspects"] if row["sure"]]
+    if result["together"] is not None:
+        say(f"  together: {_share(result['together']['top1'])}")
+    if sure:
+        best = result["together"] or sure[0]
+        say(f"  export it anew with {best['option']}")
+    else:
+        say("  none of these would raise the accuracy by more than chance")
+    return 0
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
 
 
 def _dataset(folder: str, classifier: Classifier) -> list[LabelledImage]:

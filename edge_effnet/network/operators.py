@@ -15,6 +15,14 @@ import numpy as np
 
 from edge_effnet.errors import GraphError, OperatorError
 from edge_effnet.network.activations import FUSED_LIMITS, RESPONSES, Array, Fused
+from edge_effnet.network.arithmetic import (
+    border,
+    mean,
+    mean_gradient,
+    product_gradient,
+    softmax,
+    softmax_gradient,
+)
 from edge_effnet.network.geometry import conv_size, reach
 from edge_effnet.network.graph import (
     Activation,
@@ -31,7 +39,6 @@ from edge_effnet.network.graph import (
     Node,
     Shape,
     Softmax,
-    frame_nhwc,
 )
 from edge_effnet.network.kernels import (
     convolution,
@@ -39,7 +46,6 @@ from edge_effnet.network.kernels import (
     depthwise,
     depthwise_gradient,
     inside,
-    padded,
 )
 
 #: Output channel c depends on input channel c alone, or on all of them.
@@ -211,37 +217,6 @@ def _dense(node: Dense, inputs: Sequence[Array]) -> Array:
     return _clipped(node, inputs[0] @ node.weight.T.astype(dtype) + node.bias.astype(dtype))
 
 
-def _mean(node: GlobalMean, inputs: Sequence[Array]) -> Array:
-    return inputs[0].mean(axis=(1, 2), keepdims=node.keep_dims, dtype=np.float64).astype(inputs[0].dtype)
-
-
-def _mean_gradient(_node: GlobalMean, inputs: Sequence[Array], _output: Array, gradient: Array) -> list[Array]:
-    height, width = inputs[0].shape[1:3]
-    spread = gradient.reshape(len(gradient), 1, 1, -1) / gradient.dtype.type(height * width)
-    return [np.broadcast_to(spread, inputs[0].shape)]
-
-
-def _product_gradient(_node: Mul, inputs: Sequence[Array], _output: Array, gradient: Array) -> list[Array]:
-    second = gradient * inputs[0]
-    if inputs[1].shape != inputs[0].shape:
-        second = second.sum(axis=(1, 2), keepdims=True)
-    return [gradient * inputs[1], second]
-
-
-def _border(node: Border, inputs: Sequence[Array]) -> Array:
-    result = padded(inputs[0], node.padding)
-    return result + frame_nhwc(node, result.shape).astype(result.dtype)
-
-
-def _softmax(_node: Softmax, inputs: Sequence[Array]) -> Array:
-    shifted = np.exp(inputs[0] - inputs[0].max(axis=-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
-
-
-def _softmax_gradient(_node: Softmax, _inputs: Sequence[Array], output: Array, gradient: Array) -> list[Array]:
-    return [output * (gradient - (gradient * output).sum(axis=-1, keepdims=True))]
-
-
 OPERATORS: Mapping[type, Operator] = MappingProxyType(
     {
         Conv2D: Operator(
@@ -279,8 +254,8 @@ OPERATORS: Mapping[type, Operator] = MappingProxyType(
             lambda node, inputs: _clipped(node, inputs[0] + inputs[1]),
             lambda _node, _inputs, _output, gradient: [gradient, gradient],
         ),
-        Mul: Operator("product", _product_shape, lambda _node, inputs: inputs[0] * inputs[1], _product_gradient),
-        GlobalMean: Operator("global mean", _mean_shape, _mean, _mean_gradient),
+        Mul: Operator("product", _product_shape, lambda _node, inputs: inputs[0] * inputs[1], product_gradient),
+        GlobalMean: Operator("global mean", _mean_shape, mean, mean_gradient),
         Flatten: Operator(
             "flatten",
             _flat_shape,
@@ -291,10 +266,10 @@ OPERATORS: Mapping[type, Operator] = MappingProxyType(
         Border: Operator(
             "border",
             _border_shape,
-            _border,
+            border,
             lambda node, _inputs, _output, gradient: [inside(gradient, node.padding)],
             int8="of the input",
         ),
-        Softmax: Operator("softmax", _row_shape, _softmax, _softmax_gradient, channels="mixed"),
+        Softmax: Operator("softmax", _row_shape, softmax, softmax_gradient, channels="mixed"),
     }
 )

@@ -27,6 +27,7 @@ NEEDED_WORDS = {
 UNDER = {
     "with --engine numpy": ["--engine", "numpy"],
     "with --engine numpy alone": ["--engine", "numpy"],
+    "with --group or --confusion": ["--group", "a=b"],
     "with --format json, which lists them anyway": ["--format", "json"],
     "with a file or folder as --source": ["--source", str(PHOTOS)],
 }
