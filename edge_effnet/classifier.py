@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args, overload
@@ -17,31 +15,24 @@ import numpy.typing as npt
 
 from edge_effnet.agreement import check_classes, check_threads
 from edge_effnet.arguments import one_of, path_of, texts, whole_number
-from edge_effnet.decoding import DEFAULT_RULES, ChannelOrder, Decoding, ImageRules, ImageSource, Photo, read_photo
-from edge_effnet.engines import ENGINES, Session, open_session
-from edge_effnet.errors import EngineError, ModelFileError, UsageError
-from edge_effnet.formats import ModelFile, read_model_bytes, read_model_file
-from edge_effnet.formats.derived import feature_tensor
+from edge_effnet.decoding import DEFAULT_RULES, ChannelOrder, Decoding, ImageRules, ImageSource
+from edge_effnet.errors import UsageError
+from edge_effnet.formats import ModelFile
 from edge_effnet.heads import PLAIN_HEAD, among_decided, decisions_of, scores_of
-from edge_effnet.labels import check_label_count, find_label_indices
+from edge_effnet.labels import check_label_count, indices_left
 from edge_effnet.many import predict_each
 from edge_effnet.metadata import ModelDocument
+from edge_effnet.model import OpenModel
 from edge_effnet.opening import (
-    PROBES,
     Probe,
     answers_of,
-    check_digests,
     check_shapes,
     grouping_of,
-    preprocessing_of,
-    real_values,
-    references_of,
-    try_once,
 )
 from edge_effnet.prediction import Prediction, top_predictions
 from edge_effnet.preprocessing import Preprocessing
-from edge_effnet.system import available_cores, file_identity
-from edge_effnet.tensor import InputTensor
+from edge_effnet.runner import open_runner
+from edge_effnet.system import available_cores
 from edge_effnet.unknown import UnknownMeasure, UnknownMode
 
 if TYPE_CHECKING:
@@ -51,8 +42,6 @@ if TYPE_CHECKING:
 BUNDLED_MODEL = Path(__file__).with_name("models") / "lite0-int8.tflite"
 #: More threads than this slow EfficientNet's small layers down.
 _MOST_THREADS = 4
-#: A JPEG is decoded to no less than this many times the side it is resized to.
-_SPARE = 2
 
 
 def default_threads() -> int:
@@ -60,21 +49,20 @@ def default_threads() -> int:
     return min(available_cores(), _MOST_THREADS)
 
 
-class Classifier:
+class Classifier(OpenModel):
     """A model file opened for classification.
 
     model: path of a `.tflite` or `.onnx` file; None takes the bundled model. engine: "auto", "litert", "onnxruntime" or
-    "numpy".
-    threads: of the engine; None takes the cores there are, at most 4. labels: instead of the file's. preprocessing:
-    instead of the file's, and needed for files of other makers. groups: name → labels whose scores are added up and
-    given under that name. decoding: "scaled" decodes large JPEGs at 1/2, 1/4 or
-    1/8, to no less than twice the side they are resized to; "full" decodes them whole, as training did; "quick" is
-    "scaled" and computes the crop alone, for frames that must keep up. Large JPEGs come out 0.2 of 255 levels apart on
-    average (at most 4 in the photos measured), with "quick" others at most 1; without it they are the same as in
-    training to the bit. image_rules: which formats and sizes of photos are decoded. sha256: what `sha256sum` prints for
-    the model file; another file is refused. probe: whether the file is first run in a process of its own, which a file
-    that crashes the engine takes along instead of this one (0.3 s): "auto" does so once for each file but the bundled
-    one, since the SHA-256 that a file carries says nothing about its maker.
+    "numpy". threads: of the engine; None takes the cores there are, at most 4. labels: instead of the file's.
+    preprocessing: instead of the file's, and needed for files of other makers. groups: name → labels whose scores are
+    added up and given under that name. decoding: "scaled" decodes large JPEGs at 1/2, 1/4 or 1/8, to no less than twice
+    the side they are resized to; "full" decodes them whole, as training did; "quick" is "scaled" and computes the crop
+    alone, for frames that must keep up. Large JPEGs come out 0.2 of 255 levels apart on average (at most 4 in the
+    photos measured), with "quick" others at most 1; without it they are the same as in training to the bit.
+    image_rules: which formats and sizes of photos are decoded. sha256: what `sha256sum` prints for the model file;
+    another file is refused. probe: whether the file is first run in a process of its own, which a file that crashes the
+    engine takes along instead of this one (0.3 s): "auto" does so once for each file but the bundled one, since the
+    SHA-256 that a file carries says nothing about its maker.
 
     A file's own SHA-256 of its weights is checked each time. One that carries none gives an UnverifiedModelWarning.
 
@@ -102,46 +90,33 @@ class Classifier:
     ) -> None:
         said: dict[str, Any] = {"engine": engine, "threads": threads, "labels": labels, "preprocessing": preprocessing}
         said |= {"decoding": decoding, "image_rules": image_rules, "sha256": sha256, "probe": probe, "groups": groups}
-        said["unknown"] = unknown
-        self._arguments = said
+        self._arguments = said | {"unknown": unknown}
         self.model_path = BUNDLED_MODEL if model is None else path_of(model, "model")
-        self.threads = (
-            default_threads() if threads is None else check_threads(whole_number(threads, "threads", least=1))
-        )
-        engine = one_of(engine, str, "engine")
+        told = None if threads is None else whole_number(threads, "threads", least=1)
+        self.threads = default_threads() if told is None else check_threads(told)
         labels = None if labels is None else texts(labels, "labels")
-        image_rules = one_of(image_rules, ImageRules, "image_rules")
         preprocessing = None if preprocessing is None else one_of(preprocessing, Preprocessing, "preprocessing")
-        sha256 = None if sha256 is None else one_of(sha256, str, "sha256")
         if decoding not in get_args(Decoding):
             raise UsageError(f"decoding is {decoding!r}; expected one of {', '.join(get_args(Decoding))}")
         self.decoding: Decoding = decoding
-        self.image_rules = image_rules
-        self._busy = threading.Lock()
-        self._timing: dict[str, float] = {}
-        if probe not in PROBES:
-            raise UsageError(f"probe {probe!r} is unknown; expected {', '.join(PROBES)}")
-        self._identity = file_identity(self.model_path)
-        content = read_model_bytes(self.model_path)
-        contents = read_model_file(content, name=str(self.model_path))
-        check_digests(contents, content, self.model_path, sha256)
-        self.metadata: ModelDocument | None = contents.document
-        self.preprocessing = preprocessing_of(contents, preprocessing, self.model_path)
-        ours = self.model_path == BUNDLED_MODEL and contents.understood
-        if ours and probe == "auto":
-            probe = "never"
-        try_once(contents, content, self.model_path, probe=probe, engine=engine, threads=self.threads)
-        references, self._inner = references_of(contents, unknown)
-        self._session: Session | None = open_session(
+        self.image_rules = one_of(image_rules, ImageRules, "image_rules")
+        opened = open_runner(
             self.model_path,
-            file_format=contents.format,
-            engine=engine,
+            engine=one_of(engine, str, "engine"),
             threads=self.threads,
-            content=content,
-            inner=self._inner,
+            preprocessing=preprocessing,
+            decoding=decoding,
+            rules=self.image_rules,
+            sha256=None if sha256 is None else one_of(sha256, str, "sha256"),
+            probe=probe,
+            unknown=unknown,
+            bundled=self.model_path == BUNDLED_MODEL,
         )
+        self._runner, contents = opened.runner, opened.contents
+        self.metadata: ModelDocument | None = contents.document
+        self.preprocessing = opened.runner.preparation.preprocessing
         self._settle(contents, labels, groups)
-        self._answers = answers_of(self, references, unknown)
+        self._answers = answers_of(self, opened.references, unknown)
         #: What a prediction may be: the labels and, where it is told and isn't one of them, unknown; and how many.
         self.answers, self.num_answers = self._answers.labels, self._answers.count
 
@@ -149,11 +124,10 @@ class Classifier:
         self, contents: ModelFile, labels: Sequence[str] | None, groups: Mapping[str, Sequence[str]] | None
     ) -> None:
         """What the outputs mean: head, classes, labels and groups. Raises what `__init__` does."""
-        session = self._opened()
+        session = self._runner.session
         self.head = PLAIN_HEAD if contents.document is None else contents.document.head
         outputs = check_shapes(session, self.preprocessing, self.head, self.model_path)
         check_classes(self.metadata, outputs, str(self.model_path))
-        self._input = InputTensor(self.preprocessing, session, known=self.metadata is not None)
         chosen = labels if labels is not None else contents.labels
         source = "labels" if labels is not None else str(self.model_path)
         self.outputs = outputs
@@ -176,26 +150,9 @@ class Classifier:
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.model_path, self._arguments)
 
-    @property
-    def engine(self) -> str:
-        """Name of the engine that runs the file."""
-        return self._opened().engine
-
-    @property
-    def engine_version(self) -> str:
-        """Package and version of the engine."""
-        return self._opened().version
-
-    @property
-    def timing_ms(self) -> Mapping[str, float]:
-        """Milliseconds that the last photo took: decode, preprocess, inference, postprocess."""
-        return dict(self._timing)
-
     def close(self) -> None:
         """Lets go of the engine; further calls raise EngineError."""
-        if self._session is not None:
-            self._session.close()
-        self._session = None
+        self._runner.close()
 
     def predict(
         self,
@@ -223,7 +180,7 @@ class Classifier:
         if threshold is None:
             among = among_decided(self.head, scores, among)
         found = top_predictions(scores, self.answers, top_k=top_k, threshold=threshold or 0.0, among=among)
-        self._timing["postprocess"] += _since(start)
+        self._runner.timing["postprocess"] += _since(start)
         return found
 
     @overload
@@ -275,12 +232,11 @@ class Classifier:
 
         Raises ModelFileError where the file is another one by now.
         """
-        session = self._new_session(threads, self._inner)
+        runner = self._runner.twin(threads)
         twin = object.__new__(type(self))
-        vars(twin).update(vars(self), threads=threads, _arguments=self._arguments | {"threads": threads})
-        twin._busy, twin._timing = threading.Lock(), {}
-        twin._session = session
-        twin._input = InputTensor(self.preprocessing, session, known=self.metadata is not None)
+        vars(twin).update(
+            vars(self), threads=threads, _arguments=self._arguments | {"threads": threads}, _runner=runner
+        )
         return twin
 
     def scores(
@@ -295,7 +251,7 @@ class Classifier:
         start = time.perf_counter()
         scores = logits if self._gives_probabilities(logits) else scores_of(self.head, logits, self.num_classes)
         scores = scores if self.grouping is None else self.grouping.add_up(scores)
-        self._timing["postprocess"] += _since(start)
+        self._runner.timing["postprocess"] += _since(start)
         return scores
 
     def answer_scores(
@@ -305,84 +261,18 @@ class Classifier:
         scores = self.scores(image, channels=channels, width=width)
         start = time.perf_counter()
         scores, self.unknown = self._answers.judge(scores, self.unknown)
-        self._timing["postprocess"] += _since(start)
+        self._runner.timing["postprocess"] += _since(start)
         return scores
 
-    def logits(
-        self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
-    ) -> npt.NDArray[np.float32]:
-        """float32[C]: the network's output. Raises EngineError for a result that is not finite."""
-        return self._outputs(image, channels, width)[0].reshape(-1)
-
-    def features(
-        self, image: ImageSource, *, channels: ChannelOrder = "rgb", width: int | None = None
-    ) -> npt.NDArray[np.float32]:
-        """float32[D], the pooled features, which the last dense layer reads; `logits` where the file gives them.
-
-        The first call opens the file once more, with the features as a second output. Raises ModelFileError for a
-        network that doesn't end in features and one dense layer, or for a file that has changed.
-        """
-        if self.head.kind == "features":
-            return self.logits(image, channels=channels, width=width)
-        name = feature_tensor(self.contents()).name
-        return self.inner(image, (name,), channels=channels, width=width)[1].reshape(-1)
-
-    def inner(
-        self, image: ImageSource, names: tuple[str, ...], *, channels: ChannelOrder = "rgb", width: int | None = None
-    ) -> tuple[npt.NDArray[np.float32], ...]:
-        """The output, then these tensors inside the network, of one run; those of integers as what they stand for."""
-        if not set(names) <= set(self._inner):
-            self._open_inner((*self._inner, *(name for name in names if name not in self._inner)))
-        output, *found = self._outputs(image, channels, width)
-        return (output, *(found[self._inner.index(name)] for name in names))
-
-    def _outputs(
+    def outputs_of(
         self, image: ImageSource, channels: ChannelOrder, width: int | None
     ) -> tuple[npt.NDArray[np.float32], ...]:
-        """The output and the inner tensors that the session gives, of one run."""
-        with self._exclusive() as session:
-            started = time.perf_counter()
-            photo = read_photo(image, shortest=self._shortest, channels=channels, width=width, rules=self.image_rules)
-            decoded = time.perf_counter()
-            tensor = self._input.fill(self._pixels(photo))
-            prepared = time.perf_counter()
-            raw = session.run_all(tensor)
-            inferred = time.perf_counter()
-            found = tuple(real_values(values, info) for values, info in zip(raw, session.outputs, strict=True))
-            self.unknown = self._answers.measured(found[1].reshape(-1) if len(found) > 1 else None)
-        if not np.isfinite(found[0]).all():
-            raise EngineError(
-                f"{self.model_path} gave NaN or infinite logits; the file is broken or its weights have diverged"
-            )
-        seconds = (decoded - started, prepared - decoded, inferred - prepared, time.perf_counter() - inferred)
-        self._timing = dict(
-            zip(("decode", "preprocess", "inference", "postprocess"), (1000 * value for value in seconds), strict=True)
-        )
+        """The output and the inner tensors that are given; what they say of unknown is kept."""
+        found = super().outputs_of(image, channels, width)
+        start = time.perf_counter()
+        self.unknown = self._answers.measured(found[1].reshape(-1) if len(found) > 1 else None)
+        self._runner.timing["postprocess"] += _since(start)
         return found
-
-    def contents(self) -> ModelFile:
-        """The file read anew; raises ModelFileError where it is another one by now."""
-        contents = read_model_file(self.model_path)
-        if file_identity(self.model_path) != self._identity:
-            raise ModelFileError(f"{self.model_path} has changed since it was opened; open it again")
-        return contents
-
-    def _open_inner(self, names: tuple[str, ...]) -> None:
-        """Another session for the same file, which gives these tensors, too."""
-        with self._exclusive() as old:
-            self._session = self._new_session(self.threads, names)
-            self._inner = names
-            self._input = InputTensor(self.preprocessing, self._session, known=self.metadata is not None)
-            old.close()
-
-    def _new_session(self, threads: int, inner: tuple[str, ...]) -> Session:
-        session = open_session(
-            self.model_path, file_format=ENGINES[self.engine][0], engine=self.engine, threads=threads, inner=inner
-        )
-        if file_identity(self.model_path) != self._identity:
-            session.close()
-            raise ModelFileError(f"{self.model_path} has changed since it was opened; open it again")
-        return session
 
     def class_indices(
         self, *, allow: Iterable[str] | None = None, deny: Iterable[str] | None = None
@@ -394,34 +284,8 @@ class Classifier:
         if allow is None and deny is None:
             return every
         labels = self.answers or [str(index) for index in range(self.num_answers)]
-        allowed = find_label_indices(allow, labels) if allow is not None else frozenset(range(self.num_answers))
-        left = allowed - (find_label_indices(deny, labels) if deny is not None else frozenset())
-        if not left:
-            raise UsageError("the allow and deny lists leave no label; expected at least one")
+        left = indices_left(labels, allow=allow, deny=deny)
         return left if every is None else left & every
-
-    @property
-    def _shortest(self) -> int | None:
-        whole = self.decoding == "full" or not self.preprocessing.antialiased
-        return None if whole else _SPARE * min(self.preprocessing.resized)
-
-    def _pixels(self, photo: Photo) -> npt.NDArray[np.uint8]:
-        quick = self.decoding == "quick" or photo.image.size != photo.size
-        return self.preprocessing.quick_pixels(photo) if quick else self.preprocessing.pixels(photo.image)
-
-    def _opened(self) -> Session:
-        if self._session is None:
-            raise EngineError("this Classifier is closed; open a new one")
-        return self._session
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[Session]:
-        if not self._busy.acquire(blocking=False):
-            raise EngineError("this Classifier is in use in another thread; give each thread a Classifier of its own")
-        try:
-            yield self._opened()
-        finally:
-            self._busy.release()
 
     def _gives_probabilities(self, values: npt.NDArray[np.float32]) -> bool:
         """Files of other makers often end in a softmax of their own."""

@@ -77,6 +77,15 @@ def find_label_indices(names: Iterable[str], labels: Sequence[str]) -> frozenset
     return frozenset(found)
 
 
+def indices_left(labels: Sequence[str], *, allow: Iterable[str] | None, deny: Iterable[str] | None) -> frozenset[int]:
+    """Of all labels those that lists of labels allow and don't deny; None for no list. Raises UsageError for none."""
+    allowed = find_label_indices(allow, labels) if allow is not None else frozenset(range(len(labels)))
+    left = allowed - (find_label_indices(deny, labels) if deny is not None else frozenset())
+    if not left:
+        raise UsageError("the allow and deny lists leave no label; expected at least one")
+    return left
+
+
 def _nearest(name: str, labels: Sequence[str]) -> list[str]:
     """Up to three labels: those that hold the name as a word, shortest first, then those spelled alike."""
     import difflib

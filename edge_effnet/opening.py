@@ -91,7 +91,7 @@ def check_digests(contents: ModelFile, content: bytes, path: Path, sha256: str |
         f"{path} carries no SHA-256 of its weights, so damage to them would go unnoticed; give the file's own with "
         "--sha256 or Classifier(…, sha256=…)",
         UnverifiedModelWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 

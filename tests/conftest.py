@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.classes import class_folder
 from support.golden import State, make_state
 from support.photos import synthetic_photo
 
@@ -64,6 +65,20 @@ def exported(
             )  # type: ignore[arg-type]
             made[precision, ending] = path
     return made
+
+
+@pytest.fixture(scope="session")
+def class_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight photos of each of three colours, in class folders. Tests must copy before they change one."""
+    return class_folder(tmp_path_factory.mktemp("classes"))
+
+
+@pytest.fixture(scope="session")
+def taught(class_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What was learned from them with the bundled file; tells unknown. Tests must copy before they change it."""
+    from edge_effnet.learning import learn
+
+    return learn(class_photos, tmp_path_factory.mktemp("taught") / "mine.tflite", threads=1)
 
 
 @pytest.fixture(scope="session")

@@ -238,7 +238,7 @@ def test_closing(exported: Exported) -> None:
 
 def test_two_threads_at_once(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     with Classifier(exported["fp32", "tflite"]) as classifier:
-        session: Any = classifier._session
+        session: Any = classifier._runner.session
         inside, leave, run = threading.Event(), threading.Event(), session.run_all
 
         def slow(tensor: Any) -> Any:

@@ -15,7 +15,6 @@ FILES = sorted(
 MEDIAN_FUNCTION, LONGEST_FUNCTION, LONGEST_FILE, LONGEST_LINE = 7, 60, 300, 120
 #: Files above the limit, with the lines they had when the limit was set; numbers here only ever get smaller.
 LONG_FILES = {
-    "edge_effnet/classifier.py": 436,
     "exporters/families/identify.py": 313,
 }
 #: Markup, which reads worse broken up; the same files stand in ruff's ignores.

@@ -3,6 +3,8 @@
     python -m edge_effnet.benchmarks.fuzz.graphs --number 50000 --results benchmarks/results/fuzz-graphs.json
     python -m edge_effnet.benchmarks.fuzz.graphs --remake pickle/17 -o made.pkl
 
+Kinds that begin with input- are damaged inputs of `export` (`inputs.py`), read as it reads them.
+
 A model goes through the reader and its rules, then an engine opens and runs it, in a forked process with the trial's
 bound on memory; a checkpoint through `load_checkpoint`. What crashes or hangs an engine with operators that no rule
 checks is counted as "fenced", since the trial run ends it; with operators that have rules it is a finding. For Linux.
@@ -26,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from edge_effnet.benchmarks.fuzz.generators import onnx_graph, pickle_stream, tflite_graph
+from edge_effnet.benchmarks.fuzz.inputs import INPUTS
 from edge_effnet.engines import open_session
 from edge_effnet.errors import EdgeEffnetError, UsageError
 from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
@@ -61,6 +64,7 @@ KINDS: dict[str, tuple[Callable[[np.random.Generator], bytes], Callable[[bytes],
     "tflite": (tflite_graph, _run_model),
     "onnx": (onnx_graph, _run_model),
     "pickle": (pickle_stream, _read_checkpoint),
+    **INPUTS,
 }
 
 
@@ -154,7 +158,7 @@ def _data_bytes() -> int:
 
 def _is_understood(kind: str, number: int, campaign: int) -> bool:
     """Whether rules check every operator of the file, so that no engine should crash on it."""
-    if kind == "pickle":
+    if kind == "pickle" or kind in INPUTS:
         return True
     try:
         return read_model_file(made(kind, number, campaign=campaign), name="m").understood

@@ -46,15 +46,24 @@ _PREPROCESSING = Preprocessing(SIZE, SIZE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 
 
 def seed_files(file_format: str) -> dict[str, bytes]:
     """Name → a sound file, whose document carries the SHA-256 of its weights."""
-    files = {}
-    for (family, precision), made in _networks().items():
-        document = ModelDocument(
-            family, SIZE, len(LABELS), LABELS, _PREPROCESSING, precision, {"dialect": "timm-tf"}, created_by="fuzz"
-        )
-        files[f"{family}-{precision}"] = _emit(made, document, file_format)
+    files = {
+        f"{family}-{precision}": _emit(made, _document(family, precision), file_format)
+        for (family, precision), made in _networks().items()
+    }
     if file_format == "tflite":
         files["bundled"] = BUNDLED_MODEL.read_bytes()
     return files
+
+
+def float_file(file_format: str) -> bytes:
+    """Its fp32 B0 alone, which takes no quantization."""
+    return _emit(QuantizedGraph(_small_graph("b0")), _document("b0", "fp32"), file_format)
+
+
+def _document(family: str, precision: str) -> ModelDocument:
+    return ModelDocument(
+        family, SIZE, len(LABELS), LABELS, _PREPROCESSING, precision, {"dialect": "timm-tf"}, created_by="fuzz"
+    )
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,15 +129,7 @@ def _lines(facts: dict[str, Any], contents: ModelFile) -> list[str]:
         (name, f"{printable(facts[name]['name'])}  {facts[name]['dtype']}{facts[name]['shape']}")
         for name in ("input", "output")
     ]
-    labels = facts["labels"]
-    rows.append(
-        (
-            "labels",
-            "none"
-            if labels is None
-            else f"{len(labels)}: {', '.join(printable(label) for label in labels[:_LABELS_SHOWN])}, …",
-        )
-    )
+    rows.append(("labels", _some_labels(facts["labels"])))
     rows.append(("engine", facts["engine"] or "none installed: see edge-effnet doctor"))
     for precision, counts in facts["operators"].items():
         rows.append((f"{precision} ops", ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))))
@@ -150,6 +142,14 @@ def _lines(facts: dict[str, Any], contents: ModelFile) -> list[str]:
 
 
 _RESIZED = {"shorter": "shorter side", "squash": "squashed", "longer": "longer side", "pad": "fitted and filled"}
+
+
+def _some_labels(labels: Sequence[str] | None) -> str:
+    """How many, and the first of them."""
+    if labels is None:
+        return "none"
+    shown = [printable(label) for label in labels[:_LABELS_SHOWN]]
+    return f"{len(labels)}: {', '.join(shown + ['…'] * (len(labels) > _LABELS_SHOWN))}"
 
 
 def _family(document: ModelDocument) -> str:

@@ -15,8 +15,8 @@ from edge_effnet.learning.head import Trained
 from edge_effnet.learning.photos import LabelledPhoto
 
 Array = npt.NDArray[Any]
-#: A held-out photo is doubtful when another class has at least this score, and its own at most that.
-_SURELY, _HARDLY = 0.8, 0.05
+#: A held-out photo is doubtful when another class has at least this score, and its own so many times less.
+_SURELY, _TIMES = 0.6, 10.0
 _MOST_DOUBTS = 50
 _MORE = 10
 #: Errors fall by a power of the number of photos: 0.5 is what independent noise gives, and the most that is believed.
@@ -69,7 +69,7 @@ def _doubts(logits: Array, truth: Array, labels: Sequence[str], photos: Sequence
     scores = values / values.sum(axis=1, keepdims=True)
     best = np.argmax(scores, axis=1)
     own, other = (scores[np.arange(len(truth)), index] for index in (truth, best))
-    found = np.flatnonzero((best != truth) & (other >= _SURELY) & (own <= _HARDLY))
+    found = np.flatnonzero((best != truth) & (other >= _SURELY) & (own <= other / _TIMES))
     order = sorted(found, key=lambda index: (own[index], photos[index].digest))[:_MOST_DOUBTS]
     return tuple(
         Doubt(photos[index].path, labels[truth[index]], labels[best[index]], round(float(other[index]), 4))

@@ -7,9 +7,12 @@ import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from edge_effnet.benchmarks.fuzz import graphs
+from edge_effnet.benchmarks.fuzz import graphs, inputs
+from edge_effnet.benchmarks.fuzz.inputs import INPUTS, damaged, read
+from edge_effnet.errors import CheckpointError
 
 pytestmark = [
     pytest.mark.litert,
@@ -18,9 +21,29 @@ pytestmark = [
 ]
 
 
+TORCH = ("input-archive", "input-legacy")
+
+
+@pytest.mark.parametrize("kind", sorted(set(INPUTS) - {"input-weights-h5"}))
+def test_the_inputs_are_sound_before_they_are_damaged(kind: str) -> None:
+    if kind in TORCH:
+        pytest.importorskip("torch")
+    sound = inputs.sound(kind)
+    read(kind, sound)
+    assert damaged(kind, np.random.default_rng(1)) != sound
+
+
+def test_keras_weights_of_no_efficientnet_are_read_and_refused() -> None:
+    with pytest.raises(CheckpointError, match="weights alone"):
+        read("input-weights-h5", inputs.sound("input-weights-h5"))
+
+
 @pytest.mark.parametrize("kind", graphs.KINDS)
 def test_a_short_campaign_finds_nothing(kind: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert graphs.main(["--only", kind, "--number", "60", "--results", str(tmp_path / "r.json")]) == 0
+    if kind in TORCH:
+        pytest.importorskip("torch")
+    number = "3" if kind in INPUTS else "60"
+    assert graphs.main(["--only", kind, "--number", number, "--results", str(tmp_path / "r.json")]) == 0
     assert '"findings": []' in capsys.readouterr().out
     assert graphs.made(kind, 7) == graphs.made(kind, 7) != graphs.made(kind, 8)
 

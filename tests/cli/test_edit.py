@@ -75,3 +75,10 @@ def test_another_preprocessing_takes_the_accuracy_out(run: Run, tmp_path: Path, 
     assert "is taken out" in outcome.err
     facts = json.loads(run("info", output, "--format", "json").out)["document"]
     assert (facts["accuracy"], facts["preprocessing"]["resize"]) == (None, larger)
+
+
+@pytest.mark.parametrize(("count", "shown"), [(2, "2: a0, a1"), (3, "3: a0, a1, a2"), (4, "4: a0, a1, a2, …")])
+def test_labels_that_are_not_shown_are_hinted_at(count: int, shown: str) -> None:
+    from edge_effnet.cli.info import _some_labels
+
+    assert _some_labels([f"a{number}" for number in range(count)]) == shown

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from support.cameras import PHOTOS, Camera, view
 from support.chromium import eventually
+from support.classes import class_photo
 
 from edge_effnet import Classifier
 from edge_effnet.benchmarks.live.measure import announcements, judge
@@ -166,11 +167,11 @@ class Failing(Classifier):
     def __getattr__(self, name: str) -> Any:
         return getattr(self._classifier, name)
 
-    def scores(self, image: Any) -> Any:
+    def answer_scores(self, image: Any) -> Any:
         self._count += 1
         if self._count in self._fails:
             raise RuntimeError("a weak moment")
-        return self._classifier.scores(image)
+        return self._classifier.answer_scores(image)
 
 
 def test_a_weak_moment_of_the_engine_is_counted_and_said_once(
@@ -236,3 +237,15 @@ def test_every_source_that_it_takes(bundled: Classifier) -> None:
             eventually(lambda live=live: live.progress.classified >= 1)
     with pytest.raises(UsageError, match="source is a int; expected a name"):
         LiveClassifier(bundled, 7)  # type: ignore[arg-type]
+
+
+def test_what_is_like_nothing_learned_is_announced_as_unknown(taught: Any) -> None:
+    frames = [view("coffee")] * 12 + [np.asarray(class_photo("sea", 100))] * 12
+    with Classifier(taught.path, threads=1) as classifier, LiveClassifier(classifier, frames) as live:
+        events = list(live.events())
+        assert [event.label for event in events if event.label] == ["unknown", "sea"]
+        latest = live.latest()
+        assert latest is not None
+        assert latest.unknown is not None
+        assert not latest.unknown.is_unknown
+        assert live_state(live)["unknown"]["threshold"] == latest.unknown.threshold

@@ -148,10 +148,11 @@ def _halves_are_odd(side: int) -> bool:
     return side % (1 << (_V1_STRIDES.count(2) + 1)) != 0
 
 
-def _kernel(variables: Sequence[Array]) -> Array:
+def _kernel(variables: Variables) -> Array:
+    """The first of them, which then only the graph holds: a file's weights needn't be in memory twice."""
     if not variables or variables[0].ndim != 4:
         raise _unknown("a convolution's kernel is missing")
-    return variables[0].transpose(3, 0, 1, 2)
+    return variables.pop(0).transpose(3, 0, 1, 2)
 
 
 def _unknown(what: str) -> CheckpointError:
@@ -205,7 +206,7 @@ def _block(builder: Builder, block: Block, value: Value, stride: int, name: str)
         value = builder.swish(value, f"{name}.expand")
     if block.depthwise:
         found = next(builder.depthwise, [])
-        kernel = found[0].transpose(2, 0, 1, 3) if found and found[0].ndim == 4 else np.zeros((0, 0, 0, 0))
+        kernel = found.pop(0).transpose(2, 0, 1, 3) if found and found[0].ndim == 4 else np.zeros((0, 0, 0, 0))
         value = builder.normed(value, kernel, stride=stride, groups=value.channels, name=f"{name}.depthwise")
         value = builder.swish(value, f"{name}.depthwise")
     if block.gate is not None:
@@ -219,11 +220,11 @@ def _block(builder: Builder, block: Block, value: Value, stride: int, name: str)
 
 def _gated(builder: Builder, gate: tuple[Variables, Variables], value: Value, name: str) -> Value:
     assembler = builder.assembler
-    (reduce, reduce_bias), (excite, excite_bias) = gate
+    reduce, excite = (_kernel(variables) for variables in gate)
     mean = assembler.mean(value, name=f"{name}.mean", axes="NHWC")
-    small = assembler.convolution(mean, _kernel([reduce]), bias=reduce_bias, name=f"{name}.reduce")
+    small = assembler.convolution(mean, reduce, bias=gate[0].pop(), name=f"{name}.reduce")
     small = assembler.activation(small, "swish", name=f"{name}.reduce.swish")
-    wide = assembler.convolution(small, _kernel([excite]), bias=excite_bias, name=f"{name}.expand")
+    wide = assembler.convolution(small, excite, bias=gate[1].pop(), name=f"{name}.expand")
     return assembler.multiply(value, assembler.activation(wide, "sigmoid", name=f"{name}.gate"), name=f"{name}.scale")
 
 
