@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_effnet.formats import ModelFile
+from edge_effnet.formats import ModelFile, TfliteFile
 from edge_effnet.formats.official import OFFICIAL, Statistics, statistics_in
 from edge_effnet.framing import Size
 from edge_effnet.preprocessing import Preprocessing
@@ -47,12 +47,12 @@ def input_size(file: ModelFile) -> Size | None:
 
 def _statistics(file: ModelFile) -> Statistics | None:
     """(mean, std) of pixels in 0..1, one for all channels or one each."""
-    if file.format != "tflite":
+    if not isinstance(file, TfliteFile):
         return ((0.0,), (1 / 255,)) if file.input.dtype == "uint8" else None
-    image = file.tensors[file.inputs[0]]  # type: ignore[union-attr]
+    image = file.tensors[file.inputs[0]]
     if image.dtype in _BYTES:
         return _of_scale(image.dtype, float(image.scales[0]), int(image.zero_points[0])) if len(image.scales) else None
-    official = file.metadata.get(OFFICIAL)  # type: ignore[union-attr]
+    official = file.metadata.get(OFFICIAL)
     return None if official is None else statistics_in(official, name=file.name)
 
 

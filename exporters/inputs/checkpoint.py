@@ -26,13 +26,13 @@ from edge_effnet.exporters.inputs.modules import (
     fields_of,
     padding_of,
 )
-from edge_effnet.exporters.inputs.networks import ANCHORS, Found, find_network, is_tensor
+from edge_effnet.exporters.inputs.networks import Found, find_network, is_tensor
 from edge_effnet.exporters.inputs.pickles import read_pickle
 from edge_effnet.exporters.inputs.records import Record
 from edge_effnet.exporters.inputs.safetensors import read_safetensors
 from edge_effnet.exporters.inputs.stored import MalformedError, StoredTensor
 
-__all__ = ["ANCHORS", "Checkpoint", "Tensors", "load_checkpoint"]
+__all__ = ["Checkpoint", "Tensors", "load_checkpoint"]
 
 Tensors: TypeAlias = dict[str, npt.NDArray[Any]]
 

@@ -69,7 +69,7 @@ def read_folder(folder: Path, options: InputOptions) -> FolderContent:
     found = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if found is None:
         parts = sorted(path.name for path in folder.glob("*.index.json"))
-        what = f"weights in parts ({parts[0]})" if parts else "none of them"
+        what = f"weights in parts ({parts[0]})" if parts else "no weights of a known name"
         raise CheckpointError(f"{folder}: {what}; expected {', '.join(WEIGHTS[:2])} beside its config.json")
     checkpoint = load_checkpoint(found, weights=options.weights)
     if config.get("model_type") == "efficientnet" or any(key.startswith(_PREFIX) for key in checkpoint.tensors):

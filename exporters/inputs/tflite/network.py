@@ -17,7 +17,8 @@ from edge_effnet.exporters.inputs.tflite.constants import folded
 from edge_effnet.exporters.inputs.tflite.operators import OPERATORS, Call
 from edge_effnet.files import sha256_of
 from edge_effnet.formats.official import OFFICIAL, statistics_in
-from edge_effnet.formats.tflite import TfliteFile, TfliteOperator, read_tflite
+from edge_effnet.formats.tflite import TfliteFile, read_tflite
+from edge_effnet.formats.tflite_operators import TfliteOperator
 from edge_effnet.formats.tflite_tensors import TfliteTensor
 from edge_effnet.network.records import Network
 
