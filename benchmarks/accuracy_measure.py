@@ -239,7 +239,7 @@ def measure_max_drop(network: Network, fold: Fold, reference: Reference, *, imag
     drawn = draw_calibration_set(fold.calibration, network.preprocessing, limit=images, seed=seed)
     photos = part_photos(drawn, seed=seed, skip=HELD_OUT_PHOTOS)
     try:
-        check_held_out(photos)
+        check_held_out(photos, network.document.head)
     except UsageError as error:
         return {"not_measured": str(error)}
     started = time.perf_counter()

@@ -14,9 +14,7 @@ FILES = sorted(
 )
 MEDIAN_FUNCTION, LONGEST_FUNCTION, LONGEST_FILE, LONGEST_LINE = 7, 60, 300, 120
 #: Files above the limit, with the lines they had when the limit was set; numbers here only ever get smaller.
-LONG_FILES = {
-    "exporters/families/identify.py": 313,
-}
+LONG_FILES: dict[str, int] = {}
 #: Markup, which reads worse broken up; the same files stand in ruff's ignores.
 WIDE_FILES = {"quantization/report/page.py", "edge_effnet/page_style.py"}
 

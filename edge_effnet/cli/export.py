@@ -26,7 +26,7 @@ _PRECISIONS = ("fp32", "fp16", "int8", "weight-int8")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help=".safetensors, .pth, .pt, .ckpt, .bin or .pkl")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="the .tflite or .onnx file to write")
+    parser.add_argument("-o", dest="output", required=True, metavar="OUT", help="the .tflite or .onnx file to write")
     parser.add_argument("--precision", choices=_PRECISIONS, default="fp32", help="default fp32")
     parser.add_argument(
         "--source",
@@ -88,12 +88,11 @@ def _add_head_options(parser: argparse.ArgumentParser) -> None:
         help="between several linear layers, which a state dict doesn't say",
     )
     group.add_argument(
-        "--probabilities",
+        "--output",
         dest="output_kind",
-        action="store_const",
-        const="probabilities",
+        choices=("logits", "probabilities"),
         default="logits",
-        help="end the file in softmax or sigmoid, for programs that take no logits; not with int8",
+        help="probabilities: the file ends in softmax or sigmoid, for programs that take no logits (default logits)",
     )
     group.add_argument(
         "--thresholds", type=fractions, metavar="X[,X …]", help="of a sigmoid head: one, or one a class (default 0.5)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -23,12 +25,19 @@ def small_grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
     Green is the best single one for brightness (0.59 of it, ITU-R BT.601).
     """
+    rows, columns = _samples(*image.shape[:2])
+    green = image[rows, columns, 1]
+    return green.reshape(_ROWS, _SAMPLES, _COLUMNS, _SAMPLES).mean((1, 3), dtype=np.float32)
+
+
+@functools.lru_cache(maxsize=4)
+def _samples(height: int, width: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The rows, as a column, and the columns of the pixels that count, for frames of one size."""
     rows, columns = (
         np.linspace(0, size, cells * _SAMPLES, endpoint=False).astype(np.intp)
-        for size, cells in zip(image.shape[:2], (_ROWS, _COLUMNS), strict=True)
+        for size, cells in ((height, _ROWS), (width, _COLUMNS))
     )
-    green = image[rows[:, None], columns[None, :], 1]
-    return green.reshape(_ROWS, _SAMPLES, _COLUMNS, _SAMPLES).mean((1, 3), dtype=np.float32)
+    return rows[:, None], columns[None, :]
 
 
 class MotionGate:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from edge_effnet.errors import CheckpointError, UsageError
-from edge_effnet.exporters.families.dialects import BATCH_NORM, DIALECTS, dialects_of
+from edge_effnet.exporters.families.dialects import DIALECTS, dialects_of
+from edge_effnet.exporters.families.differences import LISTED, explain
 from edge_effnet.exporters.families.foreign import foreign_signs, is_relative
-from edge_effnet.exporters.families.layout import body_of
 from edge_effnet.exporters.families.names import ModelName, fallback_of, parse_model_name, published_of
 from edge_effnet.exporters.families.reading import Reading, read_body
 from edge_effnet.exporters.families.records import Body, Family, Published, Rules
@@ -20,11 +19,9 @@ from edge_effnet.exporters.families.scaling import (
     strided,
     uneven_block,
 )
-from edge_effnet.exporters.families.table import FAMILIES, variants_of
+from edge_effnet.exporters.families.table import FAMILIES
 from edge_effnet.exporters.inputs.checkpoint import Checkpoint, Tensors
 from edge_effnet.variants import VARIANTS
-
-_LISTED = 6
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def identify(checkpoint: Checkpoint, *, source: str | None = None, variant: str 
     found = scaling.variant.name if scaling and scaling.variant else None
     _check_said(checkpoint, source, name, architecture)
     if variant is not None and variant != found:
-        raise CheckpointError(_explain(checkpoint, dialect, variant))
+        raise CheckpointError(explain(checkpoint, dialect, variant))
     if name is not None and name.variant.endswith("_pruned"):
         architecture = name.variant
     rules = _with_module_rules(checkpoint, dialect, family.rules_of(dialect, found))
@@ -184,7 +181,7 @@ def _whole(checkpoint: Checkpoint, reading: Reading, dialect: str, variant: str 
     signs = foreign_signs(checkpoint.tensors)
     if signs:
         raise CheckpointError(f"{checkpoint.origin}: no EfficientNet of ours, but one with {'; '.join(signs)}")
-    raise CheckpointError(_explain(checkpoint, dialect, variant, detail=amiss or "; ".join(reading.faults[:_LISTED])))
+    raise CheckpointError(explain(checkpoint, dialect, variant, detail=amiss or "; ".join(reading.faults[:LISTED])))
 
 
 def _scaling(checkpoint: Checkpoint, body: Body, dialect: str, name: ModelName | None) -> tuple[Family, Scaling | None]:
@@ -246,67 +243,3 @@ def _with_module_rules(checkpoint: Checkpoint, dialect: str, rules: Rules) -> Ru
             f"{checkpoint.padding}; check --source"
         )
     return replace(rules, padding="same") if checkpoint.padding == "same" else rules
-
-
-@dataclass(frozen=True)
-class _Difference:
-    variant: str
-    missing: list[str]
-    unexpected: list[str]
-    misshapen: list[str]
-
-    @property
-    def count(self) -> int:
-        return len(self.missing) + len(self.unexpected) + len(self.misshapen)
-
-
-def _explain(checkpoint: Checkpoint, dialect: str, variant: str | None, *, detail: str = "") -> str:
-    """What differs from the nearest variant, or from the one that was said."""
-    found = _own_shapes(checkpoint.tensors, dialect)
-    names = [variant] if variant else [v.name for f in FAMILIES.values() if dialect in f.rules for v in variants_of(f)]
-    nearest = min((_difference(found, dialect, name) for name in names), key=lambda difference: difference.count)
-    parts = [
-        f"{len(keys)} {word}: {_first(keys)}"
-        for word, keys in (
-            ("missing", nearest.missing),
-            ("unexpected", nearest.unexpected),
-            ("misshapen", nearest.misshapen),
-        )
-        if keys
-    ]
-    what = "; ".join(parts) or detail
-    return f"{checkpoint.origin}: fits no variant; the nearest is {nearest.variant} ({dialect} names), but {what}"
-
-
-def _first(keys: Sequence[str]) -> str:
-    return f"{', '.join(keys[:_LISTED])}{' …' if len(keys) > _LISTED else ''}"
-
-
-def _own_shapes(tensors: Tensors, dialect: str) -> dict[str, tuple[int, ...]]:
-    """Key → shape without counters and what a head's names begin with."""
-    heads = (f"{DIALECTS[dialect].classifier}.", "head.", "fc.", "classifier.")
-    return {
-        key: value.shape
-        for key, value in tensors.items()
-        if not key.startswith(heads) and not key.endswith("num_batches_tracked")
-    }
-
-
-def _difference(found: dict[str, tuple[int, ...]], dialect: str, name: str) -> _Difference:
-    variant = VARIANTS[name]
-    body = body_of(FAMILIES[variant.family], width=variant.width, depth=variant.depth, dialect=dialect)
-    expected: dict[str, tuple[int, ...]] = {}
-    for layer in body.layers:
-        expected[f"{layer.conv}.weight"] = layer.shape
-        bias = [f"{layer.norm}.{item}" for item in BATCH_NORM] if layer.norm else [f"{layer.conv}.bias"]
-        expected.update(dict.fromkeys(bias, layer.shape[:1]))
-    return _Difference(
-        name,
-        missing=[key for key in expected if key not in found],
-        unexpected=[key for key in found if key not in expected],
-        misshapen=[
-            f"{key} {list(found[key])} (expected {list(shape)})"
-            for key, shape in expected.items()
-            if key in found and found[key] != shape
-        ],
-    )

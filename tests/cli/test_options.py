@@ -50,12 +50,12 @@ ALWAYS = {
     | {"--save", "--skip-errors", "--workers", "--sha256", "--probe", "--full-decode", "--image-size"}
     | {"--max-pixels", "--max-bytes", "--allow-truncated", "--allow-tiff"},
     "info": {"--verify", "--labels"},
-    "learn": {"--output", "--base", "--unknown", "--cache", "--report"}
+    "learn": {"--output", "--base", "--unknown", "--cache", "--report", "--keep-classes"}
     | {"--max-pixels", "--max-bytes", "--allow-truncated", "--allow-tiff"},
     "edit": {"--output", "--labels", "--name", "--mean", "--std", "--interpolation", "--resize"},
     "export": {"--output", "--precision", "--source", "--variant", "--weights", "--image-size", "--padding-size"}
     | {"--labels", "--mean", "--std", "--crop-pct", "--resize", "--interpolation", "--resize-mode", "--resizer"}
-    | {"--channels", "--head", "--probabilities", "--no-verify"}
+    | {"--channels", "--head", "-o", "--no-verify"}
     | {"--head-activation", "--thresholds"},  # which heads take them is known from the weights alone: refused there
     "eval": {"--limit", "--labels", "--group", "--confusion", "--no-record", "--workers", "--sha256", "--probe"}
     | {"--full-decode", "--image-size", "--max-pixels", "--max-bytes", "--allow-truncated", "--allow-tiff"},

@@ -240,3 +240,29 @@ def test_what_is_like_nothing_learned_is_unknown(learned: Learned) -> None:
         found = [classifier.predict(path, top_k=1)[0] for path in sorted(PHOTOS.glob("*.jpg"))]
         assert [prediction.label for prediction in found] == ["unknown"] * len(found)
         assert {prediction.index for prediction in found} == {3}
+
+
+def test_the_bases_classes_stay_beside_the_new_ones(photos: Path, tmp_path: Path) -> None:
+    found = learn(photos, tmp_path / "both.tflite", base_classes="kept", threads=1)
+    assert (found.labels, found.kept, found.threshold) == (LABELS, 1000, None)
+    with Classifier(found.path, threads=1) as both, Classifier(threads=1) as base:
+        assert base.labels is not None
+        assert both.labels == (*base.labels, *LABELS)
+        for path in sorted(PHOTOS.glob("*.jpg")):
+            assert both.predict(path, top_k=1)[0].label == base.predict(path, top_k=1)[0].label
+        right = [best(both, label, seed) == label for label in LABELS for seed in range(100, 105)]
+        assert np.mean(right) > 0.8
+
+
+def test_a_class_called_like_one_of_the_bases_takes_its_place(exported: Exported, tmp_path: Path) -> None:
+    folder = class_folder(tmp_path / "p", photos=3)
+    (folder / "moss").rename(folder / "Cat")
+    base = exported["int8", "tflite"]
+    found = learn(folder, tmp_path / "both.tflite", base=base, base_classes="kept")
+    with Classifier(found.path) as classifier:
+        assert classifier.labels == ("dog", "Köln", "Cat", "rust", "sea")
+    (folder / "sea").rename(folder / "none")
+    with pytest.raises(UsageError, match="photos of 'unknown' don't go with the base's classes"):
+        learn(folder, tmp_path / "both.tflite", base=base, base_classes="kept")
+    with pytest.raises(UsageError, match="base_classes is 'some'; expected dropped or kept"):
+        learn(folder, tmp_path / "both.tflite", base_classes="some")  # type: ignore[arg-type]
