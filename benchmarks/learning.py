@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet import Classifier
+from edge_effnet.benching.serving import peak_rss_mb
 from edge_effnet.classifier import BUNDLED_MODEL
 from edge_effnet.evaluation import auroc
 from edge_effnet.formats import read_tflite
@@ -131,7 +130,7 @@ def _whole(train_folder: Path, validation: Path, none: Path | None, base: Path, 
     output = folder / "learned.tflite"
     options: dict[str, Any] = {"base": base, "cache": folder / "cache", "threads": 1}
     seconds = [_seconds(lambda: learn(train_folder, output, **options)) for _ in range(2)]
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform == "darwin" else 10))
+    peak_mb = peak_rss_mb()
     with Classifier(base, threads=1) as before, Classifier(output, threads=1) as after:
         images = find_images(validation)
         own = [_similarity(after, image) for image in images]

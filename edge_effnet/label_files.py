@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections import Counter
@@ -59,6 +58,8 @@ def _of_table(text: str) -> list[str] | None:
     """The labels of a CSV with quotes or headings; None for plain lines, whose commas may be the labels' own."""
     if '"' not in text and not _is_heading(text.split("\n", 1)[0].strip().split(",")):
         return None
+    import csv  # where labels lie in a table: a cold start has no use for it
+
     try:
         rows = [
             [cell.strip() for cell in row]

@@ -89,6 +89,14 @@ def open_to_lock(path: str, *, marker: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
 
 
+def open_own(path: Path) -> int:
+    """A handle of a file that is read and written at any place and made where it is missing, for this user alone."""
+    flags = os.O_RDWR | os.O_CREAT
+    if sys.platform == "win32":
+        flags |= os.O_BINARY
+    return os.open(path, flags, 0o600)
+
+
 def reopened(handle: int, name: str) -> int:
     """A handle of a file that was renamed after `let_go`."""
     if sys.platform == "win32":

@@ -34,6 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="share of your own photos that may be called unknown, 0 to 1, or off (default 0.05)",
     )
+    parser.add_argument(
+        "--keep-classes",
+        dest="base_classes",
+        action="store_const",
+        const="kept",
+        default="dropped",
+        help="keep the base's classes beside the new ones; nothing is called unknown then",
+    )
     parser.add_argument("--cache", metavar="DIR", help="where features are kept for the next time (default: ~/.cache)")
     parser.add_argument("--report", metavar="FILE.html", help="write a page: what is confused, and photos to look at")
     parser.add_argument(
@@ -57,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.output,
             base=arguments.base,
             unknown=arguments.unknown,
+            base_classes=arguments.base_classes,
             cache=arguments.cache,
             report=arguments.report,
             progress=lambda stage, share: bars(stage, round(share * _PARTS), _PARTS),
@@ -81,7 +90,8 @@ def _plain(learned: Learned) -> dict[str, Any]:
 
 def _print_text(learned: Learned) -> None:
     photos = sum(learned.photos.values())
-    say(f"{printable(learned.path)}: {len(learned.labels)} classes from {photos:,} photos")
+    beside = f", beside {learned.kept:,} of the base's" if learned.kept else ""
+    say(f"{printable(learned.path)}: {len(learned.labels)} classes from {photos:,} photos{beside}")
     if learned.accuracy is None or learned.interval is None:
         say("  too few photos to hold some out: how good it is isn't known")
     else:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from edge_effnet.errors import ModelFileError
 from edge_effnet.formats.dense import DenseHead, FeatureTensor
-from edge_effnet.formats.tflite import TfliteFile, TfliteOperator
+from edge_effnet.formats.tflite import TfliteFile
+from edge_effnet.formats.tflite_operators import TfliteOperator
 from edge_effnet.formats.tflite_tensors import TfliteTensor
 from edge_effnet.heads import Output
 from edge_effnet.numerics import quantize

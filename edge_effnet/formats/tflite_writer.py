@@ -24,7 +24,8 @@ from edge_effnet.formats.flatbuffer_writer import (
     union_kind,
 )
 from edge_effnet.formats.records import SHOWN
-from edge_effnet.formats.tflite import TfliteFile, TfliteOperator
+from edge_effnet.formats.tflite import TfliteFile
+from edge_effnet.formats.tflite_operators import TfliteOperator
 from edge_effnet.formats.tflite_schema import (
     CUSTOM,
     IDENTIFIER,

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.files import lock
+from edge_effnet.system import open_own
 
 Features = npt.NDArray[np.float32]
 _MAGIC = b"edge-effnet features 1\n"
@@ -52,7 +53,7 @@ class FeatureCache:
         self._file: int | None = None
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = os.open(folder / f"{key}.features", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file = open_own(folder / f"{key}.features")
             lock(self._file)
             self._load(self._file)
 

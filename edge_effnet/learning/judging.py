@@ -60,7 +60,7 @@ def judge(trained: Trained, classes: Array, labels: Sequence[str], photos: Seque
         return Judgement(None, None, table, (), {})
     accuracy = float((answers == truth).mean())
     interval = wilson(accuracy, len(np.unique(trained.groups[seen])))
-    doubts = _doubts(trained.held_out[seen], truth, labels, [photos[index] for index in seen])
+    doubts = _doubts(trained.held_out[seen], truth, labels, [photos[index] for index in seen.tolist()])
     return Judgement(accuracy, interval, table, doubts, _wants(confusion, labels, trained.halved))
 
 
@@ -70,7 +70,7 @@ def _doubts(logits: Array, truth: Array, labels: Sequence[str], photos: Sequence
     best = np.argmax(scores, axis=1)
     own, other = (scores[np.arange(len(truth)), index] for index in (truth, best))
     found = np.flatnonzero((best != truth) & (other >= _SURELY) & (own <= other / _TIMES))
-    order = sorted(found, key=lambda index: (own[index], photos[index].digest))[:_MOST_DOUBTS]
+    order = sorted(found.tolist(), key=lambda index: (own[index], photos[index].digest))[:_MOST_DOUBTS]
     return tuple(
         Doubt(photos[index].path, labels[truth[index]], labels[best[index]], round(float(other[index]), 4))
         for index in order

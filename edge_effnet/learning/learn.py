@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +15,17 @@ from edge_effnet.arguments import fraction, path_of
 from edge_effnet.clashes import check_outputs
 from edge_effnet.classifier import BUNDLED_MODEL, Classifier
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
-from edge_effnet.errors import ImageError, UsageError
+from edge_effnet.errors import ImageError, ModelFileError, UsageError
 from edge_effnet.files import require_writable_folder, write_atomically
-from edge_effnet.formats import ModelFile, read_model_file
-from edge_effnet.formats.derived import feature_tensor, with_head
+from edge_effnet.formats import ModelFile, TfliteFile, read_model_file
+from edge_effnet.formats.dense import DenseHead
+from edge_effnet.formats.derived import feature_tensor, head_of, with_head
 from edge_effnet.heads import Head
 from edge_effnet.labels import UNKNOWN
 from edge_effnet.learning.cache import FeatureCache, cache_key, default_folder
 from edge_effnet.learning.head import Trained, train
 from edge_effnet.learning.judging import Doubt, judge
+from edge_effnet.learning.kept import beside
 from edge_effnet.learning.photos import LabelledPhoto, PhotoFolder, read_photos, with_photos
 from edge_effnet.learning.references import FEWEST_HELD_OUT, Known, learn_references
 from edge_effnet.learning.report import report_page
@@ -34,12 +36,15 @@ from edge_effnet.version import __version__
 Array = npt.NDArray[Any]
 #: Is told (stage, share of it that is done, 0..1); what it raises ends the run, and nothing is written.
 Progress = Callable[[str, float], None]
+#: What becomes of the classes that the base has.
+BaseClasses: TypeAlias = Literal["dropped", "kept"]
 STAGES = ("photos", "features", "learning", "writing")
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What was learned. path: the file. labels: its classes. photos: label → how many it was learned from.
+    """What was learned. path: the file. labels: the new classes; kept: how many of the base's are there, too.
+    photos: label → how many it was learned from.
 
     accuracy: share of photos that a head recognises which hasn't seen them, 0..1, or None where no class has two
     moments; interval: (low, high), its 95 % interval. confusion: [true][found], of the same held-out photos. threshold:
@@ -57,6 +62,7 @@ class Learned:
     threshold: float | None
     doubtful: tuple[Doubt, ...]
     wants: Mapping[str, float]
+    kept: int
     base: str
     penalty: float
     sha256: str
@@ -70,6 +76,7 @@ def learn(
     *,
     base: str | Path | None = None,
     unknown: float | None = 0.05,
+    base_classes: BaseClasses = "dropped",
     cache: str | Path | None = None,
     report: str | Path | None = None,
     progress: Progress | None = None,
@@ -81,7 +88,9 @@ def learn(
 
     photos: a folder that holds a folder of photos for each class; one called "none" or "unknown" holds what is none of
     them. output: the file to write, whole or not at all. unknown: share of own photos that may be called unknown, or
-    None for a file that never says so. report: a page to write, too. cache: folder for features, by default the user's.
+    None for a file that never says so. base_classes: "kept" gives the base's classes beside the new ones; what is none
+    of them is then for the base to say, and nothing is unknown. report: a page to write, too. cache: folder for
+    features, by default the user's.
     progress: see `Progress`.
     Raises UsageError for folders that can't be learned from, ModelFileError for a base that doesn't end in features
     and a dense layer, OutputError where the file can't be written.
@@ -89,6 +98,8 @@ def learn(
     folder, path = path_of(photos, "photos"), path_of(output, "output")
     origin = BUNDLED_MODEL if base is None else path_of(base, "base")
     share = None if unknown is None else fraction(unknown, "unknown")
+    if base_classes not in get_args(BaseClasses):
+        raise UsageError(f"base_classes is {base_classes!r:.40}; expected {' or '.join(get_args(BaseClasses))}")
     check_outputs({"-o": path, "--report": report}, {"the base": origin, "a photo": folder})
     for written in (path, *(() if report is None else (report,))):
         require_writable_folder(written)
@@ -107,14 +118,33 @@ def learn(
     trained = train(
         features, classes, count=len(found.labels), after_fit=lambda done, total: tell("learning", done / total)
     )
+    made = _made(found, features, classes, trained, None if base_classes == "kept" else share)
+    if base_classes == "kept":
+        head, labels = beside(_base_head(contents), document.labels, trained, features, found.labels)
+        made = replace(made, head=head, labels=labels)
+    learned = _written(contents, document, trained, classes, made, path, tell)
+    if report is not None:
+        write_atomically(report, report_page(learned, image_rules=image_rules).encode("utf-8"))
+    return learned
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """What the file holds. labels: of all its classes; found: the photos it was learned from."""
+
+    head: DenseHead
+    labels: tuple[str, ...]
+    known: Known | None
+    found: PhotoFolder
+
+
+def _made(found: PhotoFolder, features: Array, classes: Array, trained: Trained, share: float | None) -> _Made:
+    """The new classes alone, with references where a share of photos may be unknown and enough are held out."""
     known = None if share is None else _known(features, classes, trained, found.labels, share)
     if share is not None and known is None:
         few = f"too few photos to tell what is unknown: expected at least {FEWEST_HELD_OUT} that can be held out"
         found = replace(found, left_out=(*found.left_out, few))
-    learned = _written(contents, document, found, trained, classes, known, path, tell)
-    if report is not None:
-        write_atomically(report, report_page(learned, image_rules=image_rules).encode("utf-8"))
-    return learned
+    return _Made(trained.head, found.labels, known, found)
 
 
 def _known(features: Array, classes: Array, trained: Trained, labels: tuple[str, ...], share: float) -> Known | None:
@@ -139,8 +169,19 @@ def _document_of(contents: ModelFile, output: Path) -> ModelDocument:
         raise UsageError(
             f"output {output} ends in {output.suffix or 'nothing'}; expected .{contents.format} as the base"
         )
+    if not isinstance(contents, TfliteFile):
+        raise ModelFileError(
+            f"{contents.name}: .onnx files can't get another last layer; expected a .tflite file as base"
+        )
     feature_tensor(contents)
     return contents.document
+
+
+def _base_head(contents: ModelFile) -> DenseHead:
+    head = head_of(contents)
+    if head is None or contents.document is None or contents.document.head.kind != "softmax":
+        raise UsageError(f"{contents.name} has no classes that exclude each other; there are none to keep")
+    return head
 
 
 def _cache(folder: str | Path | None, classifier: Classifier, contents: ModelFile) -> FeatureCache:
@@ -179,21 +220,21 @@ def _features(
 def _written(
     contents: ModelFile,
     base: ModelDocument,
-    found: PhotoFolder,
     trained: Trained,
     classes: Array,
-    known: Known | None,
+    made: _Made,
     path: Path,
     tell: Progress,
 ) -> Learned:
     tell("writing", 0.0)
+    found, known = made.found, made.known
     judged = judge(trained, classes, found.labels, found.photos)
     counts = {label: int((classes == index).sum()) for index, label in enumerate(found.labels)}
     digest = photos_digest(found)
     document = replace(
         base,
-        num_classes=len(found.labels),
-        labels=found.labels,
+        num_classes=len(made.labels),
+        labels=made.labels,
         accuracy=None,
         head=Head("softmax", base.head.output if base.head.kind == "softmax" else "logits"),
         created_by=f"edge-effnet {__version__}",
@@ -213,7 +254,7 @@ def _written(
         },
     )
     packed = {} if known is None else {REFERENCES_NAME: known.packed}
-    data = with_head(contents, trained.head, document, packed=packed)
+    data = with_head(contents, made.head, document, packed=packed)
     tell("writing", 0.5)
     write_atomically(path, data)
     return Learned(
@@ -226,6 +267,7 @@ def _written(
         doubtful=judged.doubtful,
         wants=judged.wants,
         threshold=None if known is None else known.rule.threshold,
+        kept=len(made.labels) - len(found.labels),
         base=contents.name,
         penalty=trained.penalty,
         sha256=hashlib.sha256(data).hexdigest(),

@@ -50,7 +50,7 @@ ALWAYS = {
     | {"--save", "--skip-errors", "--workers", "--sha256", "--probe", "--full-decode", "--image-size"}
     | {"--max-pixels", "--max-bytes", "--allow-truncated", "--allow-tiff"},
     "info": {"--verify", "--labels"},
-    "learn": {"--output", "--base", "--unknown", "--cache", "--report"}
+    "learn": {"--output", "--base", "--unknown", "--cache", "--report", "--keep-classes"}
     | {"--max-pixels", "--max-bytes", "--allow-truncated", "--allow-tiff"},
     "edit": {"--output", "--labels", "--name", "--mean", "--std", "--interpolation", "--resize"},
     "export": {"--output", "--precision", "--source", "--variant", "--weights", "--image-size", "--padding-size"}

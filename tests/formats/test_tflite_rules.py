@@ -9,7 +9,7 @@ import pytest
 
 from edge_effnet.errors import ModelFileError
 from edge_effnet.formats.bounds import live_bytes
-from edge_effnet.formats.tflite import TfliteOperator
+from edge_effnet.formats.tflite_operators import TfliteOperator
 from edge_effnet.formats.tflite_rules import RULES, check_steps
 from edge_effnet.formats.tflite_schema import OPTIONS
 from edge_effnet.formats.tflite_tensors import TfliteTensor

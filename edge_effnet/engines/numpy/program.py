@@ -14,7 +14,8 @@ from edge_effnet.engines.numpy.operands import Array, Kernel, Node, Operand, Wor
 from edge_effnet.engines.numpy.operators import OPERATORS, SHAPE, SWISH
 from edge_effnet.engines.numpy.shapes import known_shape
 from edge_effnet.errors import EdgeEffnetError, EngineError, first_line
-from edge_effnet.formats.tflite import TfliteFile, TfliteOperator
+from edge_effnet.formats.tflite import TfliteFile
+from edge_effnet.formats.tflite_operators import TfliteOperator
 from edge_effnet.formats.tflite_schema import NUMPY_TYPES
 from edge_effnet.formats.tflite_tensors import TfliteTensor
 
