@@ -56,8 +56,8 @@ def open_network(source: Any, options: InputOptions) -> Network:
         raise
     except _DAMAGED as error:
         raise CheckpointError(
-            f"{source}: can't be read ({type(error).__name__}: {first_line(error)}); the file is damaged, or holds what "
-            "no network has"
+            f"{source}: can't be read ({type(error).__name__}: {first_line(error)}); the file is damaged, or holds "
+            "what no network has"
         ) from error
 
 
