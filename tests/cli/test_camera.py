@@ -193,7 +193,7 @@ def test_a_reader_that_has_seen_enough(start: Start, album: Path) -> None:
     assert process.stderr is not None
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(120) == 1
+    assert process.wait(120) == 141
     assert process.stderr.read() == ""
     process.stdout = None
 
