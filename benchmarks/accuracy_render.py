@@ -34,7 +34,10 @@ the photos, measured on the other; the halves are drawn by seed, and each is use
 calibrated on photos of a folder of its own, measured on all labelled photos. "Float" is the float32 `.tflite` file.
 Every `.tflite` file runs in LiteRT on one thread; peers run as their own documentation has it, with their own engine.
 
-*expected* is what the recipe goes by when it chooses: each tensor's error by itself, added up.
+*expected* is what the recipe goes by when it chooses: each tensor's error by itself, added up. Rows of edge-effnet without
+it are older than the recipe's last three stages (floats, coherent ranges, the output's mean), but for the refined ones.
+What is left on the B0 of torchvision's lineage is the stem, blocks 0 and 1, and a few photos that reach two or three times
+as far as any calibrated on.
 `python -m edge_effnet.benchmarks.noise` says for any checkpoint which tensors and which photos make the error.
 """
 
