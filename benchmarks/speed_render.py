@@ -28,7 +28,8 @@ One row per model, engine and thread count, each measured in a process of its ow
 `decode_ms`, `preprocess_ms`, `inference_ms`, `postprocess_ms` and `total_ms`, each with `min`, `p50`, `p90` and `p99` over the runs;
 `load_ms`, the time to open the file once the engine is imported and the file is in memory; `peak_rss_mb`, the most memory the process had;
 and `machine`: processor, governor, clock, temperature, versions, and under `during` what these did while measuring.
-`warnings` says what spoils the figures. Without `--image` a made-up JPEG of 640×480 is classified.
+`warnings` says what spoils the figures. Without `--image` a made-up JPEG of 640×480 is classified; `--warmup` runs come first and don't
+count.
 
 For figures that repeat: `sudo cpupower frequency-set -g performance`, a fan, a power supply that `vcgencmd get_throttled` doesn't
 complain of (`0x0`), and nothing else running.

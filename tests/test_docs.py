@@ -61,10 +61,11 @@ def test_every_command_has_a_verb_and_options_that_it_takes(page: Path) -> None:
     assert {verb for verb in verbs if not verb.startswith("-")} <= VERBS.keys()
 
 
-def test_every_option_of_export_is_documented() -> None:
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_is_documented(verb: str) -> None:
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.name != "README.ja.md")
     named = set(_OPTION.findall(text))
-    assert {name for name in OPTIONS["export"] if name.startswith("--")} - named - EVERYWHERE - {"--output"} == set()
+    assert {name for name in OPTIONS[verb] if name.startswith("--")} - named - EVERYWHERE - {"--output"} == set()
 
 
 def shown() -> list[tuple[list[str], str]]:

@@ -161,7 +161,7 @@ def _say_spared(live: LiveClassifier) -> None:
     progress = live.progress
     seen = progress.spared + progress.classified
     share = f" ({100 * progress.spared / seen:.0f} %)" if seen else ""
-    remark(f"nothing moved in {progress.spared:,} of {seen:,} frames{share}: they weren't classified")
+    remark(f"{progress.spared:,} of {seen:,} frames{share} weren't classified, since nothing moved")
 
 
 def _inputs(arguments: argparse.Namespace) -> dict[str, str | None]:

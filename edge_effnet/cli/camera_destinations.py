@@ -117,9 +117,9 @@ def _allowed(arguments: argparse.Namespace, classifier: Classifier) -> tuple[str
 
 def _check_labels(arguments: argparse.Namespace, classifier: Classifier) -> None:
     """Raises UsageError for a pin whose label is never announced."""
-    labels = frozenset(classifier.answers or ()) | {UNKNOWN}
     if arguments.learn:  # any may come
         return
+    labels = frozenset(classifier.answers or ()) | {UNKNOWN}
     for number, label in arguments.gpio.items():
         if label not in labels:
             raise UsageError(f"--gpio {number}={label}: the label is not among the model's {classifier.num_classes}")

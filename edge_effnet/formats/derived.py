@@ -20,7 +20,9 @@ def feature_tensor(file: ModelFile) -> FeatureTensor:
         from edge_effnet.formats.tflite_head import features_of
 
         return features_of(file)
-    raise ModelFileError(f"{file.name}: the features of .onnx files aren't read; expected a .tflite file")
+    from edge_effnet.formats.onnx_head import features_of as onnx_features_of
+
+    return onnx_features_of(file)
 
 
 def map_tensor(file: ModelFile) -> str:

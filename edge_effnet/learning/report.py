@@ -110,7 +110,7 @@ def _figure(doubt: Doubt, rules: ImageRules) -> str:
     return (
         f'<figure><img alt="" src="{_thumbnail(doubt, rules)}"><figcaption>'
         f"<b>{escape(printable(doubt.label))}</b><span>looks like {escape(printable(doubt.looks_like))}</span>"
-        f"<i>{100 * doubt.score:.0f} %</i><small>{escape(printable(doubt.path))}</small></figcaption></figure>"
+        f"<i>{100 * doubt.score:.0f} %</i><small>{escape(printable(doubt.path.name))}</small></figcaption></figure>"
     )
 
 

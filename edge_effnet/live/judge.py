@@ -62,8 +62,10 @@ class Judging:
         """For a network that takes another's place: labels that it hasn't are passed over, and where none is left, all
         may be announced.
         """
-        known = frozenset(classifier.answers or ())
-        allow, deny = ([label for label in given or () if label in known] for given in (self.allow, self.deny))
+        known = frozenset(label.casefold() for label in classifier.answers or ())
+        allow, deny = (
+            [label for label in given or () if label.strip().casefold() in known] for given in (self.allow, self.deny)
+        )
         try:
             mask = _mask(classifier, allow or None, deny or None)
         except UsageError:  # the lists leave none of its labels

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from edge_effnet.errors import CheckpointError
+from edge_effnet.errors import CheckpointError, EdgeEffnetError, first_line
 from edge_effnet.exporters.inputs.label_sources import labels_beside
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.inputs.stored import FileBytes, MalformedError
@@ -20,6 +21,10 @@ Form: TypeAlias = Literal["keras", "onnx", "tflite", "module", "folder", "hub", 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HUBS = ("hf-hub:", "torchvision:", "hf_hub:")
 _SAVED_MODEL = "saved_model.pb"
+#: What numbers that contradict each other in a damaged file raise where no check of ours names them.
+_DAMAGED = (
+    TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError, struct.error,
+)  # fmt: skip
 
 
 def form_of(source: Any) -> Form:
@@ -43,6 +48,20 @@ def open_network(source: Any, options: InputOptions) -> Network:
     EdgeEffnetError's leaves, each saying what to do.
     """
     source = _as_module(source)
+    if not isinstance(source, str | os.PathLike):
+        return _opened(source, options)
+    try:
+        return _opened(source, options)
+    except EdgeEffnetError:
+        raise
+    except _DAMAGED as error:
+        raise CheckpointError(
+            f"{source}: can't be read ({type(error).__name__}: {first_line(error)}); the file is damaged, or holds "
+            "what no network has"
+        ) from error
+
+
+def _opened(source: Any, options: InputOptions) -> Network:
     form = form_of(source)
     if isinstance(source, str | os.PathLike) and Path(source).is_file():
         options = replace(options, found_labels=(*options.found_labels, *labels_beside(Path(source))))

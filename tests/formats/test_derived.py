@@ -71,14 +71,24 @@ def test_inner_tensors_cost_the_output_nothing(exported: Exported, engine: str) 
 
 
 @pytest.mark.onnx
-def test_inner_tensors_of_onnx(exported: Exported) -> None:
-    path = exported["fp32", "onnx"]
-    file: Any = read_model_file(path)
-    name = file.nodes[-1].inputs[0]
-    session = open_session(path, file_format="onnx", threads=1, inner=(name,))
-    assert [info.name for info in session.outputs] == [file.output.name, name]
-    noise = np.zeros(session.input.shape, np.float32)
-    assert len(session.run_all(noise)) == 2
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_features_of_onnx(exported: Exported, precision: str) -> None:
+    """Those of the .tflite file, as near as the two files are."""
+    photo = synthetic_photo(0)
+    with Classifier(exported[precision, "onnx"]) as one, Classifier(exported[precision, "tflite"]) as other:
+        logits = one.logits(photo)
+        found, expected = one.features(photo), other.features(photo)
+        np.testing.assert_array_equal(one.logits(photo), logits)
+    assert found.shape == expected.shape
+    cosine = float(found @ expected) / float(np.linalg.norm(found) * np.linalg.norm(expected))
+    assert cosine > (0.99999 if precision == "fp32" else 0.98)
+
+
+@pytest.mark.onnx
+def test_onnx_networks_that_end_otherwise(exported: Exported) -> None:
+    file: Any = read_model_file(exported["fp32", "onnx"])
+    with pytest.raises(ModelFileError, match="its output isn't made by a dense layer"):
+        feature_tensor(replace(file, nodes=file.nodes[:-1]))
 
 
 def test_a_tensor_that_is_not_there(exported: Exported) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -106,8 +108,12 @@ def test_a_base_that_gives_features(photos: Path, lite0_state: Any, tmp_path: Pa
 
 
 def test_a_base_of_onnx_is_refused(photos: Path, exported: Exported, tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="onnx files"):
-        learn(photos, tmp_path / "mine.onnx", base=exported["int8", "onnx"])
+    told: list[str] = []
+    with pytest.raises(ModelFileError, match=r"\.onnx files can't get another last layer; expected a \.tflite file"):
+        learn(
+            photos, tmp_path / "mine.onnx", base=exported["int8", "onnx"], progress=lambda stage, _: told.append(stage)
+        )
+    assert told == []
 
 
 def test_adding_photos_costs_only_those(exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +149,35 @@ def test_a_run_that_is_ended_changes_nothing(photos: Path, exported: Exported, t
     assert output.read_bytes() == b"old"
     assert list(dict.fromkeys(told)) == ["photos", "features", "learning", "writing"]
     assert [path.name for path in tmp_path.iterdir()] == ["mine.tflite"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
+@pytest.mark.parametrize("stage", ["features", "learning", "writing"])
+def test_a_killed_run_leaves_the_old_file(exported: Exported, tmp_path: Path, stage: str) -> None:
+    """And what it kept of the features is used by the next run, which also removes what it left behind."""
+    folder, output = class_folder(tmp_path / "p", photos=3), tmp_path / "out" / "mine.tflite"
+    output.parent.mkdir()
+    output.write_bytes(b"old")
+    code = (
+        "import os, signal, sys\n"
+        "from edge_effnet.learning import learn\n"
+        "def kill(stage, share):\n"
+        "    if stage == sys.argv[1] and share >= 0.5:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "learn(*sys.argv[2:4], base=sys.argv[4], cache=sys.argv[5], threads=1, progress=kill)\n"
+    )
+    options = {"base": exported["int8", "tflite"], "cache": tmp_path / "cache"}
+    words = [stage, folder, output, options["base"], options["cache"]]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], check=False)
+    assert done.returncode == -9
+    assert output.read_bytes() == b"old"
+    looked: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        whole = Classifier.features
+        patch.setattr(Classifier, "features", lambda self, image: looked.append(image) or whole(self, image))
+        learn(folder, output, **options)
+    assert len(looked) == (4 if stage == "features" else 0)
+    assert [path.name for path in output.parent.iterdir()] == ["mine.tflite"]
 
 
 def test_photos_that_cannot_be_used_are_named(exported: Exported, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_a_thread_that_does_not_come(bundled: Classifier, small: Classifier) -> 
 def test_lists_and_rules_for_the_next_network(small: Classifier) -> None:
     judge = Judging(allow=("espresso", "cat"), deny=("missile", "cat")).judge_next(small)
     assert judge.allowed is None, "lists that leave none of its labels are passed over"
-    judge = Judging(allow=("espresso", "cat")).judge_next(small)
+    judge = Judging(allow=("espresso", "CAT ")).judge_next(small)
     np.testing.assert_array_equal(judge.allowed, [1, 0, 0])  # type: ignore[arg-type]
     assert (judge.index_of("cat"), judge.index_of("dog"), judge.index_of("espresso")) == (0, None, None)
     assert judge.rule == default_rule(3)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,7 +29,7 @@ _MAX_TEXT = 64 << 20
 #: Bytes that datasets may hold, as a multiple of the file's: compression in HDF5 can make gigabytes of a few bytes.
 _MOST_UNPACKED = 8
 _SMALL = 1 << 20
-_MAX_DEPTH = 32
+_MAX_DEPTH, _MAX_CHILDREN = 32, 100_000
 #: What h5py raises for damaged files.
 _DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
 
@@ -75,9 +76,9 @@ class Hdf5:
             return group
 
     def children(self, group: Any) -> list[str]:
-        """The names in a group."""
+        """The names in a group, those that are text."""
         with translated(self.name):
-            return list(group.keys())[:100_000]
+            return [name for name in islice(group.keys(), _MAX_CHILDREN) if isinstance(name, str)]
 
     def is_dataset(self, item: Any) -> bool:
         """Whether it holds numbers."""

@@ -17,6 +17,7 @@ from edge_effnet.exporters.inputs.keras.archive import KerasFile, opened
 from edge_effnet.exporters.inputs.keras.call import Call
 from edge_effnet.exporters.inputs.keras.config import Layer, Model, Reference, read_model
 from edge_effnet.exporters.inputs.keras.layers import LAYERS
+from edge_effnet.exporters.inputs.keras.rehearsal import rehearse
 from edge_effnet.exporters.inputs.keras.weights import Weights, weights_of
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.files import sha256_of
@@ -35,11 +36,17 @@ _ALONE = (
 
 
 def network_of_keras(path: Path, options: InputOptions) -> Network:
-    """The network in a `.keras` or `.h5` file, whole or weights alone.
+    """The network in a `.keras` or `.h5` file, whole or weights alone, read in a process of its own first.
 
     Raises CheckpointError for a broken file, OperatorError for layers that aren't in the table, UsageError for what
     must be said.
     """
+    rehearse(path, options.image_size)
+    return read_network(path, options)
+
+
+def read_network(path: Path, options: InputOptions) -> Network:
+    """The same, in this process: HDF5's library may not come to an end on a damaged file."""
     with opened(path) as file:
         if file.config is None:
             from edge_effnet.exporters.inputs.keras.weights_alone import assembled_from_weights

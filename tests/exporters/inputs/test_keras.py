@@ -13,7 +13,7 @@ from support import golden_files, keras_files
 from edge_effnet.errors import CheckpointError, OperatorError, UsageError
 from edge_effnet.exporters.inputs.assembly.finish import finished
 from edge_effnet.exporters.inputs.assembly.operands import head_of
-from edge_effnet.exporters.inputs.keras import network_of_keras
+from edge_effnet.exporters.inputs.keras import network_of_keras, rehearsal
 from edge_effnet.exporters.inputs.keras.archive import opened
 from edge_effnet.exporters.inputs.keras.network import assembled
 from edge_effnet.exporters.inputs.keras.weights_alone import assembled_from_weights
@@ -45,6 +45,13 @@ FULL = [
     for name in golden_files.names("keras")
     for ending in (".keras", ".h5", ".weights.h5")
 ]
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sound files need no process of their own first."""
+    if "first_reading" not in request.node.name:
+        monkeypatch.setattr("edge_effnet.exporters.inputs.keras.network.rehearse", lambda *_: None)
 
 
 def error_of(path: Path, case: dict[str, Any], **said: Any) -> float:
@@ -84,6 +91,17 @@ def test_full_size_files(name: str, ending: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=question):
         error_of(path, case)
     assert error_of(path, case, **answer) < 1
+
+
+def test_a_first_reading_that_crashes_or_never_ends(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HDF5's library does both on damaged files (`benchmarks.fuzz.graphs`, input-h5/198 of campaign 3)."""
+    rehearsal.rehearse(small, (64, 64))
+    monkeypatch.setattr(rehearsal, "_CODE", "import os; os.abort()")
+    with pytest.raises(CheckpointError, match=r"HDF5's library crashed \(status .*\) on reading it"):
+        rehearsal.rehearse(small, None)
+    monkeypatch.setattr(rehearsal, "_CODE", "import time; time.sleep(60)")
+    with pytest.raises(CheckpointError, match=r"reading it didn't end within 0\.2 s; the file is damaged"):
+        rehearsal.rehearse(small, None, timeout_s=0.2)
 
 
 @pytest.fixture
