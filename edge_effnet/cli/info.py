@@ -185,11 +185,28 @@ def _document_rows(document: ModelDocument) -> list[tuple[str, str]]:
         ),
     ]
     rows += _quantization_rows(document.quantization or {})
+    rows += _learned_rows(document)
     rows.append(("accuracy", _accuracy(document.accuracy)))
     rows.append(("made by", document.created_by))
     rows.append(
         ("weights", f"sha256 {document.weights_sha256[:12]}…" if document.weights_sha256 else "no SHA-256 in the file")
     )
+    return rows
+
+
+def _learned_rows(document: ModelDocument) -> list[tuple[str, str]]:
+    """Of a file that `learn` made: from how many photos, how good on those held out, and whether it tells unknown."""
+    learned, rows = document.extra.get("learned"), []
+    if isinstance(learned, Mapping) and isinstance(learned.get("photos"), Mapping):
+        counts = [count for count in learned["photos"].values() if isinstance(count, int)]
+        text = f"{sum(counts):,} photos of {len(counts)} classes"
+        if isinstance(share := learned.get("accuracy"), float):
+            text += f"; {100 * share:.1f} % of photos held out recognised"
+        rows.append(("learned from", text))
+    if (rule := document.unknown) is not None:
+        rows.append(
+            ("unknown", f"below a similarity of {rule.threshold:.3f} to {rule.references} references, {rule.share:.0%}")
+        )
     return rows
 
 

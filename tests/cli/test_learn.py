@@ -88,3 +88,12 @@ def test_eval_counts_what_is_called_unknown(run: Run, taught: Learned, tmp_path:
     assert found["unknown"]["unknown_recognised"] == 1
     assert found["unknown"]["auroc"] == 1
     assert "of 18 photos of the classes called unknown" in run(*words, "text").out
+
+
+def test_info_says_what_was_learned(run: Run, taught: Learned) -> None:
+    text = run("info", taught.path).out
+    assert "24 photos of 3 classes; " in text
+    assert f"below a similarity of {taught.threshold:.3f} to 24 references, 5%" in text
+    document = json.loads(run("info", taught.path, "--format", "json").out)["document"]
+    assert document["unknown"]["measure"] == "similarity"
+    assert document["learned"]["photos"] == {"moss": 8, "rust": 8, "sea": 8}
