@@ -6,15 +6,19 @@ file system takes ("tea / coffee"), or that strangers type into a page, never be
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from edge_effnet.errors import UsageError
+from edge_effnet.images import FolderContents, look_through
 from edge_effnet.labels import UNKNOWN, label_fault
 from edge_effnet.reading import read_file
 
 LABEL_FILE = "label.txt"
 #: Names of a folder whose photos are of none of the classes.
 NONE_FOLDERS = frozenset({"none", UNKNOWN})
+#: What the camera's page keeps beside the photos that it was told the names of.
+_NOTES = frozenset({".txt", ".json"})
 _MOST_BYTES = 1 << 12
 
 
@@ -36,6 +40,14 @@ def class_name(folder: Path) -> str:
 def class_folders(folder: Path) -> list[Path]:
     """The folders of a folder of classes, sorted by name; hidden ones are none."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def look_through_class(folder: Path) -> FolderContents:
+    """The photos of a class folder; what the camera's page has noted beside them is no remark's worth."""
+    contents = look_through(folder)
+    if not (folder / LABEL_FILE).is_file():
+        return contents
+    return replace(contents, left_out={kind: n for kind, n in contents.left_out.items() if kind not in _NOTES})
 
 
 def is_none(label: str) -> bool:

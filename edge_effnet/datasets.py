@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from edge_effnet.class_folders import class_folders, class_name, is_none
+from edge_effnet.class_folders import class_folders, class_name, is_none, look_through_class
 from edge_effnet.errors import UsageError
-from edge_effnet.images import find_images
+from edge_effnet.images import FolderContents, find_images
 from edge_effnet.labels import UNKNOWN, find_label_indices
 
 INDEX_FILE = "labels.csv"
@@ -55,6 +56,20 @@ def read_dataset(
     if not found:
         raise UsageError(f"{folder} holds no photos in class folders and no {INDEX_FILE}")
     return sorted(found, key=lambda item: item.path)
+
+
+def left_out_of(folder: str | Path) -> str | None:
+    """What lies in class folders, or beside them, and is no photo of a class; None for nothing, or a `labels.csv`."""
+    folder = Path(folder)
+    if (folder / INDEX_FILE).is_file() or not folder.is_dir():
+        return None
+    left_out: Counter[str] = Counter()
+    for path in class_folders(folder):
+        left_out.update(look_through_class(path).left_out)
+    loose = sum(not path.is_dir() for path in folder.iterdir())
+    if loose:
+        left_out["in no class folder"] = loose
+    return FolderContents((), left_out).remark
 
 
 def draw_alike(items: Sequence[LabelledImage], limit: int | None, *, seed: int) -> list[LabelledImage]:

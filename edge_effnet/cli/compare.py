@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from edge_effnet.cli.console import remark, say, write
@@ -17,6 +19,8 @@ from edge_effnet.cli.options import (
 from edge_effnet.cli.preparation import add_preprocessing_options, preprocessing_where_unsaid
 from edge_effnet.cli.progress import Bar
 from edge_effnet.comparison import compare, comparison_photos
+from edge_effnet.datasets import LabelledImage, left_out_of
+from edge_effnet.images import look_through
 from edge_effnet.many import split_cores
 from edge_effnet.text import json_text, printable
 
@@ -51,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         photos, reason = comparison_photos(arguments.data, num_classes=a.num_classes, labels=a.labels or b.labels)
         if reason is not None:
             remark(f"agreement alone, for the photos have no known classes: {reason}")
+        _say_left_out(arguments.data, photos)
         chosen = drawn(photos, arguments)
         with Bar("photos", total=len(chosen)) as bar:
             result = compare(a, b, chosen, workers=min(workers, max(1, len(chosen))), after_photo=bar.step)
@@ -59,6 +64,13 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print_text(result)
     return 0
+
+
+def _say_left_out(data: str, photos: Sequence[LabelledImage]) -> None:
+    labelled = any(item.classes for item in photos)
+    left_out = left_out_of(data) if labelled else look_through(Path(data)).remark
+    if left_out:
+        remark(f"{data}: {left_out}")
 
 
 def _print_text(result: dict[str, Any]) -> None:

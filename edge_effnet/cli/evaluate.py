@@ -28,7 +28,7 @@ from edge_effnet.cli.options import (
 from edge_effnet.cli.parsing import goes_with
 from edge_effnet.cli.preparation import add_preprocessing_options
 from edge_effnet.cli.progress import Bar
-from edge_effnet.datasets import LabelledImage, Without, read_dataset
+from edge_effnet.datasets import LabelledImage, Without, left_out_of, read_dataset
 from edge_effnet.diagnosis import DEFAULT_PHOTOS, diagnose
 from edge_effnet.errors import OutputError, UsageError
 from edge_effnet.evaluation import evaluate
@@ -138,6 +138,8 @@ def _dataset(folder: str, classifier: Classifier) -> list[LabelledImage]:
     count = classifier.num_classes
     takes_none = classifier.head.kind == "sigmoid" or classifier.num_answers > classifier.num_classes
     without: Without = "taken" if takes_none else "refused"
+    if left_out := left_out_of(folder):
+        remark(f"{folder}: {left_out}")
     try:
         return read_dataset(folder, num_classes=count, labels=classifier.labels, without=without)
     except UsageError:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from edge_effnet.class_folders import LABEL_FILE, class_folders, class_name, is_none
+from edge_effnet.class_folders import class_folders, class_name, is_none, look_through_class
 from edge_effnet.datasets import INDEX_FILE
 from edge_effnet.errors import UsageError
-from edge_effnet.images import FolderContents, look_through
 from edge_effnet.labels import UNKNOWN
 from edge_effnet.reading import UnreadableError, read_file
-
-#: Kinds of files in a folder that has its name in a file: that one, and what is known of each photo.
-_NOTES = frozenset({".txt", ".json"})
 
 
 @dataclass(frozen=True)
@@ -80,18 +76,11 @@ def _look(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
     if loose:
         left_out.append(f"{folder}: {loose:,} files lie in no class folder")
     for path in folders:
-        contents, name = _without_notes(path, look_through(path)), class_name(path)
+        contents, name = look_through_class(path), class_name(path)
         found.setdefault(UNKNOWN if is_none(name) else name, []).extend(contents.images)
         if contents.remark:
             left_out.append(f"{path}: {contents.remark}")
     return found, left_out
-
-
-def _without_notes(folder: Path, contents: FolderContents) -> FolderContents:
-    """What lies beside photos that the camera's page has named is no remark's worth."""
-    if not (folder / LABEL_FILE).is_file():
-        return contents
-    return replace(contents, left_out={kind: n for kind, n in contents.left_out.items() if kind not in _NOTES})
 
 
 def with_photos(found: PhotoFolder, photos: Sequence[LabelledPhoto], left_out: Sequence[str]) -> PhotoFolder:

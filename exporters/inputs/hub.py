@@ -58,15 +58,24 @@ def repository_folder(name: str) -> Path:
         raise UsageError(f"{name!r:.100} names no repository; expected hf-hub:OWNER/NAME or hf-hub:OWNER/NAME@REVISION")
     try:
         import huggingface_hub
-        from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
     except ImportError as error:
         raise MissingDependencyError("hf-hub: needs huggingface_hub: pip install 'edge-effnet[hub]'") from error
     repository, revision = match.groups()
     endpoint = os.environ.get("HF_ENDPOINT") or None
+    away = False  # once it couldn't be reached, what is kept is all there is: asking on would take minutes
 
     def fetched(file: str) -> Path | None:
+        nonlocal away
         try:
-            return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision, endpoint=endpoint))
+            return Path(
+                huggingface_hub.hf_hub_download(
+                    repository, file, revision=revision, endpoint=endpoint, local_files_only=away
+                )
+            )
+        except LocalEntryNotFoundError:  # a kind of the next one
+            away = True
+            return None
         except EntryNotFoundError:
             return None
         except Exception as error:  # its errors come from three libraries
@@ -77,6 +86,8 @@ def repository_folder(name: str) -> Path:
     config = fetched(_BESIDE[0])
     fetched(_BESIDE[1])
     found = next((path for file in (*WEIGHTS, *NETWORKS) if (path := fetched(file)) is not None), None)
+    if found is None and away:
+        raise CheckpointError(f"{name}: can't be reached, and isn't kept; check the network, or HF_HUB_OFFLINE")
     if found is None:
         raise CheckpointError(f"{name}: holds none of {', '.join((*WEIGHTS, *NETWORKS))}; expected one of them")
     return (config or found).parent

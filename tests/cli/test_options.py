@@ -65,6 +65,8 @@ ALWAYS = {
     "camera": {"--source", "--model", "--labels", "--group", "--every", "--roi", "--rotate", "--flip", "--allow"}
     | {"--deny", "--enter", "--leave", "--smoothing", "--agree", "--margin", "--events", "--command", "--mqtt"}
     | {"--web", "--image-size", "--unknown", "--motion", "--snapshot", "--gpio", "--inbox"},
+    "preprocess": {"--model", "--output", "--array", "--image-size"}
+    | {"--max-pixels", "--max-bytes", "--allow-truncated", "--allow-tiff"},
     "doctor": set(),
 }
 CASES = [(verb, action) for verb in VERBS for action in options_of(parser_of(verb)) if action.option_strings]
@@ -91,7 +93,7 @@ def test_an_option_without_effect_is_refused(
     needed = needed_by(action)
     if needed is None:
         names = set(action.option_strings) | {longest(action)}
-        assert names & (ALWAYS["common"] | ALWAYS.get(verb, names)), (
+        assert names & (ALWAYS["common"] | ALWAYS[verb]), (
             f"{verb} {longest(action)}: say with goes_with what it needs, or list it in ALWAYS if it always has an effect"
         )
         return

@@ -8,12 +8,15 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, features
+
+from edge_effnet.classifier import BUNDLED_MODEL
 
 from .conftest import PHOTOS, Run, is_one_error
 
@@ -214,3 +217,79 @@ def test_open_files_are_photos_and_lists_are_many() -> None:
             classifier.predict(many)
         with pytest.raises(ImageError, match="the file is open as text"):
             classifier.predict(io.StringIO("text"))
+
+
+#: As file systems hold them → as they are shown.
+ODD_NAMES = {
+    b"new\nline.jpg": "new\\nline.jpg",
+    "bidi\u202egpj.x.jpg".encode(): "bidi\\u202egpj.x.jpg",
+    b"bad\xff.jpg": "bad\\udcff.jpg",
+    b"esc\x1b[31m.jpg": "esc\\x1b[31m.jpg",
+    b'comma,"q".jpg': 'comma,"q".jpg',
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+@pytest.mark.parametrize("output", ["text", "json", "jsonl", "csv"])
+def test_odd_names_have_one_row_each(run: Run, tmp_path: Path, output: str) -> None:
+    small = io.BytesIO()
+    Image.open(COFFEE).resize((64, 48)).save(small, "JPEG")
+    for name in ODD_NAMES:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(small.getvalue())
+    outcome = run("predict", tmp_path, "--format", output, "--top-k", "1")
+    assert (outcome.status, outcome.err) == (0, "")
+    found = [name.rsplit("/", 1)[-1] for name in statuses(output, outcome.out)]
+    if "json" in output:  # JSON escapes what can't be shown, and says the name itself
+        assert sorted(map(os.fsencode, found)) == sorted(ODD_NAMES)
+    else:
+        assert sorted(found) == sorted(ODD_NAMES.values())
+    assert "\x1b" not in outcome.out
+
+
+def labelled_folder(tmp_path: Path) -> Path:
+    """Two classes of one photo each, and in both what isn't read."""
+    data = tmp_path / "data"
+    for label in ("espresso", "tabby"):
+        (data / label).mkdir(parents=True)
+        shutil.copy(COFFEE, data / label / "a.jpg")
+        for name in ("b.heic", "c.txt", ".d.jpg"):
+            (data / label / name).touch()
+        (data / label / "e.jpg").symlink_to("gone.jpg")
+        (data / label / "f.jpg").touch()
+    return data
+
+
+@pytest.mark.parametrize("words", [("eval", BUNDLED_MODEL), ("compare", BUNDLED_MODEL, BUNDLED_MODEL)])
+def test_eval_and_compare_say_what_they_leave_out(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("edge_effnet.photo_formats._has_heif", lambda: False)
+    data = labelled_folder(tmp_path)
+    last = ["--no-record"] if words[0] == "eval" else []
+    outcome = run(*words, data, "--format", "text", *last)
+    assert outcome.status == 0
+    kinds = "2 .heic (pip install 'edge-effnet[heif]' reads them), 2 .txt, 2 broken links, 2 hidden"
+    assert f"edge-effnet: {data}: 8 files left out: {kinds}\n" in outcome.err
+    assert outcome.err.count("empty (0 bytes)") == 2
+    assert "2 photos" in outcome.out
+
+
+def test_photos_beside_the_class_folders_are_said(run: Run, tmp_path: Path) -> None:
+    data = labelled_folder(tmp_path)
+    shutil.copy(CAT, data / "loose.jpg")
+    assert "1 in no class folder" in run("eval", BUNDLED_MODEL, data, "--no-record").err
+
+
+def test_a_list_of_labels_says_itself_what_is_read(run: Run, tmp_path: Path) -> None:
+    data = labelled_folder(tmp_path)
+    (data / "labels.csv").write_text("file,label\nespresso/a.jpg,espresso\n")
+    assert "left out" not in run("eval", BUNDLED_MODEL, data, "--no-record").err
+
+
+def test_notes_of_the_camera_s_page_are_no_remark_s_worth(run: Run, tmp_path: Path) -> None:
+    for folder, label in (("c01", "espresso"), ("c02", "tabby")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(COFFEE, tmp_path / folder / "a.jpg")
+        (tmp_path / folder / "a.json").write_text("{}")
+        (tmp_path / folder / "label.txt").write_text(label)
+    assert "left out" not in run("eval", BUNDLED_MODEL, tmp_path, "--no-record").err

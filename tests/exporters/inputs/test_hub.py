@@ -149,3 +149,31 @@ def test_a_repository_s_configuration_and_weights_lie_side_by_side(
     assert json.loads((folder / "config.json").read_text())["architecture"] == "efficientnet_b0"
     with pytest.raises(CheckpointError, match="hf-hub:someone/nothing"):
         hub.repository_folder("hf-hub:someone/nothing")
+
+
+def test_a_hub_out_of_reach_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each further file would be tried six times over again; what is kept is looked at without the network."""
+    library = pytest.importorskip("huggingface_hub")
+    asked: list[bool] = []
+
+    def unreachable(*_: object, local_files_only: bool, **__: object) -> str:
+        asked.append(local_files_only)
+        raise library.errors.LocalEntryNotFoundError("no connection")
+
+    monkeypatch.setattr(library, "hf_hub_download", unreachable)
+    with pytest.raises(CheckpointError, match=r"hf-hub:someone/flowers: can't be reached, and isn't kept"):
+        hub.repository_folder("hf-hub:someone/flowers")
+    assert asked[0] is False
+    assert all(asked[1:])
+
+
+def test_a_kept_repository_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = pytest.importorskip("huggingface_hub")
+
+    def kept(_: str, file: str, **__: object) -> str:
+        if file != "model.safetensors":
+            raise library.errors.LocalEntryNotFoundError("no connection")
+        return str(tmp_path / file)
+
+    monkeypatch.setattr(library, "hf_hub_download", kept)
+    assert hub.repository_folder("hf-hub:someone/flowers") == tmp_path
