@@ -88,7 +88,7 @@ def with_photos(found: PhotoFolder, photos: Sequence[LabelledPhoto], left_out: S
     labels = {photo.label for photo in photos}
     own = sorted(labels - {UNKNOWN})
     if len(labels) < 2 or not own:
-        broken = f" ({left_out[0]})" if left_out else ""
+        broken = f" ({left_out[-1]})" if left_out else ""
         raise UsageError(
             f"{found.folder} has photos of {', '.join(sorted(labels)) or 'no class'}{broken}; expected a folder of "
             f"photos for each of at least two classes, or one and a folder {UNKNOWN!r}"
