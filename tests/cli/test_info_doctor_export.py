@@ -68,7 +68,7 @@ def test_info_where_the_terminal_lacks_a_letter(exported: Exported) -> None:
         command, capture_output=True, timeout=60, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"}
     )
     assert (done.returncode, done.stderr) == (0, b"")
-    assert b"K\\xf6ln" in done.stdout
+    assert b"K\\u00f6ln" in done.stdout
 
 
 def test_info_without_an_engine(run: Run, exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
