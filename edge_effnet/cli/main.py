@@ -20,7 +20,7 @@ from edge_effnet.version import __version__
 VERBS = {
     "predict": "classify photos",
     "info": "show what a model file is",
-    "learn": "teach a model your own classes, from a folder of photos for each",
+    "learn": "teach a model your own classes from photos",
     "edit": "change labels and metadata without the checkpoint",
     "export": "turn a checkpoint into a .tflite or .onnx file",
     "preprocess": "show what the network sees of a photo",

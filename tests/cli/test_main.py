@@ -59,7 +59,7 @@ def test_help_of_each_verb(run: Run, verb: str) -> None:
         (["predict", "a.jpg", "--labels", "none.txt"], "can't read labels from none.txt"),
         (["predict", "-", "-"], "standard input (-) stands twice among the sources"),
         (["info", "none.tflite"], "none.tflite: no such file"),
-        (["export", "a.pth"], "the following arguments are required: -o/--output"),
+        (["export", "a.pth"], "the following arguments are required: -o"),
         (["export", "none.pth", "-o", "x.tflite"], "none.pth: no such file"),
         (["export", "none.pth", "-o", "x.pb"], "ends in .pb; expected .tflite or .onnx"),
         (

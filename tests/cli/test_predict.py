@@ -75,7 +75,7 @@ def test_a_broken_file_among_good_ones_is_reported_in_its_place(run: Run, tmp_pa
 def test_decoding_in_full(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(
-        "edge_effnet.classifier.read_photo",
+        "edge_effnet.runner.read_photo",
         lambda source, **options: asked.append(options["shortest"]) or read_photo(source, **options),
     )
     for words in ((), ("--full-decode",)):
