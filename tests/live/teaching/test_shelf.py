@@ -189,7 +189,7 @@ _WORKER = """
             shelf.assign(chosen, draw.choice(classes))
         elif chosen:
             shelf.dismiss(chosen)
-        while shelf.last_step and draw.random() < 0.6:
+        while shelf.last_step and not shelf.last_step.startswith("new") and draw.random() < 0.6:
             shelf.undo()
         if not waiting:
             while shelf.last_step and not shelf.last_step.startswith("new"):
