@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import struct
 import zlib
@@ -38,7 +37,7 @@ def default_folder() -> Path:
 
 def cache_key(**facts: Any) -> str:
     """32 hexadecimal digits that change with whatever features depend on."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+    return hashlib.sha256(repr(sorted(facts.items())).encode()).hexdigest()[:32]
 
 
 class FeatureCache:

@@ -7,7 +7,6 @@ keys are those of DEVICE_DISCOVERY_SCHEMA and of each platform's DISCOVERY_SCHEM
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 
 from edge_effnet.errors import UsageError
 from edge_effnet.live.events import Event
-from edge_effnet.text import printable
+from edge_effnet.text import json_text, printable
 from edge_effnet.version import __version__
 
 #: Where Home Assistant listens unless it was told otherwise.
@@ -127,7 +126,7 @@ def _picture(topic: str) -> dict[str, Any]:
 
 def _is_label(topic: str, label: str) -> dict[str, Any]:
     """The label stands in the template as a literal: JSON's escapes are Jinja's, too."""
-    literal = json.dumps(label, ensure_ascii=False)
+    literal = json_text(label)
     return {
         "platform": "binary_sensor",
         "name": printable(label, most=100),
