@@ -313,3 +313,13 @@ def test_a_video_of_huge_frames(run: Run, tmp_path: Path) -> None:
     Image.new("L", (16000, 16000)).save(picture, "JPEG", quality=1)
     film.write_bytes(picture.getvalue())
     assert is_one_error(run("camera", "--source", film), "has frames of 16000×16000 pixels; at most 16,777,216")
+
+
+def test_a_service_is_told_why_it_does_not_see_a_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("camera", "--source", "examples/photos", "--model", "/home/nobody/mine.tflite")
+    monkeypatch.delenv("INVOCATION_ID", raising=False)
+    assert "ProtectHome" not in run(*words).err
+    monkeypatch.setenv("INVOCATION_ID", "0f3c")  # what systemd gives the processes of a unit
+    outcome = run(*words)
+    assert is_one_error(outcome, "ProtectHome=yes hides /home and /root")
+    assert "/var/lib/edge-effnet" in outcome.err

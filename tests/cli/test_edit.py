@@ -82,3 +82,12 @@ def test_labels_that_are_not_shown_are_hinted_at(count: int, shown: str) -> None
     from edge_effnet.cli.info import _some_labels
 
     assert _some_labels([f"a{number}" for number in range(count)]) == shown
+
+
+def test_info_shows_what_quantization_chose_as_rows_and_not_as_a_dict(run: Run) -> None:
+    text, whole = (run("info", BUNDLED_MODEL, "--format", form).out for form in ("text", "json"))
+    recipe = json.loads(whole)["document"]["quantization"]["recipe"]
+    line = next(line for line in text.splitlines() if line.startswith("recipe "))
+    assert "{" not in line
+    assert f"rounding {recipe['rounding']}" in line
+    assert "calibrated on  128 photos, seed 0" in text
