@@ -6,14 +6,13 @@ Found by damaging files: a few bytes changed, and reading an attribute doesn't c
 from __future__ import annotations
 
 import contextlib
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from edge_effnet.errors import CheckpointError
 from edge_effnet.framing import Size
-from edge_effnet.system import limit_process
+from edge_effnet.system import limit_process, ran_out_of_time
 
 #: A B7 takes 3 s on a PC; and what the child may need beside eight times the file.
 CPU_SECONDS, TIMEOUT_S, MOST_BYTES = 20, 120.0, 768 << 20
@@ -21,6 +20,9 @@ _CODE = (
     "import sys; sys.path[:] = {path!r}; "
     "from edge_effnet.exporters.inputs.keras.rehearsal import main; main(*sys.argv[1:])"
 )
+
+#: What the system ends a process with that asks for too much memory.
+_SIGKILL = 9
 
 
 def rehearse(path: Path, image_size: Size | None, *, timeout_s: float = TIMEOUT_S) -> None:
@@ -41,7 +43,7 @@ def rehearse(path: Path, image_size: Size | None, *, timeout_s: float = TIMEOUT_
 
 
 def _what(status: int) -> str:
-    if status < 0 and -status in (signal.SIGKILL, getattr(signal, "SIGXCPU", None)):
+    if ran_out_of_time(status) or status == -_SIGKILL:
         return f"takes more than {CPU_SECONDS} s, or too much memory, to read"
     return f"crashed (status {status}) on reading"
 
