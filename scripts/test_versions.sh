@@ -20,7 +20,7 @@ without_engine_files=(tests/test_decoding.py tests/test_hostile_photos.py tests/
 newest_kernels='test_int8_mean_is_bit_equal_even_in_ties and not test_the_tables_of_numbers_match_the_published_schema'
 newest_kernels+=' and not test_mean_where_float32_factors_disagree'
 tools=('pytest>=8' 'pytest-xdist>=3.5' 'hypothesis>=6.100')
-emitters=(onnx safetensors flatbuffers matplotlib)
+emitters=(onnx safetensors flatbuffers matplotlib threadpoolctl)
 
 environment() { # name, python, then what pip gets
   local name=$1 python=$2
