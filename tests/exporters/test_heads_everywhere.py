@@ -24,8 +24,9 @@ from edge_effnet.network.records import Network
 pytestmark = [pytest.mark.litert, pytest.mark.onnx]
 PHOTOS = photos(64, first=200)
 #: Of a network of random weights, whose logits lie closer together than those of a trained one. In int8 its answers
-#: say little, so their correlation is looked at; docs/networks.md has the decisions of trained ones.
-LEAST = {"fp32": 1 - 1e-6, "fp16": 0.98, "weight-int8": 0.94, "int8": 0.5}
+#: say little, so their correlation is looked at; docs/networks.md has the decisions of trained ones. With int8 weights a
+#: hidden layer's answers are the furthest off: 58 of 64.
+LEAST = {"fp32": 1 - 1e-6, "fp16": 0.98, "weight-int8": 0.9, "int8": 0.5}
 HIDDEN = 24
 
 
