@@ -14,6 +14,7 @@ import logging
 import math
 import mmap
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -44,6 +45,9 @@ _LABELS = (("a", "b", "c", "d", "e"), ("one", "two", "three", "four", "five"))
 
 
 Step: TypeAlias = Callable[[Path, int], None]
+
+#: A temporary file between being made and getting its inode's number into its name, some microseconds.
+_UNNAMED = re.compile(r"\.edge-effnet-\w{8}\.part")
 
 
 @dataclass(frozen=True)
@@ -234,6 +238,13 @@ def _hidden(folder: Path) -> list[str]:
     return [name for name in os.listdir(folder) if name.startswith(".")]
 
 
+def _litter(folder: Path) -> list[str]:
+    """What is hidden, but for files that were killed before they had the name that proves whose they are: nothing is in
+    them yet, and nobody may remove them.
+    """
+    return [name for name in _hidden(folder) if not (_UNNAMED.fullmatch(name) and not (folder / name).stat().st_size)]
+
+
 def _killed(step: Step, folder: Path, others: Path, first: int, *, wait: Callable[[], None]) -> int:
     """How many versions the child had written, from `first` on, when it was killed."""
     if sys.platform == "win32":
@@ -287,7 +298,7 @@ def _look(scene: Scene, folder: Path, others: Path, tally: Tally) -> None:
     with temporary_folder():
         pass
     tempfile.tempdir = before
-    tally.litter += len(_hidden(folder)) + sum(1 for _ in others.iterdir())
+    tally.litter += len(_litter(folder)) + sum(1 for _ in others.iterdir())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

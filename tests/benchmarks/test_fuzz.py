@@ -257,6 +257,7 @@ def test_a_torn_file_and_litter_would_be_seen(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     (tmp_path / "out" / "model.tflite").write_bytes(b"old" * 699_999)
     (tmp_path / "out" / ".foreign").touch()
+    (tmp_path / "out" / ".edge-effnet-abcd1234.part").touch()  # killed before it had its name: empty, and left alone
     kills._look(kills.SCENES["write"], tmp_path / "out", tmp_path / "tmp", tally)
     assert (tally.kills, tally.during, tally.torn, tally.litter) == (1, 1, 1, 1)
     assert not tally.sound
