@@ -10,7 +10,7 @@ python=${PYTHON:-$(command -v python || command -v python3)}
 bin="$work/venv/bin"
 [ -d "$bin" ] || bin="$work/venv/Scripts" # Windows
 # Torch reads .pth files alone, and is left out for its size.
-"$bin/python" -m pip install --quiet --disable-pip-version-check '.[onnx]' onnx safetensors flatbuffers matplotlib \
+"$bin/python" -m pip install --quiet --disable-pip-version-check '.[onnx]' onnx safetensors flatbuffers matplotlib threadpoolctl \
   'pytest>=8' 'pytest-xdist>=3.5' 'hypothesis>=6.100'
 rm -rf build
 [ $# -gt 0 ] || set -- -n auto tests/test_*.py tests/formats tests/engines tests/cli --ignore=tests/test_packaging.py --ignore=tests/test_readme_ja.py --ignore=tests/test_house.py --ignore=tests/test_workflows.py
