@@ -1,6 +1,4 @@
-"""A trained network as a graph of operators, with all that is known of it."""
+"""A trained network as a graph of operators, with all that is known of it (records.py).
 
-from edge_effnet.network.graph import Graph
-from edge_effnet.network.records import Head, Network, Origin
-
-__all__ = ["Graph", "Head", "Network", "Origin"]
+Nothing is imported here: the runtime needs geometry.py alone, at each start.
+"""
