@@ -36,7 +36,7 @@ from edge_effnet.preprocessing import Channels, Interpolation, Resizer, Values
 from edge_effnet.quantization.measure.calibration import CalibrationSource
 from edge_effnet.quantization.pipeline import quantize_weights_only
 from edge_effnet.quantization.records import Progress, QuantizedGraph
-from edge_effnet.quantization.refine import DEFAULT_MINUTES
+from edge_effnet.quantization.refine import DEFAULT_MINUTES, check_refinement
 from edge_effnet.version import __version__
 
 Precision: TypeAlias = Literal["fp32", "fp16", "int8", "weight-int8"]
@@ -162,6 +162,8 @@ def export(checkpoint: Any, output: str | os.PathLike[str], **options: Any) -> E
     told, path = ExportOptions(**options), path_of(output, "output")
     _check(path, told, checkpoint)
     int8_options = told.of_int8()
+    if int8_options is not None and int8_options.minutes:
+        check_refinement(int8_options.minutes)
     network = open_network(checkpoint, told.of_input())
     check_sides(network.preprocessing)
     document, graph = document_of(network, told.precision), order_channels(network.graph)

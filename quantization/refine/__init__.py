@@ -1,6 +1,6 @@
 """Learned refinement of an int8 network: rounding, biases, gains and ranges trained to the float network's own answers.
 
-Unlabelled photos suffice. Needs torch (extra `export`), which is imported when `refine` is called.
+Unlabelled photos suffice. Needs torch (extra `refine`), imported when `refine` or `check_refinement` is called.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def check_refinement(minutes: float) -> None:
         import torch  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            f'refinement needs torch, which isn\'t installed ({error}): pip install "edge-effnet[export]", or --quick'
+            f"learned refinement needs torch, and it can't be imported ({error}): pip install 'edge-effnet[refine]', "
+            "or leave it out: --quick"
         ) from error
 
 

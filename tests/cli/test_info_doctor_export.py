@@ -14,7 +14,7 @@ from support.golden import State
 from edge_effnet.classifier import BUNDLED_MODEL
 from edge_effnet.formats import read_model_file
 
-from .conftest import Run, is_one_error
+from .conftest import PHOTOS, Run, is_one_error
 
 pytestmark = [pytest.mark.litert, pytest.mark.onnx]
 Exported = dict[tuple[str, str], Path]
@@ -248,3 +248,21 @@ def test_export_without_its_extra(
         )
         assert is_one_error(outcome, "pip install 'edge-effnet[export]'"), (ending, outcome)
         monkeypatch.undo()
+
+
+def test_what_learning_needs_is_asked_for_before_the_work(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "c.safetensors").touch()  # whose emptiness the work would find first
+    outcome = run(
+        "export",
+        tmp_path / "c.safetensors",
+        "-o",
+        tmp_path / "m.tflite",
+        "--precision",
+        "int8",
+        "--calibration",
+        PHOTOS,
+    )
+    assert is_one_error(outcome, "pip install 'edge-effnet[refine]', or leave it out: --quick")

@@ -205,5 +205,5 @@ def _no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_no_torch")
 def test_without_torch_it_says_what_to_install(start: Start) -> None:
-    with pytest.raises(MissingDependencyError, match=r"edge-effnet\[export\]"):
+    with pytest.raises(MissingDependencyError, match=r"edge-effnet\[refine\]"):
         refine(start[0], start[1].graph, photos=start[2], steps=1)
