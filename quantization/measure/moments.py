@@ -66,7 +66,7 @@ class MomentSums:
 
 @dataclass
 class _Sum:
-    """Sums while photos stream by. total: float64[groups, K]; products: float64[groups, K, K]; waiting: not yet in these."""
+    """Sums over photos. total: float64[groups, K]; products: float64[groups, K, K]; waiting: what is in neither yet."""
 
     count: int = 0
     total: Any = 0.0

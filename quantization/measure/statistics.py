@@ -134,8 +134,7 @@ class _Gathered:
         self.highs.append(float(high.max()))
         self.channel_sum = self.channel_sum + sum_of_rows(flat)
         self.values += len(flat)
-        step = max(1, tensor.size // _SAMPLES)
-        self._count(flat[len(self.lows) % step :: step], np.maximum(-low, high))  # other positions in each photo
+        self._count(flat[:: max(1, tensor.size // _SAMPLES)], np.maximum(-low, high))
 
     def _count(self, rows: npt.NDArray[np.float32], reach: npt.NDArray[np.float32]) -> None:
         channels = rows.shape[1]
