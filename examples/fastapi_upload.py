@@ -1,6 +1,6 @@
 """A web service that classifies uploaded photos.
 
-pip install edge-effnet fastapi python-multipart uvicorn; uvicorn fastapi_upload:app
+In a clone: pip install . fastapi python-multipart uvicorn; uvicorn --app-dir examples fastapi_upload:app
 curl -F photo=@cat.jpg http://127.0.0.1:8000/predict
 """
 

@@ -1,6 +1,6 @@
 """Any camera, stream or video that OpenCV opens, classified in the background while your program does its own work.
 
-pip install 'edge-effnet[camera]'; python opencv_webcam.py 0        (or /dev/video0, rtsp://…, a video file)
+In a clone: pip install '.[camera]'; python examples/opencv_webcam.py 0     (or /dev/video0, rtsp://…, a video file)
 """
 
 import sys

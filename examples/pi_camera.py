@@ -1,6 +1,6 @@
 """A Raspberry Pi's camera in your own program: picamera2 gives frames, edge-effnet names what is in view.
 
-sudo apt install python3-picamera2; python3 -m venv --system-site-packages venv; venv/bin/pip install edge-effnet
+sudo apt install python3-picamera2; python3 -m venv --system-site-packages venv; venv/bin/pip install .     (in a clone)
 """
 
 import sys

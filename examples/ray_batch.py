@@ -1,8 +1,8 @@
 """A folder that outgrows one machine: Ray Data gives each actor a Classifier of its own and spreads the photos over
 them.
 
-pip install edge-effnet 'ray[data]'; python ray_batch.py photos/ results/ --actors 4       (results/*.json, a line a
-photo)
+In a clone: pip install . 'ray[data]'; python examples/ray_batch.py photos/ results/ --actors 4     (results/*.json, a
+line a photo)
 """
 
 import argparse

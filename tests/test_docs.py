@@ -61,6 +61,15 @@ def test_every_command_has_a_verb_and_options_that_it_takes(page: Path) -> None:
     assert {verb for verb in verbs if not verb.startswith("-")} <= VERBS.keys()
 
 
+def test_what_is_said_of_installing_works_without_an_index() -> None:
+    """No index has the package: pages and examples install from a clone; README alone quotes what messages say."""
+    examples = [path for ending in ("py", "service", "md") for path in sorted((ROOT / "examples").rglob(f"*.{ending}"))]
+    for page in [*PAGES, *(path for path in examples if "node_modules" not in path.parts)]:
+        found = re.findall(r"pip install [^;&`\n]*\bedge-effnet\b[^;&`\n]*", page.read_text(encoding="utf-8"))
+        allowed = ["pip install 'edge-effnet[export]'"] if page.parent == ROOT and "README" in page.name else []
+        assert found == allowed, page
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_is_documented(verb: str) -> None:
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.name != "README.ja.md")
