@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test test-all lint types wheel bundled versions coverage fuzz clean
+.PHONY: demo test test-all parity lint types wheel bundled versions coverage fuzz clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/edge-effnet predict examples/photos/chelsea.jpg
@@ -14,7 +14,11 @@ demo: $(VENV)/.runtime
 test: $(VENV)/.all
 	$(BIN)/pytest -n auto
 
-# The whole parity sets too: every full-size Keras file and the like.
+# The whole parity sets: every full-size Keras file, other implementations' network and float head. CI runs them, too.
+parity: $(VENV)/.all
+	$(BIN)/pytest -n auto -m "slow and not long"
+
+# Everything, also int8 of every head and along every road.
 test-all: $(VENV)/.all
 	$(BIN)/pytest -n auto -m "slow or not slow"
 

@@ -108,8 +108,14 @@ def test_a_head_of_each_kind(name: str, precision: str, ending: str, tmp_path: P
     check(name, precision, ending, tmp_path)
 
 
+EVERY = [
+    pytest.param(*case, marks=pytest.mark.long if case[0] == "int8" else ())
+    for case in itertools.product(LEAST, ("tflite", "onnx"), HEADS)
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "ending", "name"), [*itertools.product(LEAST, ("tflite", "onnx"), HEADS)])
+@pytest.mark.parametrize(("precision", "ending", "name"), EVERY)
 def test_all_heads_in_all_precisions(name: str, precision: str, ending: str, tmp_path: Path) -> None:
     check(name, precision, ending, tmp_path)
 
@@ -126,6 +132,7 @@ def test_int8_is_judged_by_what_the_head_decides(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_max_drop_counts_decisions(tmp_path: Path) -> None:
     make, said = HEADS["sigmoids"]
     given = {"precision": "int8", "calibration": photos(40), "calibration_images": 4, "max_drop": 50.0}
@@ -134,6 +141,7 @@ def test_max_drop_counts_decisions(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_features_are_judged_by_their_cosine(tmp_path: Path) -> None:
     make, said = HEADS["features"]
     report = export_narrow(make(), "b0", tmp_path / "f.tflite", **said, precision="int8", calibration=photos(4))

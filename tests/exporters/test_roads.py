@@ -60,6 +60,7 @@ def test_the_same_graph_gives_the_same_bytes(road: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_int8_of_the_same_graph(tmp_path: Path) -> None:
     """`weights_sha256` is of all of the file but the document, which says where the weights are from."""
     options: dict[str, Any] = {"precision": "int8", "calibration": photos(2), "refine": 0.0}
