@@ -74,7 +74,9 @@ def test_opencv_webcam_without_a_camera(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("name", "word", "said"), [("opencv_webcam.py", "--help", "python examples/opencv_webcam.py 0")])
+@pytest.mark.parametrize(
+    ("name", "word", "said"), [("opencv_webcam.py", "--help", "python examples/opencv_webcam.py 0")]
+)
 def test_help_is_no_traceback(tmp_path: Path, name: str, word: str, said: str) -> None:
     command = [sys.executable, str(EXAMPLES / name), word]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
