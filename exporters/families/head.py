@@ -44,9 +44,9 @@ Part: TypeAlias = Literal["linear", "norm", "activation"]
 
 @dataclass(frozen=True, eq=False)
 class HeadLayer:
-    """One linear layer with all batch norms folded in, float64, and the activation that follows."""
+    """One linear layer with all batch norms folded in, in float64 where there were any, and the activation behind."""
 
-    weight: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.floating[Any]]
     bias: npt.NDArray[np.float64]
     activation: Kind | None = None
 
@@ -71,7 +71,7 @@ def read_head(
     """
     if activation is not None and activation not in HEAD_ACTIVATIONS:
         raise UsageError(f"--head-activation {activation!r} is unknown; expected {', '.join(HEAD_ACTIVATIONS)}")
-    tensors = {name: checkpoint.tensors[name] for name in names}
+    tensors = {name: np.asarray(checkpoint.tensors[name]) for name in names}
     if not tensors:
         tensors = _beside(checkpoint, features)
     items = _items(tensors, checkpoint)
@@ -254,9 +254,11 @@ def _folded(items: Sequence[_Item]) -> tuple[HeadLayer, ...]:
             else:
                 scale, shift = scale * own_scale, shift * own_scale + own_shift
         elif item.part == "linear":
-            weight = np.asarray(item.tensors["weight"], np.float64)
-            bias = np.asarray(item.tensors["bias"], np.float64) + weight @ np.broadcast_to(shift, weight.shape[1])
-            layers.append(HeadLayer(weight * scale, bias))
+            weight, bias = item.tensors["weight"], np.asarray(item.tensors["bias"], np.float64)
+            if not np.isscalar(scale):
+                weight = np.asarray(weight, np.float64)
+                weight, bias = weight * scale, bias + weight @ shift
+            layers.append(HeadLayer(weight, bias))
             scale, shift = 1.0, 0.0
         elif item.kind is not None and layers:
             layers[-1] = HeadLayer(layers[-1].weight, layers[-1].bias, item.kind)
