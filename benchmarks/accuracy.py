@@ -35,6 +35,7 @@ from edge_effnet.benchmarks.accuracy_peers import PEERS, run
 from edge_effnet.benchmarks.accuracy_render import render
 from edge_effnet.benchmarks.accuracy_results import WAYS, add_figures, add_network, read_results
 from edge_effnet.benchmarks.environments import PeerError, prepare, versions
+from edge_effnet.benchmarks.noise import read_studies
 from edge_effnet.datasets import read_dataset
 from edge_effnet.errors import EdgeEffnetError, UsageError
 from edge_effnet.exporters.settings import PreprocessingOptions
@@ -145,7 +146,8 @@ def _work(arguments: argparse.Namespace) -> None:
             _record(arguments, task, way, found)
             print(f"{task.network.name}, {task.fold.name}, {way}: {found}", flush=True)
     if arguments.render is not None:
-        write_atomically(arguments.render, render(read_results(arguments.results)).encode())
+        studies = read_studies(arguments.results.with_name("noise.json"))
+        write_atomically(arguments.render, render(read_results(arguments.results), studies).encode())
 
 
 def _record(arguments: argparse.Namespace, task: Task, way: str, found: dict[str, Any]) -> None:

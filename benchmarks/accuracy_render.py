@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from edge_effnet.benchmarks.accuracy_peers import PEERS
 from edge_effnet.benchmarks.accuracy_results import WAYS
+from edge_effnet.benchmarks.noise_render import error_sources
+from edge_effnet.benchmarks.tables import table
 
 _RESCALED = tuple(way for way in WAYS if way.startswith("rescaled"))
 _MISSING = "–"
@@ -57,12 +60,12 @@ only these; `--keep` goes on after an interruption. The peers' environments are 
 """
 
 
-def render(results: Mapping[str, Any]) -> str:
-    """The Markdown page."""
-    parts = [_HEAD, "## In short\n", _table(*_summary(results))]
+def render(results: Mapping[str, Any], noise: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """The Markdown page. noise: what `edge_effnet.benchmarks.noise` has kept."""
+    parts = [_HEAD, "## In short\n", table(*_summary(results))]
     for name, facts in sorted(results["networks"].items()):
         parts += list(_section(name, facts, [run for run in results["runs"] if run["model"] == name]))
-    return "\n".join([*parts, *_circumstances(results), _HOW])
+    return "\n".join([*parts, *error_sources(noise), *_circumstances(results), _HOW])
 
 
 def _summary(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -111,7 +114,7 @@ def _section(name: str, facts: Mapping[str, Any], runs: Sequence[Mapping[str, An
     for run in runs:
         yield f"\n### {name}, {run['fold']}\n"
         yield f"{run['calibration_images']} photos to calibrate on, {run['evaluation_images']} others to measure on, seed {run['seed']}.\n"
-        yield _table(
+        yield table(
             ["int8 by", "top-1", "change", "agreement", "SQNR dB", "expected", "quantizing took"], list(_rows(run))
         )
         yield from _rescaling(run)
@@ -163,7 +166,7 @@ def _rescaling(run: Mapping[str, Any]) -> Iterator[str]:
         for title, way in ((WAYS[rescaled], rescaled), (f"{WAYS[rescaled].split(',')[0]}, of the original", original)):
             if way in run["ways"]:
                 rows.append(_row(title, run["ways"][way], run["float_top1"])[:-2])
-    yield _table(["int8 by", "top-1", "change", "agreement", "SQNR dB"], rows)
+    yield table(["int8 by", "top-1", "change", "agreement", "SQNR dB"], rows)
 
 
 def _failures(run: Mapping[str, Any]) -> Iterator[str]:
@@ -185,8 +188,3 @@ def _circumstances(results: Mapping[str, Any]) -> Iterator[str]:
         yield "## The machine\n"
         features, versions = (", ".join(machine[key]) for key in ("features", "versions"))
         yield f"{machine['cpu']} ({machine['architecture']}, {machine['cores']} cores; {features}), Python {machine['python']}, {versions}.\n"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edge_effnet.benchmarks.speed_peers import BASE, SUBJECTS
+from edge_effnet.benchmarks.tables import table
 from edge_effnet.benchmarks.throughput_render import many_photos
 
 _HEAD = """# What a photo costs
@@ -81,7 +82,7 @@ def _inference(name: str, network: Mapping[str, Any]) -> Iterator[str]:
         ms = found["ms"]
         ratio = "1" if key == BASE else f"{found['base_ratio']:.2f}"
         rows.append([subject.title, f"{ms['min']:.2f}", f"{ms['p50']:.2f}", f"{ms['p90']:.2f}", ratio])
-    yield _table(["file and engine", "min ms", "median ms", "p90 ms", "ratio"], rows)
+    yield table(["file and engine", "min ms", "median ms", "p90 ms", "ratio"], rows)
     if failed:
         yield "Not measured:\n\n" + "\n".join(failed) + "\n"
 
@@ -112,7 +113,7 @@ def _whole(networks: Mapping[str, Any]) -> Iterator[str]:
     if rows:
         yield "## From photo to labels, against MediaPipe\n"
         yield "The same `.tflite` file and the same photo in MediaPipe Tasks' `ImageClassifier`, one core.\n"
-        yield _table(["what", "edge-effnet", "MediaPipe", "ratio"], rows)
+        yield table(["what", "edge-effnet", "MediaPipe", "ratio"], rows)
 
 
 def _photo_path(results: Mapping[str, Any] | None) -> Iterator[str]:
@@ -124,7 +125,7 @@ def _photo_path(results: Mapping[str, Any] | None) -> Iterator[str]:
         [row["name"], f"{row['ours_ms']:.2f}", f"{row['plain_ms']:.2f}", f"{row['ratio']:.2f}"]
         for row in results["rows"]
     ]
-    yield _table(["what", "ours, ms", "plain, ms", "ratio"], rows)
+    yield table(["what", "ours, ms", "plain, ms", "ratio"], rows)
 
 
 def _counts(arm: Mapping[str, Any]) -> Iterator[str]:
@@ -139,14 +140,14 @@ def _counts(arm: Mapping[str, Any]) -> Iterator[str]:
             [name, f"{row['size_bytes'] / 1e6:.1f} MB", *(_millions(row.get(board)) for board in boards), row["engine"]]
             for name, row in models.items()
         ]
-        yield _table(["file", "size", *boards, "engine"], rows)
+        yield table(["file", "size", *boards, "engine"], rows)
     yield "Held to ±0.5 % by `.ci/run` (regions: [benchmarks/arm](../benchmarks/arm/README.md)):\n"
     regions = [(program, region) for program, found in arm["counts"][boards[0]].items() for region in found]
     cells = [
         [program, region, *(_millions(arm["counts"][board].get(program, {}).get(region)) for board in boards)]
         for program, region in regions
     ]
-    yield _table(["program", "region", *(f"{board}, M" for board in boards)], cells)
+    yield table(["program", "region", *(f"{board}, M" for board in boards)], cells)
 
 
 def _millions(value: int | None) -> str:
@@ -179,8 +180,3 @@ python -m edge_effnet.benchmarks.speed --render
 
 The peers' environments are made with pip on first use, in `--peers DIR`.
 """
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

@@ -1,5 +1,7 @@
 """Resizing as TensorFlow, OpenCV and torch do it, in numpy: uint8 in, uint8 out, rounded half to even.
 
+torch's kernels of more than two taps a side: `products`.
+
 Each side by itself, from `taps`. A photo's rows and channels are one long row here: numpy is fast where the last axis
 is long.
 """
@@ -12,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.products import resize_by_products
 from edge_effnet.taps import AXES, OPENCV_ONE, Taps, opencv_columns, opencv_enlarged, opencv_rows, torch_whole
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -33,6 +36,8 @@ def resize_pixels(
     rows, columns = _axes(pixels, size, resizer, interpolation)
     kernel = _kernel(rows, columns, resizer, interpolation)
     rows, columns = rows.part(top, bottom), columns.part(left, right)
+    if resizer == "torch" and max(rows.count, columns.count) > 2:
+        return resize_by_products(pixels, rows, columns)
     if kernel is None:
         return pixels[rows.indices[:, 0]][:, columns.indices[:, 0]]
     depth = pixels.shape[2]
@@ -53,7 +58,8 @@ def _axes(pixels: Pixels, size: tuple[int, int], resizer: str, interpolation: st
     if (resizer, interpolation) == ("opencv", "area") and (width > wide or height > high):
         axis = opencv_enlarged
     rows, columns = axis(high, height), axis(wide, width)
-    return (torch_whole(rows), torch_whole(columns)) if resizer == "torch" and rows.count > 1 else (rows, columns)
+    whole = resizer == "torch" and interpolation != "nearest"
+    return (torch_whole(rows), torch_whole(columns)) if whole else (rows, columns)
 
 
 #: From the photo's rows, some rows' taps and all columns' as `_across` gives them to these rows of the result.

@@ -13,8 +13,9 @@ from support.photos import synthetic_photo
 from edge_effnet import Preprocessing
 from edge_effnet.framing import frame_of
 from edge_effnet.preprocessing import INTERPOLATIONS
+from edge_effnet.products import resize_by_products
 from edge_effnet.resizers import resize_pixels
-from edge_effnet.taps import AXES
+from edge_effnet.taps import AXES, Taps, torch_whole
 
 SIZES = [((37, 53), (24, 32)), ((20, 31), (45, 64)), ((64, 48), (32, 24)), ((7, 90), (30, 20)), ((1, 5), (4, 4))]
 
@@ -65,6 +66,32 @@ def check_torch(photo: np.ndarray, result: tuple[int, int]) -> None:
         made = torch.nn.functional.interpolate(tensor, size=result, mode=mode, **options)
         found = resize_pixels(photo, result[::-1], resizer="torch", interpolation=kind)
         assert np.abs(found.astype(int) - made[0].numpy().transpose(1, 2, 0)).max() <= 1, kind
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("result", [(50, 60), (30, 100), (50, 100), (1, 99)])
+def test_torch_where_a_side_stays_as_long_as_it_is(result: tuple[int, int]) -> None:
+    check_torch(picture(50, 100), result)
+
+
+#: (height, width) → (height, width); the last by weights too fine for float32.
+SHAPES = [((37, 53), (24, 32)), ((20, 31), (45, 64)), ((1, 5), (4, 4)), ((480, 640), (98, 131)), ((60, 900), (5, 31))]
+
+
+@pytest.mark.parametrize(("source", "result"), SHAPES)
+@pytest.mark.parametrize("kind", ["bicubic", "bilinear-antialias", "bicubic-antialias"])
+def test_products_are_the_sums_of_whole_numbers(kind: str, source: tuple[int, int], result: tuple[int, int]) -> None:
+    photo = picture(*source) // 128 * 255  # black and white: bicubic swings beyond both
+    rows, columns = (torch_whole(AXES["torch"][kind](*sides)) for sides in zip(source, result, strict=True))
+    wide = _summed(photo, columns, axis=1)
+    found = resize_by_products(photo, rows, columns)
+    np.testing.assert_array_equal(found, _summed(wide, rows, axis=0))
+
+
+def _summed(pixels: np.ndarray, taps: Taps, *, axis: int) -> np.ndarray:
+    read = np.moveaxis(pixels.astype(np.int64), axis, 0)[taps.indices]
+    total = np.einsum("nt...,nt->n...", read, taps.weights.astype(np.int64)) + (1 << (taps.precision - 1))
+    return np.moveaxis(np.clip(total >> taps.precision, 0, 255), 0, axis)
 
 
 GOLDEN = Path(__file__).parent / "golden" / "resize" / "tensorflow.npz"

@@ -1,12 +1,12 @@
 """How the inputs of every weight vary together: the second moments that better rounding needs.
 
-One streaming pass; means are exact, covariances come from at most 1,024 output positions of each layer and photo,
-evenly spread, which is far more than a layer has inputs once a few dozen photos are through.
+One streaming pass. They come from some output positions of each layer and photo, evenly spread, which is far more than
+a layer has inputs once a few dozen photos are through.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,11 @@ import numpy.typing as npt
 
 from edge_effnet.network.graph import Conv2D, Dense, DepthwiseConv2D, Graph, Weighted, weighted
 from edge_effnet.network.kernels import conv_patches, depthwise_taps
-from edge_effnet.quantization.measure.statistics import sum_of_rows
 
-_POSITIONS = 1024
+#: Positions of a photo at most: of a convolution, and of a depthwise one, whose channels have few weights each.
+_POSITIONS, _DEPTHWISE_POSITIONS = 1024, 64
+#: Photos whose samples are multiplied together.
+_TOGETHER = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,7 @@ class MomentSums:
     """Sums over photos, once for all nodes that see the same windows of the same tensor."""
 
     def __init__(self) -> None:
-        self._sums: dict[Any, list[Any]] = {}
+        self._sums: dict[Any, _Sum] = {}
         self._readers: dict[str, dict[Any, Weighted]] | None = None
 
     def add(self, graph: Graph, name: str, tensor: npt.NDArray[np.float32]) -> None:
@@ -49,18 +51,58 @@ class MomentSums:
             for node in weighted(graph.nodes):
                 self._readers.setdefault(node.inputs[0], {}).setdefault(_windows(node), node)
         for key, node in self._readers.get(name, {}).items():
-            _accumulate(self._sums.setdefault(key, [0, 0.0, 0.0]), _samples(node, tensor))
+            self._sums.setdefault(key, _Sum()).add(_samples(node, tensor))
 
     def merge(self, other: MomentSums) -> None:
         """Adds the sums over other photos."""
-        for key, sums in other._sums.items():
-            own = self._sums.setdefault(key, [0, 0.0, 0.0])
-            own[:] = [mine + theirs for mine, theirs in zip(own, sums, strict=True)]
+        for key, found in other._sums.items():
+            self._sums.setdefault(key, _Sum()).merge(found)
 
     def finished(self, graph: Graph) -> dict[str, InputMoments]:
         """Name of each weighted node → moments of its input."""
-        moments = {key: _finished(*sums) for key, sums in self._sums.items()}
+        moments = {key: found.finished() for key, found in self._sums.items()}
         return {node.name: moments[_windows(node)] for node in weighted(graph.nodes)}
+
+
+@dataclass
+class _Sum:
+    """Sums over photos. total: float64[groups, K]; products: float64[groups, K, K]; waiting: what is in neither yet."""
+
+    count: int = 0
+    total: Any = 0.0
+    products: Any = 0.0
+    waiting: list[npt.NDArray[np.float32]] = field(default_factory=list)
+
+    def add(self, samples: npt.NDArray[np.float32]) -> None:
+        self.waiting.append(samples)
+        if len(self.waiting) == _TOGETHER:
+            self._sum_up()
+
+    def merge(self, other: _Sum) -> None:
+        self._sum_up()
+        other._sum_up()
+        self.count, self.total = self.count + other.count, self.total + other.total
+        self.products = self.products + other.products
+
+    def finished(self) -> InputMoments:
+        self._sum_up()
+        mean = self.total / self.count
+        return InputMoments(mean, self.products / self.count - mean[:, :, None] * mean[:, None, :])
+
+    def _sum_up(self) -> None:
+        if not self.waiting:
+            return
+        samples = np.concatenate(self.waiting, axis=1)
+        self.waiting.clear()
+        products = np.matmul(samples.transpose(0, 2, 1), samples)
+        ones = np.ones((1, 1, samples.shape[1]), np.float32)
+        total = np.matmul(ones, samples)[:, 0]
+        if self.count:
+            self.total += total
+            self.products += products
+        else:
+            self.total, self.products = total.astype(np.float64), products.astype(np.float64)
+        self.count += samples.shape[1]
 
 
 def _windows(node: Weighted) -> tuple[Any, ...]:
@@ -89,24 +131,7 @@ def _spread(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _depthwise_samples(node: DepthwiseConv2D, tensor: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     taps = [tap for line in depthwise_taps(node, tensor) for tap in line]
     _, height, width, _ = taps[0].shape
-    count = min(_POSITIONS // 2, height * width)
+    count = min(_DEPTHWISE_POSITIONS, height * width)
     position = np.linspace(0, height * width - 1, count).astype(np.int64)
     chosen = [tap[0, position // width, position % width] for tap in taps]
     return np.ascontiguousarray(np.stack(chosen).transpose(2, 1, 0))
-
-
-def _accumulate(sums: list[Any], samples: npt.NDArray[np.float32]) -> None:
-    """Adds a photo's samples to [count, float64[groups, K], float64[groups, K, K]], in place after the first."""
-    products = np.matmul(samples.transpose(0, 2, 1), samples)
-    total = np.stack([sum_of_rows(group) for group in samples]) if len(samples) == 1 else samples.sum(axis=1)
-    if not sums[0]:
-        sums[1], sums[2] = total.astype(np.float64), products.astype(np.float64)
-    else:
-        sums[1] += total
-        sums[2] += products
-    sums[0] += samples.shape[1]
-
-
-def _finished(count: int, total: npt.NDArray[np.float64], products: npt.NDArray[np.float64]) -> InputMoments:
-    mean = total / count
-    return InputMoments(mean, products / count - mean[:, :, None] * mean[:, None, :])

@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.quantization.measure.statistics import sum_of_rows
+
 #: Tensor name → float64[C]: logit noise power for noise of variance 1 in every position of that channel, averaged over
 #: photos. The image isn't listed.
 Sensitivity: TypeAlias = Mapping[str, npt.NDArray[np.float64]]
@@ -29,7 +31,7 @@ class SensitivitySums:
         """One photo's gradients of v·logits, by tensor."""
         for name, gradient in gradients:
             flat = gradient.reshape(-1, gradient.shape[-1])
-            self._totals[name] = self._totals.get(name, 0.0) + np.einsum("nc,nc->c", flat, flat, dtype=np.float64)
+            self._totals[name] = self._totals.get(name, 0.0) + sum_of_rows(flat * flat)
         self._photos += 1
 
     def merge(self, other: SensitivitySums) -> None:

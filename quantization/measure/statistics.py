@@ -1,6 +1,6 @@
 """One streaming pass over the calibration photos: what every tensor's values look like.
 
-Minima and maxima are exact; histograms are taken from at most 65,536 values of each tensor and photo.
+Minima, maxima and means are exact; histograms are taken from some 65,536 values of each tensor and photo.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ from edge_effnet.benchmarks.accuracy_measure import (
 from edge_effnet.benchmarks.accuracy_peers import PEERS
 from edge_effnet.benchmarks.accuracy_render import render
 from edge_effnet.benchmarks.accuracy_results import WAYS, add_figures, read_results
+from edge_effnet.benchmarks.noise import read_studies
 from edge_effnet.datasets import LabelledImage
 from edge_effnet.errors import UsageError
 from edge_effnet.metadata import ModelDocument
@@ -279,7 +280,8 @@ def test_the_command_renders(tmp_path: Path) -> None:
 def test_the_committed_page_is_what_the_results_render() -> None:
     root = Path(__file__).parents[2]
     assert (root / "docs" / "accuracy.md").read_text(encoding="utf-8") == render(
-        read_results(root / "benchmarks" / "results" / "accuracy.json")
+        read_results(root / "benchmarks" / "results" / "accuracy.json"),
+        read_studies(root / "benchmarks" / "results" / "noise.json"),
     )
 
 
