@@ -15,10 +15,13 @@ import pytest
 from support.golden import make_state
 from support.networks import export_narrow, narrow_state
 
+from edge_effnet.errors import CheckpointError
 from edge_effnet.exporters import export
 from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 from edge_effnet.exporters.inputs.open import open_network
 from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.exporters.inputs.pickles import read_pickle
+from edge_effnet.exporters.inputs.stored import StoredTensor
 
 torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
@@ -42,7 +45,8 @@ FILES: dict[str, tuple[Any, str, Write]] = {
     "half legacy": (torch.float16, ".pth", partial(torch.save, _use_new_zipfile_serialization=False)),
     "bfloat16": (torch.bfloat16, ".safetensors", safetensors_torch.save_file),
     "pickled tensors": (torch.float32, ".pkl", _pickled),
-    "pickled arrays": (torch.float32, ".pkl", partial(_pickled, arrays=True)),
+    "half pickled tensors": (torch.float16, ".pkl", _pickled),
+    "half pickled arrays": (torch.float16, ".pkl", partial(_pickled, arrays=True)),
     "half tflite": (torch.float32, ".tflite", _exported),
     "half onnx": (torch.float32, ".onnx", _exported),
 }
@@ -77,6 +81,32 @@ def test_half_precision_becomes_the_same_network(arrays: bool, tmp_path: Path) -
     whole = export_narrow({key: value.float().numpy() for key, value in half.items()}, "b0", tmp_path / "a.tflite")
     found = export_narrow(tmp_path / "half.pkl", "b0", tmp_path / "b.tflite")  # type: ignore[arg-type]
     assert found.document.weights_sha256 == whole.document.weights_sha256
+
+
+LARGE = {
+    "rows": np.arange(90_000, dtype=np.float32).reshape(300, 300),
+    "columns": np.asfortranarray(np.arange(60_000.0).reshape(2, 300, 100)),
+    "big-endian": np.arange(20_000, dtype=">i4"),
+    "truth": np.arange(70_000) % 3 == 0,
+    "text": np.array(["ab", "c"] * 20_000),
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_large_arrays_of_a_pickle_stay_in_the_file(protocol: int, tmp_path: Path) -> None:
+    (tmp_path / "c.pkl").write_bytes(pickle.dumps([*LARGE.values(), bytes(70_000)], protocol))
+    *found, plain = read_pickle(tmp_path / "c.pkl")
+    assert protocol < 3 or [isinstance(value, StoredTensor) for value in found] == [True, True, True, False, False]
+    assert protocol < 3 or plain.read(0, 70_000) == bytes(70_000)
+    for value, expected in zip(found, LARGE.values(), strict=True):
+        np.testing.assert_array_equal(np.asarray(value), expected)
+
+
+@pytest.mark.parametrize("kept", [70_000, 200_000, 359_990])
+def test_a_large_array_that_is_cut_off(kept: int, tmp_path: Path) -> None:
+    (tmp_path / "c.pkl").write_bytes(pickle.dumps(LARGE["rows"])[:kept])
+    with pytest.raises(CheckpointError, match="ends early; the file is cut off"):
+        read_pickle(tmp_path / "c.pkl")
 
 
 def test_what_changes_between_looking_and_reading_is_refused(tmp_path: Path) -> None:
