@@ -62,6 +62,7 @@ def test_memory_of_reading(name: str, state: dict[str, Any], tmp_path: Path) -> 
     kind, ending, write = FILES[name]
     path, options = tmp_path / f"m{ending}", InputOptions(source="timm" if ending[1] not in "to" else None)
     write({key: value.to(kind) for key, value in state.items()}, path)
+    open_network(path, options)  # modules that are imported on the way aren't counted
     gc.collect()
     tracemalloc.start()
     try:
@@ -70,7 +71,7 @@ def test_memory_of_reading(name: str, state: dict[str, Any], tmp_path: Path) -> 
     finally:
         tracemalloc.stop()
     assert network.architecture == "b0"
-    assert peak <= 3 * path.stat().st_size
+    assert peak <= 3 * path.stat().st_size, f"{peak / path.stat().st_size:.3f} times the file"
 
 
 @pytest.mark.parametrize("arrays", [False, True])
