@@ -85,10 +85,13 @@ def read_head(
 
 
 def _beside(checkpoint: Checkpoint, features: int) -> dict[str, Array]:
-    """Tensors beside the network's prefix (`fc.weight` beside `backbone.`) that begin with its features."""
+    """Tensors beside the network's prefix (`fc.weight` beside `backbone.`) that begin with its features, or with twice
+    as many, which is told by `_check_widths`.
+    """
     outside = checkpoint.outside
     taking = any(
-        key.endswith(".weight") and values.ndim == 2 and values.shape[1] == features for key, values in outside.items()
+        key.endswith(".weight") and values.ndim == 2 and values.shape[1] in (features, 2 * features)
+        for key, values in outside.items()
     )
     return dict(outside) if taking else {}
 
@@ -152,7 +155,8 @@ def _check_widths(items: Sequence[_Item], features: int, origin: str) -> None:
         if takes == 2 * features and width == features:
             raise CheckpointError(
                 f"{origin}: {item.name} takes {takes} values, twice the {features} features: average and maximum "
-                "pooling side by side (catavgmax, AdaptiveConcatPool), which isn't supported; only average pooling is"
+                "pooling side by side (catavgmax, fastai's AdaptiveConcatPool2d), which isn't supported; only average "
+                "pooling is. --head features leaves the head out"
             )
         if takes != width:
             raise CheckpointError(
