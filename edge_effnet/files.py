@@ -284,6 +284,6 @@ def sha256_of(path: str | Path) -> str:
 
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
+        while piece := file.read(1 << 18):
             digest.update(piece)
     return digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge_effnet.errors import ModelFileError
 from edge_effnet.formats import ModelFile, TfliteFile
 from edge_effnet.formats.official import OFFICIAL, Statistics, statistics_in
 from edge_effnet.framing import Size
@@ -34,6 +35,17 @@ def preparation_of(file: ModelFile) -> Preprocessing | None:
         mode="squash",
         resizer="opencv",
     )
+
+
+def require_one_size(file: ModelFile) -> None:
+    """Raises ModelFileError for a file that takes images of any size, saying what makes one of a fixed size of it."""
+    shape = file.input.shape
+    if shape is not None and len(shape) == 4 and None in shape[1:]:
+        sides = ", ".join("any" if side is None else str(side) for side in shape)
+        raise ModelFileError(
+            f"{file.name}: takes images of any size ({sides}); expected one that is fixed. Make a file of your size of "
+            f"it: edge-effnet export {file.name} --image-size N -o OUT.{file.format}"
+        )
 
 
 def input_size(file: ModelFile) -> Size | None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from edge_effnet.agreement import check_document, check_sides
 from edge_effnet.engines import Session, TensorInfo
 from edge_effnet.errors import ModelFileError, UnverifiedModelWarning, UsageError
-from edge_effnet.foreign import input_size, preparation_of
+from edge_effnet.foreign import input_size, preparation_of, require_one_size
 from edge_effnet.formats import ModelFile, weights_are_verified
 from edge_effnet.formats.derived import feature_tensor
 from edge_effnet.formats.integrity import digest
@@ -102,6 +102,8 @@ def preprocessing_of(contents: ModelFile, given: Preprocessing | None, path: Pat
     document = contents.document
     if document is not None:
         check_document(document, str(path))
+    else:
+        require_one_size(contents)
     if given is not None:
         check_sides(given)
         return given

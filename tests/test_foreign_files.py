@@ -102,6 +102,41 @@ def test_shapes_that_do_not_fit(tmp_path: Path) -> None:
         open_foreign(foreign.tflite(tmp_path / "one.tflite", weights=foreign.WEIGHTS[:1]))
 
 
+def of_any_size(path: Path) -> Path:
+    """The same file with free sides, as TensorFlow's converter and torch leave them."""
+    if path.suffix == ".onnx":
+        import onnx
+
+        model = onnx.load(path)
+        for place in (2, 3):
+            model.graph.input[0].type.tensor_type.shape.dim[place].dim_param = "side"
+        onnx.save(model, path)
+        return path
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    made = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    image = made.subgraphs[0].tensors[made.subgraphs[0].inputs[0]]
+    image.shape, image.shapeSignature = [1, 1, 1, 3], [-1, -1, -1, 3]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(made.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
+    return path
+
+
+@pytest.mark.parametrize("ending", ["tflite", "onnx"])
+def test_images_of_any_size(tmp_path: Path, ending: str) -> None:
+    """It says what makes a file of one size of it."""
+    path = of_any_size(getattr(foreign, ending)(tmp_path / f"m.{ending}"))
+    for said in ({}, {"preprocessing": HALF}):
+        with pytest.raises(
+            ModelFileError,
+            match=rf"m\.{ending}: takes images of any size \(.*any.*\); expected one that is fixed.* export .*m\.{ending} "
+            rf"--image-size N -o OUT\.{ending}",
+        ):
+            Classifier(path, **said)
+
+
 def test_several_inputs_or_outputs(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="has 2 inputs; expected one image input"):
         open_foreign(foreign.tflite(tmp_path / "m.tflite", inputs=2))

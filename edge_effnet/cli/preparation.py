@@ -9,7 +9,7 @@ from pathlib import Path
 from edge_effnet.cli.parsing import goes_with
 from edge_effnet.cli.values import positive, three
 from edge_effnet.errors import EdgeEffnetError, UsageError
-from edge_effnet.foreign import input_size, preparation_of
+from edge_effnet.foreign import input_size, preparation_of, require_one_size
 from edge_effnet.formats import ModelFile, read_model_file
 from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_crop_pct
 
@@ -61,7 +61,8 @@ def _is_foreign(model: str) -> bool:
 def preprocessing_from(arguments: argparse.Namespace, model: str | Path) -> Preprocessing | None:
     """What the options say, the rest as the file has it; None where they say nothing.
 
-    Raises UsageError for a range beside mean or std, and where the file takes images of any size and none is said.
+    Raises UsageError for a range beside mean or std, and where neither says a size; ModelFileError for a file that
+    takes any.
     """
     said = [name for name in _OPTIONS if getattr(arguments, name) is not None]
     if not said and arguments.image_size is None:
@@ -75,9 +76,11 @@ def preprocessing_from(arguments: argparse.Namespace, model: str | Path) -> Prep
 def _laid_over(arguments: argparse.Namespace, file: ModelFile | None) -> Preprocessing:
     """The options over what a file of another maker says."""
     own = None if file is None else preparation_of(file)
+    if file is not None:
+        require_one_size(file)
     size = (arguments.image_size,) * 2 if arguments.image_size else None if file is None else input_size(file)
     if size is None:
-        raise UsageError("the model file takes images of any size; say which: --image-size N")
+        raise UsageError("the model file doesn't say the size of its images; say it: --image-size N")
     mean, std = _RANGES.get(arguments.input_range, (HALF, HALF) if own is None else (own.mean, own.std))
     resize = size if arguments.crop_pct is None else tuple(resize_for_crop_pct(s, arguments.crop_pct) for s in size)
     return Preprocessing(

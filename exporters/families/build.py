@@ -14,6 +14,7 @@ from edge_effnet.exporters.families.dialects import BATCH_NORM
 from edge_effnet.exporters.families.head import HeadLayer
 from edge_effnet.exporters.families.identify import Identified
 from edge_effnet.exporters.families.records import BlockShape, Layer, Weights
+from edge_effnet.exporters.inputs.stored import Tensor
 from edge_effnet.network.activations import FUSED_LIMITS, Fused
 from edge_effnet.network.geometry import Padding, conv_size, same_padding, symmetric_padding
 from edge_effnet.network.graph import (
@@ -44,17 +45,12 @@ def build_graph(
     """The float32 network for normalised images float32[1, H, W, C]; without a head it gives the pooled features.
 
     image_size: (height, width). built_for: the size for which a "same-baked" dialect (efficientnet-pytorch) worked its
-    padding out. Raises CheckpointError for NaN or infinite weights, UsageError for an impossible size.
+    padding out. Raises CheckpointError for what float32 can't hold, UsageError for an impossible size.
     """
     if not all(MINIMUM_IMAGE_SIZE <= side <= MAXIMUM_IMAGE_SIZE for side in image_size):
         raise UsageError(
             f"image size {_shown(image_size)}: expected {MINIMUM_IMAGE_SIZE} to {MAXIMUM_IMAGE_SIZE} a side"
         )
-    for name, values in weights.items():
-        if not np.isfinite(values).all():
-            raise CheckpointError(
-                f"tensor {name} holds {int((~np.isfinite(values)).sum())} NaN or infinite values; training diverged?"
-            )
     layers = {layer.name: layer for layer in model.body.layers}
     builder = _Builder(model, weights, layers, list(image_size), [built_for, built_for])
     tensor = builder.activated("stem", INPUT_NAME, stride=2)
@@ -72,7 +68,7 @@ def _shown(size: tuple[int, int]) -> str:
 
 
 def fold_batch_norm(
-    weight: npt.NDArray[Any], norm: Mapping[str, npt.NDArray[Any]], eps: float
+    weight: Tensor, norm: Mapping[str, Tensor], eps: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Weight [out, …] and bias [out] that give conv + batch norm, in float64 (Ioffe & Szegedy, arXiv 1502.03167)."""
     values = {name: np.asarray(value, np.float64) for name, value in norm.items()}
@@ -80,7 +76,9 @@ def fold_batch_norm(
         raise CheckpointError("a batch norm has a negative running variance; the checkpoint is broken")
     scale = values["weight"] / np.sqrt(values["running_var"] + eps)
     shape = (-1,) + (1,) * (weight.ndim - 1)
-    return np.asarray(weight, np.float64) * scale.reshape(shape), values["bias"] - values["running_mean"] * scale
+    folded = np.array(weight, np.float64)
+    folded *= scale.reshape(shape)  # in place: the largest layer is half of what B0 takes
+    return folded, values["bias"] - values["running_mean"] * scale
 
 
 @dataclass
@@ -105,7 +103,7 @@ class _Builder:
             kind = layer.activation
             name = OUTPUT_NAME if last and kind is None else f"classifier.{index}"
             fused: Any = kind if kind in FUSED_LIMITS else "none"
-            weight, bias = layer.weight.astype(np.float32), layer.bias.astype(np.float32)
+            weight, bias = np.asarray(layer.weight, np.float32), layer.bias.astype(np.float32)
             tensor = self.append(Dense(name, (tensor,), weight, bias, fused))
             if kind is not None and fused == "none":
                 tensor = self.append(Activation(f"{name}.{kind}", (tensor,), kind))
@@ -148,21 +146,22 @@ class _Builder:
         weight, bias = self._folded(self.layers[name])
         padding = self._padding(int(weight.shape[-1]), stride)
         if name.endswith("depthwise"):
-            depthwise = np.ascontiguousarray(weight[:, 0].transpose(1, 2, 0))
+            depthwise = np.ascontiguousarray(weight[:, 0].transpose(1, 2, 0), np.float32)
             return self.append(DepthwiseConv2D(name, (tensor,), depthwise, bias, stride, padding, activation))
-        ordered = np.ascontiguousarray(weight.transpose(0, 2, 3, 1))
+        ordered = np.ascontiguousarray(weight.transpose(0, 2, 3, 1), np.float32)
         return self.append(Conv2D(name, (tensor,), ordered, bias, stride, padding, activation))
 
-    def _folded(self, layer: Layer) -> tuple[FloatArray, FloatArray]:
+    def _folded(self, layer: Layer) -> tuple[npt.NDArray[np.float64], FloatArray]:
+        """Weight and bias, found to be within float32; the weight is rounded where it is laid out, one copy less."""
         norm = {item: self.weights[f"{layer.norm}.{item}"] for item in BATCH_NORM}
         weight, bias = fold_batch_norm(self.weights[f"{layer.conv}.weight"], norm, self.model.rules.bn_eps)
-        largest = max(float(np.abs(values).max(initial=0.0)) for values in (weight, bias))
+        largest = float(np.max([(values.max(initial=0.0), -values.min(initial=0.0)) for values in (weight, bias)]))
         if not largest <= _LARGEST_FLOAT32:
             raise CheckpointError(
                 f"batch norm of {layer.name} folded into its convolution gives {largest:.3g}, more than float32 holds; "
                 "training diverged?"
             )
-        return weight.astype(np.float32), bias.astype(np.float32)
+        return weight, bias.astype(np.float32)
 
     def _padding(self, kernel: int, stride: int) -> Padding:
         """Padding at the current size; moves both sizes on to the convolution's output."""

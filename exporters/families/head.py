@@ -44,9 +44,9 @@ Part: TypeAlias = Literal["linear", "norm", "activation"]
 
 @dataclass(frozen=True, eq=False)
 class HeadLayer:
-    """One linear layer with all batch norms folded in, float64, and the activation that follows."""
+    """One linear layer with all batch norms folded in, in float64 where there were any, and the activation behind."""
 
-    weight: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.floating[Any]]
     bias: npt.NDArray[np.float64]
     activation: Kind | None = None
 
@@ -71,7 +71,7 @@ def read_head(
     """
     if activation is not None and activation not in HEAD_ACTIVATIONS:
         raise UsageError(f"--head-activation {activation!r} is unknown; expected {', '.join(HEAD_ACTIVATIONS)}")
-    tensors = {name: checkpoint.tensors[name] for name in names}
+    tensors = {name: np.asarray(checkpoint.tensors[name]) for name in names}
     if not tensors:
         tensors = _beside(checkpoint, features)
     items = _items(tensors, checkpoint)
@@ -85,10 +85,13 @@ def read_head(
 
 
 def _beside(checkpoint: Checkpoint, features: int) -> dict[str, Array]:
-    """Tensors beside the network's prefix (`fc.weight` beside `backbone.`) that begin with its features."""
+    """Tensors beside the network's prefix (`fc.weight` beside `backbone.`) that begin with its features, or with twice
+    as many, which is told by `_check_widths`.
+    """
     outside = checkpoint.outside
     taking = any(
-        key.endswith(".weight") and values.ndim == 2 and values.shape[1] == features for key, values in outside.items()
+        key.endswith(".weight") and values.ndim == 2 and values.shape[1] in (features, 2 * features)
+        for key, values in outside.items()
     )
     return dict(outside) if taking else {}
 
@@ -152,7 +155,8 @@ def _check_widths(items: Sequence[_Item], features: int, origin: str) -> None:
         if takes == 2 * features and width == features:
             raise CheckpointError(
                 f"{origin}: {item.name} takes {takes} values, twice the {features} features: average and maximum "
-                "pooling side by side (catavgmax, AdaptiveConcatPool), which isn't supported; only average pooling is"
+                "pooling side by side (catavgmax, fastai's AdaptiveConcatPool2d), which isn't supported; only average "
+                "pooling is. --head features leaves the head out"
             )
         if takes != width:
             raise CheckpointError(
@@ -254,9 +258,11 @@ def _folded(items: Sequence[_Item]) -> tuple[HeadLayer, ...]:
             else:
                 scale, shift = scale * own_scale, shift * own_scale + own_shift
         elif item.part == "linear":
-            weight = np.asarray(item.tensors["weight"], np.float64)
-            bias = np.asarray(item.tensors["bias"], np.float64) + weight @ np.broadcast_to(shift, weight.shape[1])
-            layers.append(HeadLayer(weight * scale, bias))
+            weight, bias = item.tensors["weight"], np.asarray(item.tensors["bias"], np.float64)
+            if not np.isscalar(scale):
+                weight = np.asarray(weight, np.float64)
+                weight, bias = weight * scale, bias + weight @ shift
+            layers.append(HeadLayer(weight, bias))
             scale, shift = 1.0, 0.0
         elif item.kind is not None and layers:
             layers[-1] = HeadLayer(layers[-1].weight, layers[-1].bias, item.kind)

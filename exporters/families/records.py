@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.exporters.inputs.stored import Tensor
 from edge_effnet.framing import ResizeMode
 from edge_effnet.network.activations import Kind
 from edge_effnet.preprocessing import HALF, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Triple
@@ -142,5 +143,5 @@ class Body:
     layers: tuple[Layer, ...]
 
 
-Weights: TypeAlias = Mapping[str, npt.NDArray[Any]]
+Weights: TypeAlias = Mapping[str, Tensor]
 FloatWeights: TypeAlias = dict[str, npt.NDArray[np.float32]]

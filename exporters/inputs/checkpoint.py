@@ -30,11 +30,11 @@ from edge_effnet.exporters.inputs.networks import Found, find_network, is_tensor
 from edge_effnet.exporters.inputs.pickles import read_pickle
 from edge_effnet.exporters.inputs.records import Record
 from edge_effnet.exporters.inputs.safetensors import read_safetensors
-from edge_effnet.exporters.inputs.stored import MalformedError, StoredTensor
+from edge_effnet.exporters.inputs.stored import MalformedError, StoredTensor, Tensor
 
 __all__ = ["Checkpoint", "Tensors", "load_checkpoint"]
 
-Tensors: TypeAlias = dict[str, npt.NDArray[Any]]
+Tensors: TypeAlias = dict[str, Tensor]
 
 #: A B7's weights with optimizer state and averages take a fourth of it.
 _MAX_FILE_BYTES = 4 << 30
@@ -51,7 +51,7 @@ _FLOATING = ("weight", "bias", "running_mean", "running_var")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights as numpy arrays with the names the trainer gave them.
+    """Weights with the names the trainer gave them: numpy arrays, or what lies in a file still and `np.asarray` reads.
 
     sha256: of the file, or of the tensors' names and bytes. architecture: a model name found beside the weights
     (timm's `arch` or `args.model`, a hub's config.json, a module's `default_cfg`). padding, bn_eps, built_for: read off
@@ -150,14 +150,18 @@ def _remark_on_left_out(network: Found) -> tuple[str, ...]:
 
 
 def _arrays(network: Found, origin: str, held: int | None) -> Tensors:
-    """The network's tensors, checked, float32 for any floating type and int64 for counters."""
+    """The network's tensors, checked; read as float32 for any floating type and int64 for counters."""
     _check_present(network, origin)
     tensors = {str(key): value for key, value in network.tensors.items() if is_tensor(value)}
     check_total(list(tensors.values()), held=held, origin=origin)
-    arrays = {key: _to_numpy(key, value, origin) for key, value in tensors.items()}
-    for key, values in arrays.items():
-        _check_values(key, values, origin)
-    return arrays
+    return {key: _checked(key, value, origin) for key, value in tensors.items()}
+
+
+def _checked(key: str, value: Any, origin: str) -> Tensor:
+    """One tensor, its values looked through; what lies in a file stays there."""
+    values = _to_numpy(key, value, origin)
+    _check_values(key, values, origin)
+    return value if isinstance(value, StoredTensor) and value.is_floating else values
 
 
 def check_total(tensors: Sequence[Any], *, held: int | None, origin: str) -> None:
@@ -185,7 +189,7 @@ def _bytes_held(values: Sequence[Any]) -> dict[int, int]:
     return found
 
 
-def _outside(network: Found, origin: str) -> Tensors:
+def _outside(network: Found, origin: str) -> dict[str, npt.NDArray[Any]]:
     """Vectors, matrices and running statistics beside the network, float32; no optimizer's state, which is larger."""
     small = {key: value for key, value in network.outside.items() if len(value.shape) <= 2 and _is_head(key)}
     if sum(math.prod(value.shape) for value in small.values()) > _MAX_HEAD:
@@ -227,7 +231,7 @@ def _check_values(key: str, values: npt.NDArray[Any], origin: str) -> None:
 
 
 def _to_numpy(key: str, value: Any, origin: str) -> npt.NDArray[Any]:
-    """float32 for any floating type, int64 for counters."""
+    """float32 for any floating type, int64 for counters; half precision stays half."""
     try:
         value = _read(value)
     except (MalformedError, TypeError, RuntimeError, OSError) as error:  # also quantized, sparse and meta tensors
@@ -235,7 +239,7 @@ def _to_numpy(key: str, value: Any, origin: str) -> npt.NDArray[Any]:
             f"{origin}: tensor {key} can't be read ({first_line(error)}); expected plain floating-point weights"
         ) from error
     if value.dtype.kind == "f":
-        return np.asarray(value, np.float32)
+        return value if value.dtype == np.float16 else np.asarray(value, np.float32)
     if value.dtype.kind in "iub":
         return np.asarray(value, np.int64)
     raise CheckpointError(f"{origin}: tensor {key} is {value.dtype}; expected floating-point weights")
@@ -243,7 +247,7 @@ def _to_numpy(key: str, value: Any, origin: str) -> npt.NDArray[Any]:
 
 def _read(value: Any) -> npt.NDArray[Any]:
     if isinstance(value, StoredTensor):
-        return value.float32() if value.kind in ("f8", "f4", "f2", "bf16") else value.array()
+        return np.asarray(value)
     if isinstance(value, np.ndarray):
         return value.astype(np.float32) if value.dtype.name == "bfloat16" else value
     value = value.detach().cpu()
@@ -254,8 +258,10 @@ def _read(value: Any) -> npt.NDArray[Any]:
 def _digest(tensors: Tensors) -> str:
     digest = hashlib.sha256()
     for key in sorted(tensors):
-        digest.update(f"{key}{tensors[key].dtype}{tensors[key].shape}".encode())
-        digest.update(np.ascontiguousarray(tensors[key]).data)
+        values = np.asarray(tensors[key])
+        values = values.astype(np.float32) if values.dtype == np.float16 else values
+        digest.update(f"{key}{values.dtype}{values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, TypeAlias
 
+from edge_effnet.exporters.inputs.parts import FilePart
 from edge_effnet.exporters.inputs.pickle_stream import MAX_NAME, Budget, PickleStream
 from edge_effnet.exporters.inputs.records import Global, Record, key_of
-from edge_effnet.exporters.inputs.stored import MalformedError
+from edge_effnet.exporters.inputs.stored import FileBytes, MalformedError
 
 _MAX_MARKS = 1_000
 #: What a container is charged for each of its items, generously.
@@ -34,8 +35,9 @@ class Machine:
         constructors: Mapping[str, Constructor],
         finishers: Mapping[str, Finisher],
         persistent: Callable[[Any], Any],
+        source: FileBytes | FilePart | None = None,
     ) -> None:
-        self.stream = PickleStream(stream, budget)
+        self.stream = PickleStream(stream, budget, source)
         self._constructors, self._finishers, self._outside = constructors, finishers, persistent
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []

@@ -8,7 +8,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from edge_effnet.exporters.inputs.stored import MalformedError
+from edge_effnet.exporters.inputs.parts import FilePart
+from edge_effnet.exporters.inputs.stored import FileBytes, MalformedError
 
 #: Far beyond real files: a B7's weights, optimizer and average take some 200,000 opcodes.
 MAX_OPCODES = 1_000_000
@@ -19,6 +20,8 @@ MAX_NAME = 1_000
 _MAX_NUMBER_BYTES, _MAX_LINE = 64, 1 << 20
 #: One text; it may take four times that while it is decoded.
 _MAX_TEXT = 128 << 20
+#: So many bytes are an array's, never a name's.
+_LEFT_IN_FILE = 1 << 16
 _CUT_OFF = "a pickle ends early; the file is cut off or damaged"
 
 
@@ -43,10 +46,13 @@ class Budget:
 
 
 class PickleStream:
-    """A stream and what may be read of it; each method raises MalformedError."""
+    """A stream and what may be read of it; each method raises MalformedError.
 
-    def __init__(self, stream: BinaryIO, budget: Budget) -> None:
-        self._stream, self.budget = stream, budget
+    source: the file, or part of one, that the stream goes through, so that large runs of bytes may stay there.
+    """
+
+    def __init__(self, stream: BinaryIO, budget: Budget, source: FileBytes | FilePart | None = None) -> None:
+        self._stream, self.budget, self._source = stream, budget, source
 
     def opcode(self) -> bytes:
         """The next, counted."""
@@ -83,6 +89,18 @@ class PickleStream:
         if count < 0:
             raise MalformedError("a negative length in a pickle")
         return self.read(count)
+
+    def run(self, form: str) -> bytes | FilePart:
+        """Bytes behind their count: an array's, or a storage's. Many of a file's stay there until they are needed."""
+        count = self.number(form)
+        if self._source is None or count < _LEFT_IN_FILE:
+            return self.read(count)
+        at = self._stream.tell()
+        if count > self._source.size - at:
+            raise MalformedError(_CUT_OFF)
+        self.budget.spend(count)
+        self._stream.seek(at + count)
+        return FilePart(self._source, at, count)
 
     def long(self, form: str) -> int:
         """A whole number of any length, behind its count of bytes."""

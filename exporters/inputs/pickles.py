@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from edge_effnet.errors import CheckpointError
 from edge_effnet.exporters.inputs.machine import Machine
 from edge_effnet.exporters.inputs.opcodes import run
+from edge_effnet.exporters.inputs.parts import FilePart, PartStream
 from edge_effnet.exporters.inputs.pickle_stream import Budget
 from edge_effnet.exporters.inputs.records import Global, Key, Record
 from edge_effnet.exporters.inputs.stored import Bytes, FileBytes, MalformedError, MemoryBytes, Storage, StoredTensor
@@ -45,7 +46,14 @@ def read_pickle(path: str | Path) -> Any:
         raise CheckpointError(f"{path}: can't be read ({error.strerror or error})") from error
 
 
-def _machine(stream: BinaryIO, budget: Budget, persistent: Callable[[Any], Any], *, nested: bool = False) -> Machine:
+def _machine(
+    stream: BinaryIO,
+    budget: Budget,
+    persistent: Callable[[Any], Any],
+    *,
+    source: Bytes | None = None,
+    nested: bool = False,
+) -> Machine:
     inner = {} if nested else {"torch.storage._load_from_bytes": partial(_storage_in_bytes, budget=budget)}
     return Machine(
         stream,
@@ -53,6 +61,7 @@ def _machine(stream: BinaryIO, budget: Budget, persistent: Callable[[Any], Any],
         constructors={**CONSTRUCTORS, **inner},
         finishers=FINISHERS,
         persistent=persistent,
+        source=source if isinstance(source, (FileBytes, FilePart)) else None,
     )
 
 
@@ -142,7 +151,7 @@ def _from_stream(stream: BinaryIO, source: Bytes, budget: Budget, *, nested: boo
             raise MalformedError("a view of a storage, as torch 0.3 wrote; save the weights again with a later one")
         return storages.setdefault(key, Storage(kind, count))
 
-    first = run(_machine(stream, budget, _no_reference, nested=nested))
+    first = run(_machine(stream, budget, _no_reference, source=source, nested=nested))
     if type(first) is not int or first != _LEGACY_MAGIC:
         return first
     version = run(_machine(stream, budget, _no_reference, nested=nested))
@@ -177,7 +186,10 @@ def _no_reference(_: Any) -> Any:
 
 def _storage_in_bytes(data: Any, *, budget: Budget) -> Any:
     """How pickle.dump writes a tensor's storage: as a legacy file inside the pickle."""
-    if not isinstance(data, bytes):
+    if isinstance(data, FilePart):
+        value = _from_stream(io.BufferedReader(PartStream(data)), data, budget, nested=True)
+    elif isinstance(data, bytes):
+        value = _from_stream(io.BytesIO(data), MemoryBytes(data), budget, nested=True)
+    else:
         return NotImplemented
-    value = _from_stream(io.BytesIO(data), MemoryBytes(data), budget, nested=True)
     return value if isinstance(value, Storage) else NotImplemented

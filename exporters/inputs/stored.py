@@ -1,7 +1,8 @@
 """Tensors that lie in a file: their place is checked at once, their bytes are read when they are asked for.
 
-A checkpoint's optimizer state is so never read, and a file that is cut off or written to meanwhile is an error, where
-a mapped one would end the process with SIGBUS.
+A checkpoint's optimizer state is so never read, weights of half precision aren't held in float32 beside the network
+that is made of them, and a file that is cut off or written to meanwhile is an error, where a mapped one would end the
+process with SIGBUS.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Data: TypeAlias = bytes | bytearray
+Data: TypeAlias = bytes | bytearray | memoryview
 #: Storage element types → numpy's, little-endian; bfloat16, which numpy lacks, is the upper half of a float32.
 NUMPY_TYPES = {
     **{name: name for name in ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "c8", "c16")},
@@ -28,6 +29,11 @@ _MAX_SHARED = 1 << 20
 #: Elements that are converted at once.
 _PIECE = 1 << 22
 _MAX_DIMENSIONS, _MAX_SIDE = 32, 1 << 40
+_FLOATING = ("f8", "f4", "f2", "bf16")
+
+
+#: An array, or what is read to one.
+Tensor: TypeAlias = "npt.NDArray[Any] | StoredTensor"
 
 
 class MalformedError(ValueError):
@@ -50,7 +56,7 @@ class MemoryBytes:
 
     def read(self, offset: int, count: int) -> Data:
         """Exactly `count` bytes; raises MalformedError when there are fewer."""
-        return _exactly(self.data[offset : offset + count], count)
+        return _exactly(memoryview(self.data)[offset : offset + count], count)
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,21 @@ class StoredTensor:
         """Number of elements."""
         return math.prod(self.shape)
 
+    @property
+    def is_floating(self) -> bool:
+        """Whether its values are read as float32 by `np.asarray`."""
+        return self.kind in _FLOATING
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What `np.asarray` gives."""
+        return np.dtype(np.float32 if self.is_floating else NUMPY_TYPES.get(self.kind, "V"))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """The values, read now: so a tensor is given wherever numpy takes an array. Raises MalformedError, OSError."""
+        values = self.float32() if self.is_floating else self.array()
+        return values if dtype is None else values.astype(dtype, copy=False)
+
     def float32(self) -> npt.NDArray[np.float32]:
         """The values as float32, converted piece by piece. Raises MalformedError, OSError."""
         if self.strides != _contiguous(self.shape) or self.size <= _PIECE:
@@ -152,7 +173,9 @@ class StoredTensor:
         steps = [stride * kind.itemsize for stride in self.strides]
         view: npt.NDArray[Any] = np.ndarray(self.shape, kind, data, 0, steps)
         if self.kind == "bf16":
-            return (view.astype(np.uint32) << 16).view(np.float32)
+            wide = view.astype(np.uint32)
+            wide <<= 16
+            return wide.view(np.float32)
         return np.ascontiguousarray(view).reshape(self.shape)
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from edge_effnet.exporters.inputs.machine import Constructor, Finisher
+from edge_effnet.exporters.inputs.parts import FilePart
 from edge_effnet.exporters.inputs.records import Global, Record, key_of
-from edge_effnet.exporters.inputs.stored import MalformedError, Storage, StoredTensor, stored_tensor
+from edge_effnet.exporters.inputs.stored import NUMPY_TYPES, MalformedError, Storage, StoredTensor, stored_tensor
 
 #: torch's storage classes and dtypes → element types of `stored`.
 STORAGE_KINDS = {
@@ -125,15 +126,25 @@ def _finished_array(_: Record, state: Any) -> Any:
 
 
 def _array(data: Any, dtype: Any, shape: Any, order: Any = "C") -> Any:
-    if not isinstance(data, (bytes, str)):
+    if not isinstance(data, (bytes, str, FilePart)):
         return NotImplemented  # a list of objects
     raw = data.encode("latin-1") if isinstance(data, str) else data
-    kind = _plain_dtype(dtype)
+    kind, size = _plain_dtype(dtype), raw.size if isinstance(raw, FilePart) else len(raw)
     if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape):
         raise MalformedError("an array's shape is no tuple of whole numbers from 0")
-    if math.prod(shape) * kind.itemsize != len(raw) or kind.itemsize == 0:
-        raise MalformedError(f"an array of {math.prod(shape):,} values in {len(raw):,} bytes")
-    return np.frombuffer(raw, kind).reshape(shape, order="F" if order == "F" else "C")
+    if math.prod(shape) * kind.itemsize != size or kind.itemsize == 0:
+        raise MalformedError(f"an array of {math.prod(shape):,} values in {size:,} bytes")
+    if isinstance(raw, FilePart) and kind.str[1:] in NUMPY_TYPES:
+        return _array_in_file(raw, kind, shape, order)
+    values = np.frombuffer(raw.read(0, size) if isinstance(raw, FilePart) else raw, kind)
+    return values.reshape(shape, order="F" if order == "F" else "C")
+
+
+def _array_in_file(part: FilePart, kind: np.dtype[Any], shape: tuple[int, ...], order: Any) -> StoredTensor:
+    """One whose numbers stay where they lie."""
+    storage = Storage(kind.str[1:], math.prod(shape), (part, 0), ">" if kind.str[0] == ">" else "<")
+    strides = tuple(math.prod(shape[:axis]) for axis in range(len(shape))) if order == "F" else None
+    return stored_tensor(storage, offset=0, shape=shape, strides=strides)
 
 
 def _scalar(dtype: Any, data: Any = b"") -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+from support.keras_like import write_keras  # noqa: E402
 from support.networks import SIZE, narrow_state, photos  # noqa: E402
 from support.timm_like import narrow_module  # noqa: E402
 
@@ -28,6 +29,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.onnx, pytest.mark.litert]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DIRECT = InputOptions(source="timm", image_size=(SIZE, SIZE))
 #: What a module doesn't say.
+TRAINED: dict[str, Any] = {"interpolation": "bicubic", "mode": "shorter", "resizer": "pillow"}
 PREPARED = InputOptions(image_size=(SIZE, SIZE), preprocessing=PreprocessingOptions(mean=MEAN, std=STD, crop_pct=0.875))
 
 
@@ -41,7 +43,9 @@ def file_of(network: Network, like: Network) -> bytes:
     return emit(QuantizedGraph(order_channels(network.graph)), document_of(same, "fp32"), ".tflite")
 
 
-@pytest.mark.parametrize("road", ["module", "pickled module", "tflite", "onnx", "tflite of a module"])
+@pytest.mark.parametrize(
+    "road", ["module", "pickled module", "legacy", "keras", "tflite", "onnx", "tflite of a module"]
+)
 def test_the_same_graph_gives_the_same_bytes(road: str, tmp_path: Path) -> None:
     state, between = narrow_state("b0"), tmp_path / f"between.{road.split()[0]}"
     direct = open_network(state, DIRECT)
@@ -52,6 +56,13 @@ def test_the_same_graph_gives_the_same_bytes(road: str, tmp_path: Path) -> None:
     elif road == "pickled module":
         torch.save(narrow_module(state), between)
         options = DIRECT
+    elif road == "legacy":
+        tensors = {key: torch.from_numpy(value) for key, value in state.items()}
+        torch.save({"model": tensors}, between, _use_new_zipfile_serialization=False)
+        options = DIRECT
+    elif road == "keras":
+        write_keras(state, between)
+        options = InputOptions(preprocessing=replace(PREPARED.preprocessing, mean=None, std=None, **TRAINED))
     elif road == "tflite of a module":
         written(narrow_module(state), between, image_size=SIZE, mean=MEAN, std=STD, crop_pct=0.875)
     else:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.exporters.inputs.assembly.allowance import Allowance, broadcast_count
 from edge_effnet.exporters.inputs.assembly.assembler import Assembler
 from edge_effnet.exporters.inputs.assembly.value import Value, refuse
 from edge_effnet.heads import HeadKind
@@ -46,6 +47,7 @@ def combined(assembler: Assembler, kind: Arithmetic, left: Operand, right: Opera
         return _with_constant(assembler, kind, left, np.asarray(right, np.float64), name)
     if isinstance(right, Value):
         return _constant_first(assembler, kind, np.asarray(left, np.float64), right, name)
+    Allowance.of(0).spend(broadcast_count([np.asarray(left), np.asarray(right)]), repr(name))
     with np.errstate(all="ignore"):
         return np.asarray(_ON_NUMBERS[kind](np.asarray(left), np.asarray(right)))
 
@@ -106,6 +108,9 @@ def batch_norm(assembler: Assembler, value: Value, parts: Mapping[str, Array], e
     variance = np.asarray(parts["running_var"], np.float64)
     if (variance < 0).any():
         refuse(f"{name!r}, a batch norm with a negative variance", "the variance of activations")
+    if any(np.shape(part) != variance.shape for part in parts.values()):
+        lengths = ", ".join(f"{key} {list(np.shape(part))}" for key, part in parts.items())
+        refuse(f"the batch norm {name!r:.80} with {lengths}", "one number a channel in each")
     scale = np.asarray(parts.get("weight", np.ones_like(variance)), np.float64) / np.sqrt(variance + eps)
     shift = np.asarray(parts.get("bias", 0.0), np.float64) - np.asarray(parts["running_mean"], np.float64) * scale
     return per_channel(assembler, value, scale, shift, name=name)

@@ -22,6 +22,8 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 _LAYOUTS = {1: ("C",), 2: ("NC",), 3: ("NCW", "NWC"), 4: ("NCHW", "NHWC")}
 #: numpy sees no larger tensors in an image classifier.
 MAX_ELEMENTS = 1 << 28
+#: A flattened image that has factors for each element is a last layer's input.
+_MAX_FLATTENED = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +67,16 @@ class Value:
     @property
     def factors(self) -> tuple[Floats, Floats]:
         """(scale, shift), ones and zeros where there are none."""
-        count = self.elements if self.flattened else self.channels
+        count = self._factor_count
         scale = np.ones(count) if self.scale is None else self.scale
         return scale, np.zeros(count) if self.shift is None else self.shift
+
+    @property
+    def _factor_count(self) -> int:
+        """So many factors and shifts there are; raises OperatorError for too many."""
+        if self.flattened and self.elements > _MAX_FLATTENED:
+            refuse(f"arithmetic on a flattened image of {self.elements:,} values", f"at most {_MAX_FLATTENED:,}")
+        return self.elements if self.flattened else self.channels
 
     @property
     def plain(self) -> bool:
@@ -78,8 +87,7 @@ class Value:
         """A constant that broadcasts against this tensor as float64[C]; raises OperatorError where it isn't per
         channel.
         """
-        values = np.asarray(constant, np.float64)
-        count = self.elements if self.flattened else self.channels
+        values, count = np.asarray(constant, np.float64), self._factor_count
         if values.size == 1:
             return np.full(count, float(values.reshape(-1)[0]))
         place = len(self.axes) - self.axes.index("C")

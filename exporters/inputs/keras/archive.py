@@ -5,7 +5,6 @@ Source: Keras' `saving_lib.py` (the archive) and `legacy_h5_format.py` (whole mo
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from edge_effnet.errors import CheckpointError, MissingDependencyError, first_line
 from edge_effnet.exporters.inputs.assembly.value import MAX_ELEMENTS
+from edge_effnet.exporters.inputs.parts import FilePart, PartStream
 from edge_effnet.exporters.inputs.stored import FileBytes, MalformedError
 from edge_effnet.exporters.inputs.zip_directory import Member, is_zip, members
 
@@ -154,7 +154,8 @@ def _archive(path: Path, source: FileBytes, found: Mapping[str, Member]) -> Iter
             raise CheckpointError(f"{path}: its {name} is compressed, which Keras never does; save it again")
     config = parsed(_text(source, found[_CONFIG], path), path)
     metadata = parsed(_text(source, found[_METADATA], path), path) if _METADATA in found else {}
-    with _hdf5(_Part(source, found[_WEIGHTS]), str(path), found[_WEIGHTS].size) as weights:
+    inner = FilePart(source, found[_WEIGHTS].offset, found[_WEIGHTS].size)
+    with _hdf5(PartStream(inner), str(path), inner.size) as weights:
         yield KerasFile(weights, config, str(metadata.get("keras_version", "")), "ordered")
 
 
@@ -199,36 +200,3 @@ def _plain(weights: Hdf5) -> KerasFile:
         return KerasFile(weights, parsed(text, weights.name), version, "named")
     layout = "named" if weights.texts(weights.root, "layer_names") else "ordered"
     return KerasFile(weights, None, version, layout)
-
-
-class _Part(io.RawIOBase):
-    """A member of an archive as a file of its own."""
-
-    def __init__(self, source: FileBytes, member: Member) -> None:
-        super().__init__()
-        self._source, self._member, self._at = source, member, 0
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def tell(self) -> int:
-        """The place within the member."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Moves to a place within the member."""
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at}.get(whence, self._member.size))
-        return self._at
-
-    def readinto(self, target: Any) -> int:
-        """Fills `target` as far as the member goes."""
-        view = memoryview(target).cast("B")
-        count = max(0, min(len(view), self._member.size - self._at))
-        view[:count] = self._source.read(self._member.offset + self._at, count)
-        self._at += count
-        return count

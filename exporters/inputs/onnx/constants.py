@@ -12,28 +12,62 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.errors import OperatorError
+from edge_effnet.exporters.inputs.assembly.allowance import (
+    Allowance,
+    broadcast_count,
+    copied_count,
+    joined_count,
+    no_count,
+)
 from edge_effnet.exporters.inputs.assembly.value import refuse
 from edge_effnet.exporters.inputs.onnx.reading import Step
 
 Array: TypeAlias = npt.NDArray[Any]
 Arguments: TypeAlias = Sequence[Array | None]
-#: What such computations make is small; more is a bomb.
-_MAX_MADE = 1 << 24
 _CASTS: Mapping[int, Any] = {
     1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64, 9: np.bool_, 10: np.float16, 11: np.float64
 }  # fmt: skip
 
 
-def folded(step: Step, arguments: Arguments) -> Array:
-    """The value of an operator on constants; raises OperatorError for one that isn't known."""
+def folded(step: Step, arguments: Arguments, allowance: Allowance) -> Array:
+    """The value of an operator on constants; raises OperatorError for one that isn't known, or makes too much."""
     if step.op not in FOLDS:
         refuse(f"{step.op} ({step.name!r}) on constants", f"one of {', '.join(sorted(FOLDS))}")
     try:
+        allowance.spend(_count(step, arguments), f"{step.op} ({step.name!r:.80})")
         with np.errstate(all="ignore"):
             result = np.asarray(FOLDS[step.op](step, arguments))
+    except OperatorError:
+        raise
     except (ValueError, IndexError, TypeError, KeyError, OverflowError, MemoryError) as error:
         refuse(f"{step.op} ({step.name!r}), which can't be worked out: {error}", "operands that fit")
     return result
+
+
+#: What is made by others than operators on each element.
+_COUNTS: Mapping[str, Callable[[Sequence[Array]], int]] = {
+    **dict.fromkeys(("Identity", "Dropout", "Constant", "Transpose", "Squeeze", "Unsqueeze"), no_count),
+    **dict.fromkeys(("Shape", "Size", "Slice", "ConstantOfShape", "Expand", "Range"), no_count),
+    **dict.fromkeys(("Reshape", "Flatten"), copied_count),
+    "Concat": joined_count,
+}
+
+
+def _count(step: Step, arguments: Arguments) -> int:
+    """Values that the operator makes, or goes through, at most."""
+    given = [np.asarray(item) for item in arguments if item is not None]
+    if step.op in ("ConstantOfShape", "Expand"):
+        target = tuple(numbers(arguments[-1]))
+        return math.prod(np.broadcast_shapes(given[0].shape, target) if step.op == "Expand" else target)
+    if step.op == "Gather":
+        sides = list(given[0].shape)
+        del sides[step.attributes.get("axis", 0)]
+        return given[1].size * math.prod(sides)
+    if step.op == "Range":
+        start, limit, delta = (float(item.reshape(-1)[0]) for item in given)
+        return math.ceil(abs((limit - start) / delta)) if delta else 0
+    return _COUNTS.get(step.op, broadcast_count)(given)
 
 
 def numbers(array: Any) -> list[int]:
@@ -58,7 +92,7 @@ def _constant(step: Step, _: Arguments) -> Array:
 
 
 def _filled(shape: Sequence[int], value: Any) -> Array:
-    if min(shape, default=0) < 0 or math.prod(shape) > _MAX_MADE:
+    if min(shape, default=0) < 0:
         raise ValueError(f"a constant of the shape {list(shape)}")
     return np.full(shape, value)
 
@@ -71,12 +105,12 @@ def _constant_of_shape(step: Step, arguments: Arguments) -> Array:
 def _expand(_: Step, arguments: Arguments) -> Array:
     source = np.asarray(arguments[0])
     shape = np.broadcast_shapes(source.shape, tuple(numbers(arguments[1])))
-    return _filled(shape, 0).astype(source.dtype) + source
+    return np.array(np.broadcast_to(source, shape))
 
 
 def _range(_: Step, arguments: Arguments) -> Array:
     start, limit, delta = (np.asarray(item).reshape(-1)[0] for item in arguments)
-    if not delta or abs((limit - start) / delta) > _MAX_MADE:
+    if not delta:
         raise ValueError("a range without an end")
     return np.arange(start, limit, delta)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_effnet.errors import ModelFileError, UsageError
+from edge_effnet.exporters.inputs.assembly.allowance import Allowance
 from edge_effnet.exporters.inputs.assembly.assembler import Assembler
 from edge_effnet.exporters.inputs.assembly.complete import Source, completed
 from edge_effnet.exporters.inputs.assembly.image import RAW, Given
@@ -69,8 +70,9 @@ def assembled(content: OnnxContent, image_size: tuple[int, int] | None, name: st
     assembler = Assembler()
     image = assembler.image(axes, *sides)
     tensors: dict[str, Operand] = {facts.name: image}
+    allowance = Allowance.of(content.constant_bytes)
     for step in _needed(content):
-        _run(assembler, step, tensors, content)
+        _run(assembler, step, tensors, content, allowance)
     if not content.outputs or content.outputs[0] not in tensors:
         raise ModelFileError(f"{name}: no node makes its output; the file is damaged, export it again")
     return assembler, image, tensors[content.outputs[0]]
@@ -122,7 +124,9 @@ def _needed(content: OnnxContent) -> list[Step]:
     return found[::-1]
 
 
-def _run(assembler: Assembler, step: Step, tensors: dict[str, Operand], content: OnnxContent) -> None:
+def _run(
+    assembler: Assembler, step: Step, tensors: dict[str, Operand], content: OnnxContent, allowance: Allowance
+) -> None:
     operands = [_operand(name, step, tensors, content) for name in step.inputs]
     if not step.outputs or any(name in tensors for name in step.outputs if name):
         raise ModelFileError(f"node {step.name or step.op!r} makes a tensor that is there already; the file is damaged")
@@ -136,7 +140,8 @@ def _run(assembler: Assembler, step: Step, tensors: dict[str, Operand], content:
             return
         tensors[step.outputs[0]] = OPERATORS[step.op](Call(assembler, step, operands, content.opset))
     else:
-        tensors[step.outputs[0]] = folded(step, [item if isinstance(item, np.ndarray) else None for item in operands])
+        constants = [item if isinstance(item, np.ndarray) else None for item in operands]
+        tensors[step.outputs[0]] = folded(step, constants, allowance)
 
 
 def _operand(name: str, step: Step, tensors: dict[str, Operand], content: OnnxContent) -> Operand | None:

@@ -26,6 +26,8 @@ Array: TypeAlias = npt.NDArray[Any]
 _GRAPH, _OPSETS, _PROPERTIES, _FUNCTIONS = 7, 8, 14, 25
 _MAX_OPERANDS = 1 << 12
 _EXTERNAL = 1
+#: Bytes that constants may share with others: tied weights.
+_SHARED = 64 << 20
 _BFLOAT16 = 16
 #: TensorProto.DataType → numpy's type in the raw bytes.
 _TYPES = {
@@ -60,6 +62,12 @@ class OnnxContent:
     producer: str
     properties: Mapping[str, str]
 
+    @property
+    def constant_bytes(self) -> int:
+        """Of all weights, those in nodes among them."""
+        within = [value for step in self.steps for value in step.attributes.values() if isinstance(value, np.ndarray)]
+        return sum(values.nbytes for values in (*self.constants.values(), *within))
+
 
 def read_content(path: Path) -> OnnxContent:
     """The graph with its values; raises ModelFileError for what is broken or lies outside the file's folder."""
@@ -75,12 +83,13 @@ def content_of(data: memoryview, *, name: str, folder: Path | None) -> OnnxConte
         raise ModelFileError(f"{name}: holds no graph; expected an ONNX model")
     if model.has(_FUNCTIONS):
         raise ModelFileError(f"{name}: has functions of its own; export it again with them inlined (optimize=True)")
-    constants = dict(_tensor(message, folder) for message in graph.messages(5, limit=MAX_ITEMS))
+    beside = None if folder is None else _Beside(folder)
+    constants = dict(_tensor(message, beside) for message in graph.messages(5, limit=MAX_ITEMS))
     inputs = tuple(facts for facts in read_values(graph, 11) if facts.name not in constants)
     properties = {entry.text(1): entry.text(2) for entry in model.messages(_PROPERTIES, limit=1 << 10)}
     opsets = {entry.text(1): entry.integer(2) for entry in model.messages(_OPSETS, limit=1 << 6)}
     return OnnxContent(
-        tuple(_step(message, folder) for message in graph.messages(1, limit=MAX_ITEMS)),
+        tuple(_step(message, beside) for message in graph.messages(1, limit=MAX_ITEMS)),
         constants,
         inputs,
         tuple(facts.name for facts in read_values(graph, 12)),
@@ -90,13 +99,35 @@ def content_of(data: memoryview, *, name: str, folder: Path | None) -> OnnxConte
     )
 
 
-def _step(message: Message, folder: Path | None) -> Step:
+@dataclass
+class _Beside:
+    """The model's folder, and bytes that may yet be read from files in it: L2 in float32 takes 1.9 GB.
+
+    read: bytes by file; what several constants share is counted again, since each is held.
+    """
+
+    folder: Path
+    left: int = 2 << 30
+    read: dict[Path, int] = field(default_factory=dict)
+
+    def spend(self, path: Path, size: int, where: str) -> None:
+        """Raises ModelFileError for more than the file has, or than is read."""
+        self.left -= size
+        self.read[path] = self.read.get(path, 0) + size
+        if self.left < 0 or self.read[path] > path.stat().st_size + _SHARED:
+            raise ModelFileError(
+                f"{where} makes {self.read[path]:,} bytes of weights of {path.name}, which has "
+                f"{path.stat().st_size:,}; expected each once, and 2 GiB at most"
+            )
+
+
+def _step(message: Message, beside: _Beside | None) -> Step:
     inputs, outputs = (message.texts(number, limit=_MAX_OPERANDS) for number in (1, 2))
-    attributes = {item.text(1): _attribute(item, folder) for item in message.messages(5, limit=_MAX_OPERANDS)}
+    attributes = {item.text(1): _attribute(item, beside) for item in message.messages(5, limit=_MAX_OPERANDS)}
     return Step(message.text(4), message.text(7), message.text(3), inputs, outputs, attributes)
 
 
-def _attribute(message: Message, folder: Path | None) -> Any:
+def _attribute(message: Message, beside: _Beside | None) -> Any:
     """The value; None for kinds that no operator read here has (graphs, sparse tensors)."""
     match message.integer(20):
         case 1:
@@ -106,7 +137,7 @@ def _attribute(message: Message, folder: Path | None) -> Any:
         case 3:
             return message.text(4)
         case 4 if (tensor := message.message(5)) is not None:
-            return _tensor(tensor, folder)[1]
+            return _tensor(tensor, beside)[1]
         case 6:
             return np.frombuffer(_whole(message.raw(7), 4), "<f4")
         case 7:
@@ -115,7 +146,7 @@ def _attribute(message: Message, folder: Path | None) -> Any:
             return None
 
 
-def _tensor(message: Message, folder: Path | None) -> tuple[str, Array]:
+def _tensor(message: Message, beside: _Beside | None) -> tuple[str, Array]:
     name, dims, kind = message.text(8), message.integers(1, limit=32), message.integer(2)
     where = f"{message.name}: constant {name!r:.{SHOWN}}"
     if min(dims, default=0) < 0 or math.prod(dims) > MAX_ELEMENTS:
@@ -123,7 +154,7 @@ def _tensor(message: Message, folder: Path | None) -> tuple[str, Array]:
     if kind not in _TYPES and kind != _BFLOAT16:
         raise ModelFileError(f"{where} is of the type {kind}; expected numbers of a type that numpy has")
     if message.integer(14) == _EXTERNAL or message.has(13):
-        values = _external(message, where, folder, math.prod(dims), kind)
+        values = _external(message, where, beside, math.prod(dims), kind)
     else:
         values = _inside(message, kind, math.prod(dims))
     if values.size != math.prod(dims):
@@ -155,18 +186,19 @@ def _whole(raw: memoryview | bytes, size: int) -> memoryview | bytes:
     return raw[: len(raw) // size * size]
 
 
-def _external(message: Message, where: str, folder: Path | None, count: int, kind: int) -> Array:
+def _external(message: Message, where: str, beside: _Beside | None, count: int, kind: int) -> Array:
     entries = {item.text(1): item.text(2) for item in message.messages(13, limit=16)}
-    if folder is None:
+    if beside is None:
         raise ModelFileError(f"{where} lies in another file; expected a path, so that it can be found beside the model")
     size = count * (2 if kind == _BFLOAT16 else np.dtype(_TYPES[kind]).itemsize)
     try:
         offset, length = int(entries.get("offset", "0")), int(entries.get("length", str(size)))
     except ValueError as error:
         raise ModelFileError(f"{where} lies at {entries}; expected numbers") from error
-    path = _beside(folder, entries.get("location", ""), where)
+    path = _beside(beside.folder, entries.get("location", ""), where)
     if length != size or offset < 0 or offset + size > path.stat().st_size:
         raise ModelFileError(f"{where} needs {size} bytes at {offset} of {path.name}, which has {path.stat().st_size}")
+    beside.spend(path, size, where)
     with open(path, "rb") as file:
         file.seek(offset)
         return _from_bytes(file.read(size), kind)

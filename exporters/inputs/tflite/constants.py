@@ -11,21 +11,41 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.errors import OperatorError
+from edge_effnet.exporters.inputs.assembly.allowance import (
+    Allowance,
+    broadcast_count,
+    copied_count,
+    joined_count,
+    no_count,
+)
 from edge_effnet.exporters.inputs.assembly.value import refuse
 
 Array: TypeAlias = npt.NDArray[Any]
 Options: TypeAlias = Mapping[str, Any]
 
 
-def folded(code: str, arguments: Sequence[Array], options: Options) -> Array:
-    """The value of an operator on constants; raises OperatorError for one that isn't known."""
+def folded(code: str, arguments: Sequence[Array], options: Options, allowance: Allowance) -> Array:
+    """The value of an operator on constants; raises OperatorError for one that isn't known, or makes too much."""
     if code not in FOLDS:
         refuse(f"{code} on constants", f"one of {', '.join(sorted(FOLDS))}")
     try:
+        allowance.spend(_COUNTS.get(code, broadcast_count)(arguments), code)
         with np.errstate(all="ignore"):
             return np.asarray(FOLDS[code](arguments, options))
+    except OperatorError:
+        raise
     except (ValueError, IndexError, TypeError, KeyError, OverflowError, MemoryError) as error:
         refuse(f"{code}, which can't be worked out: {error}", "operands that fit")
+
+
+#: What is made by others than operators on each element.
+_COUNTS: Mapping[str, Callable[[Sequence[Array]], int]] = {
+    **dict.fromkeys(("STRIDED_SLICE", "CAST", "EXPAND_DIMS", "SQUEEZE", "TRANSPOSE"), no_count),
+    **dict.fromkeys(("PACK", "CONCATENATION"), joined_count),
+    "RESHAPE": copied_count,
+    "GATHER": lambda arguments: arguments[1].size,
+}
 
 
 def strided_slice(arguments: Sequence[Array], options: Options) -> Array:

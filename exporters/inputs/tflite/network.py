@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_effnet.errors import ModelFileError, UsageError
+from edge_effnet.exporters.inputs.assembly.allowance import Allowance
 from edge_effnet.exporters.inputs.assembly.assembler import Assembler
 from edge_effnet.exporters.inputs.assembly.complete import Source, completed
 from edge_effnet.exporters.inputs.assembly.image import RAW, Given
@@ -18,7 +19,6 @@ from edge_effnet.exporters.inputs.tflite.operators import OPERATORS, Call
 from edge_effnet.files import sha256_of
 from edge_effnet.formats.official import OFFICIAL, statistics_in
 from edge_effnet.formats.tflite import TfliteFile, read_tflite
-from edge_effnet.formats.tflite_operators import TfliteOperator
 from edge_effnet.formats.tflite_tensors import TfliteTensor
 from edge_effnet.network.records import Network
 
@@ -88,8 +88,9 @@ def assembled(file: TfliteFile, image_size: tuple[int, int] | None) -> tuple[Ass
     axes, sides = _layout(file.tensors[file.inputs[0]], image_size, file.name)
     image = assembler.image(axes, *sides)
     tensors: dict[int, Operand] = {file.inputs[0]: image}
-    for index, operator in enumerate(file.operators):
-        _run(assembler, file, index, operator, tensors)
+    allowance = Allowance.of(file.size_bytes)
+    for index in range(len(file.operators)):
+        _run(assembler, file, index, tensors, allowance)
     if file.outputs[0] not in tensors:
         raise ModelFileError(f"{file.name}: no operator makes its output; the file is damaged")
     return assembler, image, tensors[file.outputs[0]]
@@ -113,9 +114,8 @@ def _layout(tensor: TfliteTensor, image_size: tuple[int, int] | None, name: str)
     return axes, (height, width, given["C"])
 
 
-def _run(
-    assembler: Assembler, file: TfliteFile, index: int, operator: TfliteOperator, tensors: dict[int, Operand]
-) -> None:
+def _run(assembler: Assembler, file: TfliteFile, index: int, tensors: dict[int, Operand], allowance: Allowance) -> None:
+    operator = file.operators[index]
     operands = [_operand(place, file, tensors, index) for place in operator.inputs]
     if len(operator.outputs) != 1 or operator.outputs[0] in tensors:
         raise ModelFileError(
@@ -128,7 +128,8 @@ def _run(
             refuse(f"{operator.code} ({name!r:.80})", f"one of {', '.join(sorted(OPERATORS))}")
         made = OPERATORS[operator.code](Call(assembler, operator.code, name, operands, operator.options))
     else:
-        made = folded(operator.code, [item for item in operands if isinstance(item, np.ndarray)], operator.options)
+        constants = [item for item in operands if isinstance(item, np.ndarray)]
+        made = folded(operator.code, constants, operator.options, allowance)
     tensors[operator.outputs[0]] = made
 
 

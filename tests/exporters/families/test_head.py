@@ -84,6 +84,15 @@ def test_a_head_beside_the_backbone(timm_lite: State) -> None:
     assert read({**state, "metric.weight": np.ones((2, 7), np.float32)}) == ()
 
 
+def test_a_head_of_fastai_is_refused_by_name(timm_lite: State) -> None:
+    """`create_timm_model`: the body under `0.model.`; the head under `1.`, behind two poolings side by side."""
+    state: State = {f"0.model.{key}": value for key, value in with_head(timm_lite).items()}
+    state |= {f"1.2.{item}": np.float32(value) for item, value in norm(2 * FEATURES).items()}
+    state |= {"1.4.weight": np.ones((8, 2 * FEATURES), np.float32), "1.8.weight": np.ones((2, 8), np.float32)}
+    with pytest.raises(CheckpointError, match=r"1\.2 takes 2560 values, twice .*fastai's AdaptiveConcatPool2d.*--head"):
+        read(state, activation="relu")
+
+
 def test_an_activation_is_asked_for_and_never_guessed(timm_lite: State) -> None:
     state = with_head(timm_lite, classifier__0__weight=np.ones((8, FEATURES)), classifier__3__weight=np.ones((2, 8)))
     with pytest.raises(
