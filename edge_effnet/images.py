@@ -25,6 +25,12 @@ _READ_BY = {
     **dict.fromkeys(HEIF_SUFFIXES, "pip install 'edge-effnet[heif]' reads them"),
     **dict.fromkeys(AVIF_SUFFIXES, "a Pillow with AVIF reads them: pip install -U pillow"),
 }
+#: Kind that is a noun → of several.
+_SEVERAL = {
+    "broken link": "broken links",
+    "link to a folder": "links to folders",
+    "no regular file": "no regular files",
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,8 @@ class FolderContents:
         if not self.left_out:
             return None
         kinds = [
-            f"{count:,} {kind}" + (f" ({_READ_BY[kind]})" if kind in _READ_BY else "")
+            f"{count:,} {_SEVERAL.get(kind, kind) if count > 1 else kind}"
+            + (f" ({_READ_BY[kind]})" if kind in _READ_BY else "")
             for kind, count in sorted(self.left_out.items(), key=lambda item: (item[0] not in _READ_BY, item))
         ]
         total = sum(self.left_out.values())
@@ -69,14 +76,14 @@ def _why_left_out(path: Path) -> str | None:
     """None for an image, "" for a folder (its files count by themselves), otherwise the kind of file."""
     try:
         if path.is_dir():
-            return "links to folders" if path.is_symlink() else ""
+            return "link to a folder" if path.is_symlink() else ""
     except OSError:
         return "unreadable"
     suffix = path.suffix.lower()
     if path.name.startswith("."):
         return "hidden"
     if not path.is_file():
-        return "broken links" if path.is_symlink() else "no regular files"
+        return "broken link" if path.is_symlink() else "no regular file"
     if suffix in IMAGE_SUFFIXES or (suffix in _READ_BY and readable_extra(suffix)):
         return None
     return suffix or "without an ending"

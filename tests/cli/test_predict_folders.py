@@ -54,9 +54,9 @@ LEFT_OUT = {
     "u.pth": ".pth",
     "v.psd": ".psd",
     "w.jxl": ".jxl",
-    "broken.jpg": "broken links",
-    "loop": "links to folders",
-    "pipe.jpg": "no regular files",
+    "broken.jpg": "broken link",
+    "loop": "link to a folder",
+    "pipe.jpg": "no regular file",
 }
 
 
