@@ -17,8 +17,8 @@ from edge_effnet.network.kernels import conv_patches, depthwise_taps
 
 #: Positions of a photo at most: of a convolution, and of a depthwise one, whose channels have few weights each.
 _POSITIONS, _DEPTHWISE_POSITIONS = 1024, 64
-#: Photos whose samples are multiplied together.
-_TOGETHER = 8
+#: Bytes of a layer's samples that wait to be multiplied together, of several photos where these are few.
+_WAITING_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class _Sum:
 
     def add(self, samples: npt.NDArray[np.float32]) -> None:
         self.waiting.append(samples)
-        if len(self.waiting) == _TOGETHER:
+        if sum(part.nbytes for part in self.waiting) >= _WAITING_BYTES:
             self._sum_up()
 
     def merge(self, other: _Sum) -> None:
