@@ -24,15 +24,13 @@ from edge_effnet import Classifier
 from edge_effnet.benching.serving import peak_rss_mb
 from edge_effnet.classifier import BUNDLED_MODEL
 from edge_effnet.evaluation import auroc
-from edge_effnet.formats import read_tflite
-from edge_effnet.formats.derived import feature_tensor
 from edge_effnet.images import find_images
 from edge_effnet.learning import learn
-from edge_effnet.learning.cache import FeatureCache, cache_key
 from edge_effnet.learning.folds import unit_rows
-from edge_effnet.learning.head import train
 from edge_effnet.learning.photos import PhotoFolder, read_photos
+from edge_effnet.learning.views import best_view, views_of
 from edge_effnet.machine import machine_facts
+from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.reading import read_file
 
 Array = npt.NDArray[Any]
@@ -70,49 +68,44 @@ def measure(
 ) -> dict[str, Any]:
     """All figures; accuracies in 0..1."""
     with tempfile.TemporaryDirectory() as folder, Classifier(base, threads=1) as classifier:
-        with FeatureCache(Path(folder), cache_key(benchmark=1), feature_tensor(read_tflite(base)).size) as cache:
-            features = _Features(classifier, cache)
-            known, seen = (read_photos(path, most_bytes=_MOST_BYTES) for path in (train_folder, validation))
-            learned, tested = features.of(known), features.of(seen)
+        views = views_of(classifier.preprocessing)
+        known, seen = (read_photos(path, most_bytes=_MOST_BYTES) for path in (train_folder, validation))
+        learned, tested = ([_features(base, view, photos) for view in views] for photos in (known, seen))
         classes = _classes(known)
         truth = np.array([known.labels.index(photo.label) for photo in seen.photos])
-        rows = [_row(learned, classes, tested, truth, size) for size in sizes]
+        rows = [_row(views, learned, classes, tested, truth, size) for size in sizes]
         whole = _whole(train_folder, validation, none, base, Path(folder))
     return {"photos": len(classes), "validation": len(truth), "rows": rows, **whole, "machine": machine_facts()}
 
 
-class _Features:
-    """Features of photo folders, each photo's once."""
-
-    def __init__(self, classifier: Classifier, cache: FeatureCache) -> None:
-        self._classifier, self._cache = classifier, cache
-
-    def of(self, folder: PhotoFolder) -> Array:
-        """float32[N, D]."""
-        rows = []
-        for photo in folder.photos:
-            row = self._cache.get(photo.digest)
-            if row is None:
-                row = self._classifier.features(photo.path)
-                self._cache.put(photo.digest, row)
-            rows.append(row)
-        return np.stack(rows)
+def _features(base: Path, view: Preprocessing, folder: PhotoFolder) -> Array:
+    """float32[N, D]."""
+    with Classifier(base, threads=1, preprocessing=view) as classifier:
+        return np.stack([classifier.features(photo.path) for photo in folder.photos])
 
 
 def _classes(folder: PhotoFolder) -> Array:
     return np.array([folder.labels.index(photo.label) for photo in folder.photos], np.int64)
 
 
-def _row(learned: Array, classes: Array, tested: Array, truth: Array, size: int | None) -> dict[str, Any]:
+def _row(
+    views: Sequence[Preprocessing],
+    learned: Sequence[Array],
+    classes: Array,
+    tested: Sequence[Array],
+    truth: Array,
+    size: int | None,
+) -> dict[str, Any]:
     """Accuracies of one number of photos a class, a value a seed."""
     heads, means = [], []
     for seed in range(1 if size is None else SEEDS):
         drawn = draw(classes, size, seed)
-        features, kinds = learned[drawn], classes[drawn]
-        head = train(features, kinds, count=int(classes.max()) + 1).head
-        heads.append(float((head.logits(tested).argmax(axis=1) == truth).mean()))
-        centres = np.stack([unit_rows(features)[kinds == kind].mean(axis=0) for kind in np.unique(classes)])
-        means.append(float(((unit_rows(tested) @ unit_rows(centres).T).argmax(axis=1) == truth).mean()))
+        kinds = classes[drawn]
+        best = best_view(views, [rows[drawn] for rows in learned], kinds)
+        new = tested[views.index(best.preprocessing)]
+        heads.append(float((best.trained.head.logits(new).argmax(axis=1) == truth).mean()))
+        centres = np.stack([unit_rows(learned[0][drawn])[kinds == kind].mean(axis=0) for kind in np.unique(classes)])
+        means.append(float(((unit_rows(tested[0]) @ unit_rows(centres).T).argmax(axis=1) == truth).mean()))
     return {"a_class": size, "learned": heads, "class_means": means}
 
 

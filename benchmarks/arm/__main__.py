@@ -71,7 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--board", choices=tuple(BOARDS), required=True)
     predict.add_argument("--model", type=Path, metavar="FILE", help="(default: the bundled one)")
     predict.add_argument("--engine", default="auto", metavar="NAME", help="of the board (default auto)")
-    for command, run in ((count, _count), (check, _check), (predict, _predict)):
+    learn = commands.add_parser("learn", help="the best labels of new photos by what `learn` makes there and here")
+    learn.add_argument("folder", type=Path, metavar="PHOTOS", help="a folder of photos for each class")
+    learn.add_argument("photos", nargs="+", metavar="NEW", help="photos to recognise")
+    learn.add_argument("--board", choices=tuple(BOARDS), required=True)
+    learn.add_argument("--engine", default="numpy", metavar="NAME", help="of the board (default: numpy alone)")
+    for command, run in ((count, _count), (check, _check), (predict, _predict), (learn, _learn)):
         command.set_defaults(run=run)
         command.add_argument(
             "--wheel", type=Path, metavar="FILE", help="of the project (default: built from this tree)"
@@ -178,9 +183,25 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     photos = list(expand_sources(arguments.photos))
     with _guests([arguments.board], arguments) as guests:
-        rows = compare_predictions(guests[0], photos, model=arguments.model, engine=arguments.engine)
+        return _agreement(
+            compare_predictions(guests[0], photos, model=arguments.model, engine=arguments.engine), "top five"
+        )
+
+
+def _learn(arguments: argparse.Namespace) -> int:
+    from edge_effnet.benchmarks.arm.learning import compare_learning
+
+    photos = list(expand_sources(arguments.photos))
+    with _guests([arguments.board], arguments) as guests:
+        return _agreement(
+            compare_learning(guests[0], arguments.folder, photos, engine=arguments.engine), "order of labels"
+        )
+
+
+def _agreement(rows: Sequence[tuple[str, list[str], list[str]]], what: str) -> int:
+    """Prints them; 1 where a best label differs."""
     for name, here, there in rows:
-        print(f"{name:<28} here {here[0]} · there {there[0]} · top five {'the same' if here == there else 'differ'}")
+        print(f"{name:<28} here {here[0]} · there {there[0]} · {what} {'the same' if here == there else 'differ'}")
     agreeing = sum(here[0] == there[0] for _, here, there in rows)
     print(f"{agreeing} of {len(rows)} best labels agree")
     return 0 if agreeing == len(rows) else 1

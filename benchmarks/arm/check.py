@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ BUNDLED, MADE_UP = "bundled Lite0 int8", "B0 int8, made-up weights"
 #: The float32 classifier behind the integers: processors sum in different orders.
 _FLOAT_TOLERANCE = 1e-5
 _TOP = 5
+#: File name, labels here and labels there, best first.
+Compared: TypeAlias = tuple[str, list[str], list[str]]
 _PACKAGES = ("ai-edge-litert", "numpy", "pillow")
 
 
@@ -114,20 +117,20 @@ def differing(here: Answers, there: Answers) -> list[str]:
     return problems
 
 
-def compare_predictions(
-    guest: Guest, photos: Sequence[Path], *, model: Path | None, engine: str
-) -> list[tuple[str, list[str], list[str]]]:
+def compare_predictions(guest: Guest, photos: Sequence[Path], *, model: Path | None, engine: str) -> list[Compared]:
     """(file name, labels here, labels there) of `predict`. engine: the board's; here it's the one that fits the
     file.
     """
     there = predictions(
         guest, photos, "--engine", engine, *(["--model", str(model.resolve()), "--probe", "never"] if model else [])
     )
+    return [(photo.name, labels, there[photo.name]) for photo, labels in labels_here(photos, model)]
+
+
+def labels_here(photos: Sequence[Path], model: Path | None) -> list[tuple[Path, list[str]]]:
+    """Each photo and its labels on this machine, best first. model: None for the bundled one."""
     with Classifier(model, probe="never") as classifier:
-        return [
-            (photo.name, [found.label for found in classifier.predict(photo, top_k=_TOP)], there[photo.name])
-            for photo in photos
-        ]
+        return [(photo, [found.label for found in classifier.predict(photo, top_k=_TOP)]) for photo in photos]
 
 
 def _versions() -> str:

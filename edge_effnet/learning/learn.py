@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -23,12 +24,13 @@ from edge_effnet.formats.derived import feature_tensor, head_of, with_head
 from edge_effnet.heads import Head
 from edge_effnet.labels import UNKNOWN
 from edge_effnet.learning.cache import FeatureCache, cache_key, default_folder
-from edge_effnet.learning.head import Trained, train
+from edge_effnet.learning.head import Trained
 from edge_effnet.learning.judging import Doubt, judge
 from edge_effnet.learning.kept import beside
 from edge_effnet.learning.photos import LabelledPhoto, PhotoFolder, read_photos, with_photos
 from edge_effnet.learning.references import FEWEST_HELD_OUT, Known, learn_references
 from edge_effnet.learning.report import report_page
+from edge_effnet.learning.views import best_view, views_of
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.unknown import REFERENCES_NAME
 from edge_effnet.version import __version__
@@ -109,15 +111,18 @@ def learn(
     found = read_photos(
         folder, most_bytes=image_rules.max_bytes, after_photo=lambda done, total: tell("photos", done / total)
     )
-    with (
-        Classifier(origin, engine=engine, threads=threads, image_rules=image_rules) as classifier,
-        _cache(cache, classifier, contents) as kept,
-    ):
-        found, features = _features(classifier, found, kept, tell)
+    views = views_of(document.preprocessing) if base_classes == "dropped" else (document.preprocessing,)
+    with ExitStack() as stack:
+        sources = []
+        for view in views:
+            classifier = stack.enter_context(
+                Classifier(origin, engine=engine, threads=threads, image_rules=image_rules, preprocessing=view)
+            )
+            sources.append((classifier, stack.enter_context(_cache(cache, classifier, contents))))
+        found, rows = _features(sources, found, tell)
     classes = np.array([found.labels.index(photo.label) for photo in found.photos], np.int64)
-    trained = train(
-        features, classes, count=len(found.labels), after_fit=lambda done, total: tell("learning", done / total)
-    )
+    best = best_view(views, rows, classes, after_fit=lambda done, total: tell("learning", done / total))
+    features, trained, document = best.features, best.trained, replace(document, preprocessing=best.preprocessing)
     made = _made(found, features, classes, trained, None if base_classes == "kept" else share)
     if base_classes == "kept":
         head, labels = beside(_base_head(contents), document.labels, trained, features, found.labels)
@@ -196,25 +201,29 @@ def _cache(folder: str | Path | None, classifier: Classifier, contents: ModelFil
 
 
 def _features(
-    classifier: Classifier, found: PhotoFolder, cache: FeatureCache, tell: Progress
-) -> tuple[PhotoFolder, Array]:
-    """The photos that can be read, and their features, float32[N, D]."""
+    sources: Sequence[tuple[Classifier, FeatureCache]], found: PhotoFolder, tell: Progress
+) -> tuple[PhotoFolder, list[Array]]:
+    """The photos that can be read, and their features by each source, float32[N, D]."""
     kept: list[LabelledPhoto] = []
-    rows: list[Array] = []
+    rows: list[list[Array]] = []
     left_out = list(found.left_out)
     for index, photo in enumerate(found.photos):
         tell("features", index / len(found.photos))
-        row = cache.get(photo.digest)
-        if row is None:
-            try:
-                row = classifier.features(photo.path)
-            except ImageError as error:
-                left_out.append(str(error))
-                continue
-            cache.put(photo.digest, row)
+        try:
+            rows.append([_row(classifier, cache, photo) for classifier, cache in sources])
+        except ImageError as error:
+            left_out.append(str(error))
+            continue
         kept.append(photo)
-        rows.append(row)
-    return with_photos(found, kept, left_out), np.stack(rows)
+    return with_photos(found, kept, left_out), [np.stack(each) for each in zip(*rows, strict=True)]
+
+
+def _row(classifier: Classifier, cache: FeatureCache, photo: LabelledPhoto) -> Array:
+    row = cache.get(photo.digest)
+    if row is None:
+        row = classifier.features(photo.path)
+        cache.put(photo.digest, row)
+    return row
 
 
 def _written(

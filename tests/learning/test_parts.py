@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_effnet.formats.dense import DenseHead
 from edge_effnet.learning.cache import FeatureCache, cache_key, default_folder
+from edge_effnet.learning.discriminant import fit
 from edge_effnet.learning.folds import moments, split, wilson
 from edge_effnet.learning.head import PENALTIES, train
 from edge_effnet.learning.references import MOST_A_CLASS, MOST_BYTES, chosen, learn_references
-from edge_effnet.learning.solver import fit, minimise
 from edge_effnet.unknown import unpacked_references
 
 DIGEST = "ab" * 32
@@ -28,34 +27,39 @@ def clouds(classes: int, photos: int, *, size: int = 16, seed: int = 0) -> tuple
     return np.maximum(centres[kinds] + random.normal(0, 0.3, (len(kinds), size)), 0).astype(np.float32), kinds
 
 
-def test_a_quadratic_has_its_minimum_where_algebra_says() -> None:
-    random = np.random.default_rng(0)
-    root, target = random.standard_normal((20, 20)), random.standard_normal(20)
-    matrix = root @ root.T + np.eye(20)
-    found = minimise(
-        lambda x: (0.5 * float(x @ matrix @ x - 2 * target @ x), matrix @ x - target), np.zeros(20), good=1e-9
-    )
-    np.testing.assert_allclose(found, np.linalg.solve(matrix, target), atol=1e-3)
+@pytest.mark.parametrize(("photos", "size"), [(4, 64), (30, 16)])
+def test_a_head_is_what_algebra_says(photos: int, size: int) -> None:
+    """Means times the inverse of the covariance within classes, shrunk; by either of the two products."""
+    features, classes = clouds(3, photos, size=size)
+    (head,) = fit(features, classes, count=3, penalties=(0.01,))
+    values = features.astype(np.float64)
+    centre = values.mean(axis=0)
+    length = np.linalg.norm(values - centre, axis=1).mean()
+    rows = (values - centre) / np.linalg.norm(values - centre, axis=1, keepdims=True)
+    means = np.stack([rows[classes == label].mean(axis=0) for label in range(3)])
+    rest = rows - means[classes]
+    directions = 0.01 * means @ np.linalg.inv(rest.T @ rest / len(rows) + 0.01 * np.eye(size))
+    expected = (values - centre) / length @ directions.T - 0.5 * (directions * means).sum(axis=1)
+    np.testing.assert_allclose(head.logits(features), expected, atol=1e-5)
 
 
-def test_a_head_is_where_the_slope_is_flat() -> None:
-    """The gradient of the weighted loss, by hand; and from another beginning it ends in the same place."""
-    features, classes = clouds(3, 20)
-    head = fit(features, classes, count=3, penalty=0.01)
-    logits = head.logits(features).astype(np.float64)
-    scores = np.exp(logits - logits.max(axis=1, keepdims=True))
-    scores /= scores.sum(axis=1, keepdims=True)
-    slope = (scores - np.eye(3)[classes]).T @ features / 60 + 0.01 * head.weights
-    assert np.abs(slope).max() < 1e-3
-    again = fit(features, classes, count=3, penalty=0.01, start=DenseHead(head.weights + 1, head.bias))
-    np.testing.assert_allclose(again.weights, head.weights, atol=0.05)
+def test_a_penalty_gives_the_same_head_beside_others() -> None:
+    features, classes = clouds(3, 5, size=64)
+    alone = fit(features, classes, count=3, penalties=(0.01,))[0]
+    beside = fit(features, classes, count=3, penalties=(0.1, 0.01))[1]
+    np.testing.assert_array_equal(alone.weights, beside.weights)
+
+
+def test_photos_without_any_difference_give_a_head_without_nonsense() -> None:
+    (head,) = fit(np.ones((4, 8), np.float32), np.array([0, 0, 1, 1]), count=2, penalties=(0.1,))
+    assert np.isfinite(head.weights).all()
+    assert np.isfinite(head.bias).all()
 
 
 def test_classes_weigh_the_same_however_many_photos_they_have() -> None:
     features, classes = clouds(2, 30)
     few = np.concatenate([np.flatnonzero(classes == 0), np.flatnonzero(classes == 1)[:3]])
-    head = fit(features[few], classes[few], count=2, penalty=0.1)
-    np.testing.assert_allclose(head.bias.sum(), 0, atol=1e-3)
+    (head,) = fit(features[few], classes[few], count=2, penalties=(0.1,))
     right = head.logits(features).argmax(axis=1) == classes
     assert right[classes == 1].mean() > 0.9
 
@@ -92,6 +96,22 @@ def test_one_photo_a_class_takes_the_strongest_penalty() -> None:
     assert (found.penalty, found.halved) == (PENALTIES[0], None)
     assert np.isnan(found.held_out).all()
     assert found.head.logits(features).argmax(axis=1).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("photos", [5, 20])
+def test_classes_far_apart_give_scores_that_leave_room_for_a_mistake(photos: int) -> None:
+    """Of n photos held out, all right: about n + 1 of n + 2, and never 1."""
+    random = np.random.default_rng(0)
+    kinds = np.repeat([0, 1, 2], photos)
+    features = (5 * np.eye(3, 64)[kinds] + random.random((len(kinds), 64))).astype(np.float32)
+    found = train(features, kinds, count=3)
+    assert (found.held_out.argmax(axis=1) == kinds).all()
+    logits = found.held_out.astype(np.float64)
+    scores = np.exp(logits - logits.max(axis=1, keepdims=True))
+    best = (scores / scores.sum(axis=1, keepdims=True)).max(axis=1)
+    expected = (len(kinds) + 1) / (len(kinds) + 2)
+    assert abs(best.mean() - expected) < 0.03
+    assert best.max() < 1 - 0.2 * (1 - expected)
 
 
 def test_held_out_photos_are_not_learned_from() -> None:
