@@ -14,6 +14,8 @@ from edge_effnet.learning.discriminant import fit
 from edge_effnet.learning.folds import moments, split, wilson
 from edge_effnet.learning.head import PENALTIES, train
 from edge_effnet.learning.references import MOST_A_CLASS, MOST_BYTES, chosen, learn_references
+from edge_effnet.learning.views import best_view, views_of
+from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.unknown import unpacked_references
 
 DIGEST = "ab" * 32
@@ -194,3 +196,27 @@ def test_photos_that_the_network_calls_unknown_count() -> None:
     assert none is not None
     assert many is not None
     assert many.rule.threshold == -1 < none.rule.threshold
+
+
+def test_the_view_that_tells_classes_apart_is_taken_and_the_first_of_equals() -> None:
+    good, classes = clouds(3, 10, size=64)
+    bad = np.random.default_rng(1).random(good.shape).astype(np.float32)
+    views = views_of(Preprocessing(resize=256, crop=224))
+    assert [view.resized for view in views] == [(256, 256), (224, 224)]
+    assert best_view(views, [bad, good], classes).preprocessing is views[1]
+    assert best_view(views, [good, bad], classes).preprocessing is views[0]
+    assert best_view(views, [good, good], classes).preprocessing is views[0]
+    single = np.array([0, 10, 20])
+    assert best_view(views, [good[single], bad[single]], classes[single]).preprocessing is views[0]
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        Preprocessing(resize=224, crop=224),
+        Preprocessing(resize=256, crop=224, mode="squash"),
+        Preprocessing(resize=256, crop=(224, 192)),
+    ],
+)
+def test_a_base_that_sees_the_whole_has_one_view(own: Preprocessing) -> None:
+    assert views_of(own) == (own,)
