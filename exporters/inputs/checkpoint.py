@@ -221,13 +221,14 @@ def _check_values(key: str, values: npt.NDArray[Any], origin: str) -> None:
         if key.rsplit(".", 1)[-1] in _FLOATING:
             raise CheckpointError(
                 f"{origin}: tensor {key} holds integers; expected floating-point weights, not those of a quantized "
-                "network"
+                "network: bring the float network it was made from"
             )
         return
     wrong = values.size - int(np.count_nonzero(np.isfinite(values)))
     if wrong:
         raise CheckpointError(
-            f"{origin}: tensor {key} holds {wrong} NaN or infinite values of {values.size}; training diverged?"
+            f"{origin}: tensor {key} holds {wrong} NaN or infinite values of {values.size}; expected numbers: training "
+            "diverged, bring an earlier checkpoint"
         )
 
 

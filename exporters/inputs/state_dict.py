@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from edge_effnet.errors import UsageError
 from edge_effnet.exporters.families.build import build_graph
-from edge_effnet.exporters.families.head import HeadLayer, read_head
+from edge_effnet.exporters.families.head import HeadLayer, check_pooling, read_head
 from edge_effnet.exporters.families.identify import Identified, identify
 from edge_effnet.exporters.families.names import fallback_of, published_of
 from edge_effnet.exporters.families.records import Published
@@ -28,6 +28,7 @@ def network_of(checkpoint: Checkpoint, options: InputOptions) -> Network:
     Raises CheckpointError where they are none of a family, or where something isn't in them and must be said.
     """
     model = identify(checkpoint, source=options.source, variant=options.variant)
+    check_pooling(checkpoint.beside, f"{checkpoint.origin}: what stands beside the weights")
     size = options.image_size or (model.native_size, model.native_size)
     if options.padding_size is not None and model.rules.padding != "same-baked":
         raise UsageError(
@@ -70,12 +71,18 @@ def _origin(checkpoint: Checkpoint, model: Identified) -> Origin:
 
 
 def _remarks(model: Identified, size: Size, built_for: int, options: InputOptions) -> tuple[str, ...]:
-    if model.rules.padding != "same-baked" or size == (built_for, built_for) or options.padding_size is not None:
-        return ()
-    return (
-        f"padding as built for {built_for} px, as efficientnet-pytorch does at another size; --padding-size if it was "
-        "built for another",
-    )
+    remarks = []
+    if model.rules.padding == "same-baked" and size != (built_for, built_for) and options.padding_size is None:
+        remarks.append(
+            f"padding as built for {built_for} px, as efficientnet-pytorch does at another size; --padding-size if it "
+            "was built for another"
+        )
+    if model.others and options.preprocessing.mean is None:
+        remarks.append(
+            f"published under this name, but prepared otherwise, are also {', '.join(model.others)}; if it is of one "
+            "of these, say so in --source, or --mean and --std"
+        )
+    return tuple(remarks)
 
 
 def _preprocessing(model: Identified, options: InputOptions, size: Size) -> Preprocessing:
