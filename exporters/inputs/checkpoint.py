@@ -26,7 +26,7 @@ from edge_effnet.exporters.inputs.modules import (
     fields_of,
     padding_of,
 )
-from edge_effnet.exporters.inputs.networks import Found, find_network, is_tensor
+from edge_effnet.exporters.inputs.networks import Found, check_whole, find_network, is_tensor
 from edge_effnet.exporters.inputs.pickles import read_pickle
 from edge_effnet.exporters.inputs.records import Record
 from edge_effnet.exporters.inputs.safetensors import read_safetensors
@@ -151,6 +151,7 @@ def _remark_on_left_out(network: Found) -> tuple[str, ...]:
 
 def _arrays(network: Found, origin: str, held: int | None) -> Tensors:
     """The network's tensors, checked; read as float32 for any floating type and int64 for counters."""
+    check_whole(network, origin)
     _check_present(network, origin)
     tensors = {str(key): value for key, value in network.tensors.items() if is_tensor(value)}
     check_total(list(tensors.values()), held=held, origin=origin)

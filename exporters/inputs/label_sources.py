@@ -1,7 +1,8 @@
 """Class names from wherever they lie, and which of them count: what the user says, or what all files agree on.
 
 Sources: torchvision's ImageFolder (`class_to_idx`, `classes`), transformers (`id2label`, `label2id`), timm
-(`label_names`), fastai (`CategoryMap`, the vocabulary of its data loaders), Keras' tutorials (`class_indices`).
+(`label_names`), fastai (`CategoryMap`, the vocabulary of its data loaders), Keras' tutorials (`class_indices`),
+scikit-learn (`classes_` of a LabelEncoder).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _TO_INDEX = ("class_to_idx", "class_to_index", "label2id", "label_to_idx", "clas
 KEYS = (
     *_TO_INDEX,
     *("idx_to_class", "index_to_class", "idx_to_label", "id2label", "id_to_label", "class_names", "classes"),
-    *("label_names", "labels", "categories", "names", "vocab", "class_list"),
+    *("label_names", "labels", "categories", "names", "vocab", "class_list", "classes_"),
 )
 #: Files that stand beside weights.
 _BESIDE = (

@@ -49,7 +49,13 @@ def network_of(checkpoint: Checkpoint, options: InputOptions) -> Network:
         _origin(checkpoint, model),
         model.architecture,
         labels,
-        (*checkpoint.remarks, *model.remarks, *_remarks(model, size, built_for, options), *remarks),
+        (
+            *checkpoint.remarks,
+            *model.remarks,
+            *_remarks(model, size, built_for, options),
+            *(() if layers or options.head else (f"no head found: gives the {outputs} pooled features",)),
+            *remarks,
+        ),
     )
 
 
