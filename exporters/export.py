@@ -13,6 +13,7 @@ from edge_effnet.arguments import path_of
 from edge_effnet.clashes import check_outputs
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import UsageError
+from edge_effnet.exporters.bounds import check_fits
 from edge_effnet.exporters.inputs.open import files_beside, open_network
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.int8 import Int8, Int8Options, make_int8
@@ -166,6 +167,7 @@ def export(checkpoint: Any, output: str | os.PathLike[str], **options: Any) -> E
         check_refinement(int8_options.minutes)
     network = open_network(checkpoint, told.of_input())
     check_sides(network.preprocessing)
+    check_fits(network.graph, told.precision, path.suffix)
     document, graph = document_of(network, told.precision), order_channels(network.graph)
     int8, remarks = None, network.remarks
     if int8_options is not None:
