@@ -14,7 +14,7 @@ from edge_effnet.clashes import check_outputs
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import UsageError
 from edge_effnet.exporters.bounds import check_fits
-from edge_effnet.exporters.inputs.open import open_network
+from edge_effnet.exporters.inputs.open import files_beside, open_network
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.int8 import Int8, Int8Options, make_int8
 from edge_effnet.exporters.judging import made_up_squares, verify
@@ -204,10 +204,9 @@ def _check(path: Path, told: ExportOptions, checkpoint: Any) -> None:
 
 def _inputs(checkpoint: Any, told: ExportOptions) -> dict[str, Any]:
     """What is read, by the name a message gives it."""
-    beside = Path(checkpoint).with_name("config.json") if isinstance(checkpoint, (str, Path)) else None
     return {
         "the checkpoint": checkpoint,
-        "the configuration beside the checkpoint": beside,
+        "a file that belongs to the checkpoint": files_beside(checkpoint),
         "the file of labels": told.labels,
         "a calibration photo": told.calibration,
         "an evaluation photo": told.evaluation,

@@ -128,8 +128,10 @@ def _keras_weights() -> Iterator[npt.NDArray[Any]]:
 
 
 def damaged(kind: str, random: np.random.Generator) -> bytes:
-    """A mutant of the first of the kind's sound files; one in _LATER of any of them."""
-    files = sound(kind) if random.integers(_LATER) == 0 else sound(kind)[:1]
+    """A mutant of the first of the kind's sound files; where there are several, one in _LATER is of any of them."""
+    files = sound(kind)
+    if len(files) > 1 and random.integers(_LATER):
+        files = files[:1]
     return mutant(files, int(random.integers(1 << 62)))[2]
 
 

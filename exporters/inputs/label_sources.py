@@ -30,7 +30,7 @@ KEYS = (
     *("label_names", "labels", "categories", "names", "vocab", "class_list", "classes_"),
 )
 #: Files that stand beside weights.
-_BESIDE = (
+LABEL_FILES = (
     *("labels.txt", "classes.txt", "class_names.txt", "labels.json", "classes.json", "class_names.json"),
     *("class_indices.json", "class_to_idx.json", "idx_to_class.json", "id2label.json"),
 )
@@ -83,7 +83,7 @@ def _parts(value: Any) -> Iterable[Any]:
 
 def labels_beside(weights: Path) -> Iterator[FoundLabels]:
     """Labels in files of a usual name in the weights' folder; a file that holds none is passed over."""
-    for name in _BESIDE:
+    for name in LABEL_FILES:
         path = weights.with_name(name)
         if not path.is_file():
             continue
