@@ -32,8 +32,9 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
     One a line, the line's number (from 0) being the class index; blank lines at the end don't count. Where each line
     begins with a number, from 0 or 1 on, in any order, that is the class index and no part of the label ("3 cat",
-    "1: dog", "2,fish", "0. ant"). CSV: one column, or an index and a label, with or without a row of headings. JSON: a list, an
-    object index → label or label → index, or one that has such under "labels", "id2label", "class_to_idx" and the like.
+    "1: dog", "2,fish", "0. ant"). CSV: one column, or an index and a label, with or without a row of headings. JSON: a
+    list, an object index → label or label → index, or one that has such under "labels", "id2label", "class_to_idx" and
+    the like.
     Raises UsageError when the file is missing, larger than 16 MB, no regular file, empty, has a blank line in the
     middle or an index twice.
     """
