@@ -86,19 +86,27 @@ def _remarks(model: Identified, size: Size, built_for: int, options: InputOption
 
 
 def _preprocessing(model: Identified, options: InputOptions, size: Size) -> Preprocessing:
-    said = options.preprocessing
-    default = published_preprocessing(model.preparation)
+    said = with_share(options.preprocessing, model.preparation)
     if model.body.in_channels == 1:
         said = replace(said, channels="grey")
-    return resolve_preprocessing(default, said, image_size=size)
+    return resolve_preprocessing(published_preprocessing(model.preparation), said, image_size=size)
+
+
+def with_share(said: PreprocessingOptions, published: Published) -> PreprocessingOptions:
+    """The published share that the crop keeps, where nothing else is said: of the published size it would be rounded
+    twice at another.
+    """
+    other = said.crop_pct is not None or said.resize is not None or said.mode not in (None, published.mode)
+    return said if other or published.resize is not None else replace(said, crop_pct=published.crop_pct)
 
 
 def default_preprocessing(dialect: str, variant: str, image_size: int | None = None) -> Preprocessing:
     """A published variant's default preparation in a dialect, at another size where one is said."""
     family = family_of(VARIANTS[variant])
-    default = published_preprocessing(published_of(family, dialect, variant, None) or fallback_of(family, dialect))
+    published = published_of(family, dialect, variant, None) or fallback_of(family, dialect)
     size = None if image_size is None else (image_size, image_size)
-    return resolve_preprocessing(default, PreprocessingOptions(), image_size=size)
+    said = with_share(PreprocessingOptions(), published)
+    return resolve_preprocessing(published_preprocessing(published), said, image_size=size)
 
 
 def published_preprocessing(published: Published) -> Preprocessing:

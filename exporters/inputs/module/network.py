@@ -120,11 +120,11 @@ def _given(config: Mapping[str, Any], known: Identified | None, size: tuple[int,
         )
     if known is None or known.published is None:
         return Given()
-    found = published_preprocessing(known.published)
-    (rows, _), (height, _) = found.resized, found.size
+    found, resize = published_preprocessing(known.published), known.published.resize
     return Given(
         statistics=None if inside else (found.mean, found.std),
-        resize=size[0] * rows // height if size[0] == size[1] else None,
+        resize=size[0] * resize // found.size[0] if resize is not None and size[0] == size[1] else None,
+        crop_pct=known.published.crop_pct if resize is None else None,
         interpolation=found.interpolation,
         mode=found.mode,
         remarks=(f"prepared as published of {known.architecture} in {known.dialect}'s form",),

@@ -153,6 +153,7 @@ def test_a_name_without_its_tag_may_be_of_several() -> None:
 
 def test_another_size_keeps_the_share() -> None:
     assert default_preprocessing("timm-tf", "b0", 192).resize == 219
+    assert default_preprocessing("timm-tf", "v2_b0", 259).resize == 296  # 259 / 0.875; its own 192 / 0.875 is rounded
     assert default_preprocessing("torchvision", "b0", 112).resize == 128
 
 
