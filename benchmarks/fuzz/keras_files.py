@@ -47,7 +47,9 @@ class KerasModel:
         tensors = [
             {"class_name": "__keras_tensor__", "config": {"keras_history": [source, 0, 0]}} for source in sources
         ]
-        nodes = [{"args": [tensors] if len(tensors) > 1 else tensors, "kwargs": {}}] if tensors else []
+        nodes: list[dict[str, Any]] = (
+            [{"args": [tensors] if len(tensors) > 1 else tensors, "kwargs": {}}] if tensors else []
+        )
         config = {"name": name, **config}
         self.layers.append({"class_name": kind, "config": config, "name": name, "inbound_nodes": nodes})
         if variables:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -41,6 +42,28 @@ def test_a_short_campaign_finds_nothing(kind: str, capsys: pytest.CaptureFixture
     assert graphs.main(["--only", kind, "--number", number, "--results", str(tmp_path / "r.json")]) == 0
     assert '"findings": []' in capsys.readouterr().out
     assert graphs.made(kind, 7) == graphs.made(kind, 7) != graphs.made(kind, 8)
+
+
+def test_the_rows_of_other_kinds_stay(tmp_path: Path) -> None:
+    results = tmp_path / "r.json"
+    results.write_text(json.dumps([{"kind": "pickle", "files": 1}, {"kind": "onnx", "files": 9}]))
+    for count in ("2", "3"):
+        assert graphs.main(["--only", "pickle", "--number", count, "--results", str(results)]) == 0
+    assert [(row["kind"], row["files"]) for row in json.loads(results.read_text())] == [("pickle", 3), ("onnx", 9)]
+
+
+def test_a_loop_is_ended_by_what_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by the clock: on a busy machine a sound file takes minutes."""
+
+    def loop(data: bytes) -> None:
+        while data == b"\x00":
+            pass
+
+    monkeypatch.setitem(graphs.KINDS, "test", (lambda _random: b"", loop))
+    monkeypatch.setattr(graphs, "made", lambda _kind, number, **_: bytes([number]))
+    monkeypatch.setattr(graphs, "HANG_CPU_S", 1)
+    found = [(result, detail) for _, result, detail, _ in graphs.outcomes("test", range(2), campaign=0)]
+    assert found == [("hang", "SIGXCPU"), ("ran", "")]
 
 
 def test_making_one_again(tmp_path: Path) -> None:
