@@ -15,7 +15,7 @@ from edge_effnet.text import parse_json
 
 _MOST_BYTES = 16 << 20
 #: An index of at most six digits, and what parts it from its label.
-_INDEXED = re.compile(r"([0-9]{1,6})(?:\s*[:,;=]\s*|\s+)(\S.*)")
+_INDEXED = re.compile(r"([0-9]{1,6})(?:\s*[:,;=]\s*|[.)]?\s+)(\S.*)")
 #: Words that a table's first row consists of.
 _HEADINGS = re.compile(
     r"(class|label|category|index|idx|id|name|title|synset|wnid)s?([_ -]?(class|label|index|idx|id|name|no|number))?",
@@ -32,8 +32,9 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
     One a line, the line's number (from 0) being the class index; blank lines at the end don't count. Where each line
     begins with a number, from 0 or 1 on, in any order, that is the class index and no part of the label ("3 cat",
-    "1: dog", "2,fish"). CSV: one column, or an index and a label, with or without a row of headings. JSON: a list, an
-    object index → label or label → index, or one that has such under "labels", "id2label", "class_to_idx" and the like.
+    "1: dog", "2,fish", "0. ant"). CSV: one column, or an index and a label, with or without a row of headings. JSON: a
+    list, an object index → label or label → index, or one that has such under "labels", "id2label", "class_to_idx" and
+    the like.
     Raises UsageError when the file is missing, larger than 16 MB, no regular file, empty, has a blank line in the
     middle or an index twice.
     """

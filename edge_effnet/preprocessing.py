@@ -114,7 +114,7 @@ class Preprocessing:
             raise UsageError(f"preprocessing: resizer {self.resizer!r}; expected one of {', '.join(INTERPOLATIONS)}")
         if self.interpolation not in known:
             listed = " or ".join([", ".join(known[:-1]), known[-1]])
-            raise UsageError(f"preprocessing: interpolation {self.interpolation!r}; expected {listed}")
+            raise UsageError(f"preprocessing: {self.resizer}'s interpolation {self.interpolation!r}; expected {listed}")
         if self.channels not in ("rgb", "bgr", "grey"):
             raise UsageError(f"preprocessing: channels {self.channels!r}; expected rgb, bgr or grey")
         if self.mode not in RESIZE_MODES:

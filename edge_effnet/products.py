@@ -57,8 +57,8 @@ def resize_by_products(pixels: Pixels, rows: Taps, columns: Taps) -> Pixels:
     for block in down.blocks:
         levels = _across(pixels[block.read], across)
         values = _multiplied(block.weights.T, levels.reshape(len(levels), -1))
-        values += down.offset[block.result, None] + _MIDDLE
-        np.clip(values, 0, 255, out=values)
+        _settle(values, down.offset[block.result, None])
+        values += _MIDDLE  # by now whole: with the part behind the point it would have a bit more than float32
         found[block.result] = values.reshape(-1, depth, wide).transpose(0, 2, 1)
     return found
 
@@ -80,9 +80,14 @@ def _levels(planes: Array, columns: _Side, found: Array) -> None:
     into = found.reshape(len(planes), -1)
     for block in columns.blocks:
         _multiply(planes[:, block.read], block.weights, into[:, block.result])
-    into += columns.offset
-    np.clip(into, -_MIDDLE, 255 - _MIDDLE, out=into)
-    np.floor(into, out=into)
+    _settle(into, columns.offset)
+
+
+def _settle(sums: Array, offset: Array) -> None:
+    """Rounded to whole levels less `_MIDDLE`, in place."""
+    sums += offset
+    np.clip(sums, -_MIDDLE, 255 - _MIDDLE, out=sums)
+    np.floor(sums, out=sums)
 
 
 def _multiplied(left: Array, right: Array) -> Array:

@@ -26,11 +26,15 @@ OPENCV_ONE = 2048
 
 @dataclass(frozen=True)
 class Taps:
-    """indices int[out, taps] into the source, weights [out, taps]; whole numbers have so many bits behind the point."""
+    """indices int[out, taps] into the source, weights [out, taps]; whole numbers have so many bits behind the point.
+
+    largest: the largest weight while those beyond the border were added to others; None where none were.
+    """
 
     indices: npt.NDArray[np.intp]
     weights: Array
     precision: int = 0
+    largest: float | None = None
 
     @property
     def count(self) -> int:
@@ -128,11 +132,13 @@ def _torch_cubic(source: int, result: int) -> Taps:
     where = _exact_centres(source, result)
     taps = _cubic_taps(where, source, _cubic_weights((where - np.floor(where)).astype(np.float64), -0.75))
     weights = taps.weights.copy()
+    largest = weights[:, 0].max()
     for tap in range(3):
         again = taps.indices[:, tap] == taps.indices[:, tap + 1]
         weights[:, tap + 1] += np.where(again, weights[:, tap], 0)
         weights[:, tap] = np.where(again, 0, weights[:, tap])
-    return Taps(taps.indices, weights)
+        largest = max(largest, weights[:, tap + 1].max())
+    return Taps(taps.indices, weights, largest=float(largest))
 
 
 def _opencv_cubic(source: int, result: int) -> Taps:
@@ -242,8 +248,8 @@ AXES: Mapping[str, Mapping[str, Axis]] = MappingProxyType(
 
 def torch_whole(taps: Taps) -> Taps:
     """The weights as torch has them for uint8: whole numbers of 16 bits, as precise as the largest allows."""
-    precision = 0
-    while precision < 22 and int(0.5 + float(taps.weights.max()) * (1 << (precision + 1))) < 1 << 15:
+    precision, largest = 0, taps.largest or float(taps.weights.max())
+    while precision < 22 and int(0.5 + largest * (1 << (precision + 1))) < 1 << 15:
         precision += 1
     scaled = taps.weights.astype(np.float64) * (1 << precision)
     return Taps(taps.indices, np.trunc(scaled + np.copysign(0.5, scaled)).astype(np.int32), precision)

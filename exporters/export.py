@@ -13,7 +13,8 @@ from edge_effnet.arguments import path_of
 from edge_effnet.clashes import check_outputs
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
 from edge_effnet.errors import UsageError
-from edge_effnet.exporters.inputs.open import open_network
+from edge_effnet.exporters.bounds import check_fits
+from edge_effnet.exporters.inputs.open import files_beside, open_network
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.int8 import Int8, Int8Options, make_int8
 from edge_effnet.exporters.judging import made_up_squares, verify
@@ -166,6 +167,7 @@ def export(checkpoint: Any, output: str | os.PathLike[str], **options: Any) -> E
         check_refinement(int8_options.minutes)
     network = open_network(checkpoint, told.of_input())
     check_sides(network.preprocessing)
+    check_fits(network.graph, told.precision, path.suffix)
     document, graph = document_of(network, told.precision), order_channels(network.graph)
     int8, remarks = None, network.remarks
     if int8_options is not None:
@@ -202,10 +204,9 @@ def _check(path: Path, told: ExportOptions, checkpoint: Any) -> None:
 
 def _inputs(checkpoint: Any, told: ExportOptions) -> dict[str, Any]:
     """What is read, by the name a message gives it."""
-    beside = Path(checkpoint).with_name("config.json") if isinstance(checkpoint, (str, Path)) else None
     return {
         "the checkpoint": checkpoint,
-        "the configuration beside the checkpoint": beside,
+        "a file that belongs to the checkpoint": files_beside(checkpoint),
         "the file of labels": told.labels,
         "a calibration photo": told.calibration,
         "an evaluation photo": told.evaluation,

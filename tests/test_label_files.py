@@ -20,6 +20,8 @@ from edge_effnet.label_files import read_labels
         (b"2 cat\n0 dog\n1  big fish", ("dog", "big fish", "cat")),
         (b"3: cat\n1: dog\n2:fish", ("dog", "fish", "cat")),
         (b"1,cat\n0,dog", ("dog", "cat")),
+        (b"1. cat\n2) dog", ("cat", "dog")),
+        (b"0.5 mm\n1.5 mm", ("0.5 mm", "1.5 mm")),
         (b"4 wheels\n2 wheels", ("4 wheels", "2 wheels")),
         (b"0 cat\ndog", ("0 cat", "dog")),
     ],

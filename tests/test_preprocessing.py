@@ -133,7 +133,7 @@ def test_a_bgr_network_gets_its_channels_and_their_statistics() -> None:
         ({"resize": 31, "crop": 32}, "resize 31 and crop 32 don't fit"),
         (
             {"interpolation": "cubic"},
-            "interpolation 'cubic'; expected nearest, box, bilinear, hamming, bicubic or lanczos",
+            "pillow's interpolation 'cubic'; expected nearest, box, bilinear, hamming, bicubic or lanczos",
         ),
         ({"channels": "rgba"}, "channels 'rgba'; expected rgb, bgr or grey"),
         ({"std": (1.0, 0.0, 1.0)}, "expected finite numbers, std above 0"),

@@ -65,13 +65,29 @@ def check_torch(photo: np.ndarray, result: tuple[int, int]) -> None:
         mode = kind.removesuffix("-antialias")
         made = torch.nn.functional.interpolate(tensor, size=result, mode=mode, **options)
         found = resize_pixels(photo, result[::-1], resizer="torch", interpolation=kind)
-        assert np.abs(found.astype(int) - made[0].numpy().transpose(1, 2, 0)).max() <= 1, kind
+        assert np.abs(found.astype(int) - made[0].numpy().transpose(1, 2, 0)).max() <= (0 if own else 1), kind
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("result", [(50, 60), (30, 100), (50, 100), (1, 99)])
 def test_torch_where_a_side_stays_as_long_as_it_is(result: tuple[int, int]) -> None:
     check_torch(picture(50, 100), result)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("source", "result"), [((6, 290), (6, 289)), ((6, 179), (6, 180)), ((281, 241), (61, 238))])
+def test_torch_where_weights_are_nearly_one(source: tuple[int, int], result: tuple[int, int]) -> None:
+    """A weight's precision is of the largest one, also while those beyond the border are added to others."""
+    check_torch(np.random.default_rng(0).integers(0, 256, (*source, 3), dtype=np.uint8), result)
+
+
+def test_a_product_keeps_its_last_bit() -> None:
+    """Weights of 17 bits, and levels above 128: one bit more than float32 has."""
+    photo = np.random.default_rng(1).integers(128, 256, (281, 2000, 3), dtype=np.uint8)
+    rows, columns = (torch_whole(AXES["torch"]["bilinear-antialias"](*sides)) for sides in ((281, 61), (2000, 2000)))
+    assert rows.precision == 17
+    found = resize_by_products(photo, rows, columns)
+    np.testing.assert_array_equal(found, _summed(_summed(photo, columns, axis=1), rows, axis=0))
 
 
 #: (height, width) → (height, width); the last by weights too fine for float32.

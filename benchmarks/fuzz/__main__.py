@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -27,10 +26,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from edge_effnet.benchmarks.fuzz.campaigns import answered, parser_of
 from edge_effnet.benchmarks.fuzz.mutants import Seed, mutant
 from edge_effnet.benchmarks.fuzz.seeds import FORMATS, seed_files, unsealed
 from edge_effnet.benchmarks.fuzz.worker import HANG_S, MEMORY_BYTES, Outcome, Task, run_task
-from edge_effnet.errors import EdgeEffnetError, UsageError
+from edge_effnet.errors import UsageError
 from edge_effnet.files import require_writable_folder, temporary_folder, write_atomically
 from edge_effnet.machine import machine_facts
 
@@ -149,32 +149,18 @@ def remake(name: str, target: Path, *, campaign: int) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a campaign or makes one mutant again; 1 when something crashed, hung or went wrong silently."""
-    parser = argparse.ArgumentParser(
-        prog="python -m edge_effnet.benchmarks.fuzz",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("fuzz", __doc__, remade="FORMAT/SEALING/NUMBER")
     parser.add_argument("--mutants", type=int, default=20_000, metavar="N", help="of each part (default 20,000)")
-    parser.add_argument("--campaign", type=int, default=0, metavar="N", help="another number gives other mutants")
     parser.add_argument("--only", metavar="WORD", help="parts whose format, sealing or engine is this word")
-    parser.add_argument("--results", type=Path, metavar="FILE", help="JSON to write")
-    parser.add_argument("--remake", metavar="FORMAT/SEALING/NUMBER", help="write this mutant to the file given with -o")
-    parser.add_argument("-o", "--output", type=Path, default=Path("mutant"), metavar="FILE")
-    arguments = parser.parse_args(argv)
-    try:
-        return _run(arguments)
-    except EdgeEffnetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return answered(_answer, parser.parse_args(argv))
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _answer(arguments: argparse.Namespace) -> int:
     if arguments.remake:
         remake(arguments.remake, arguments.output, campaign=arguments.campaign)
         return 0
     if arguments.results:
         require_writable_folder(arguments.results)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     rows = []
     for part, share in PARTS.items():
         if arguments.only in (None, *part):

@@ -15,18 +15,27 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import select
-import signal
-import sys
 import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edge_effnet.benchmarks.fuzz.campaigns import (
+    Ending,
+    Report,
+    answered,
+    bound_growth,
+    bound_time,
+    merged,
+    parser_of,
+    peak_mb,
+    watched,
+)
 from edge_effnet.benchmarks.fuzz.generators import onnx_graph, pickle_stream, tflite_graph
 from edge_effnet.benchmarks.fuzz.inputs import INPUTS, REHEARSED
 from edge_effnet.engines import open_session
@@ -36,7 +45,10 @@ from edge_effnet.files import write_atomically
 from edge_effnet.formats import read_model_file
 from edge_effnet.trial import MOST_BYTES
 
-HANG_S = 30.0
+#: Seconds of computing, and by the clock: other programs may have the machine.
+HANG_CPU_S, HANG_S = 30, 300.0
+#: HDF5's loops never end; nothing is learned from waiting for them.
+_LOOP_CPU_S = 2
 _BATCH = 200
 #: What a reader may take of memory beyond what it began with, in MB.
 _MOST_MB = 1000
@@ -94,66 +106,19 @@ def outcomes(kind: str, numbers: Sequence[int], *, campaign: int) -> Iterator[tu
     done = 0
     while done < len(numbers):
         batch = numbers[done : done + _BATCH]
-        for outcome in _batch(kind, batch, campaign):
+        found = watched(partial(_run, kind, batch, campaign), len(batch), first_s=HANG_S, hang_s=HANG_S)
+        for number, said in zip(batch, found, strict=False):
             done += 1
-            yield outcome
+            yield (number, said.result, said.detail, 0.0) if isinstance(said, Ending) else (number, *said)
 
 
-def _batch(kind: str, numbers: Sequence[int], campaign: int) -> Iterator[tuple[int, str, str, float]]:
-    if sys.platform == "win32":
-        raise UsageError("this campaign needs fork, which Windows lacks")
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        _work(kind, numbers, campaign, writer)
-    os.close(writer)
-    done, late = 0, False
-    with os.fdopen(reader, "rb") as pipe:
-        while done < len(numbers):
-            if not select.select([pipe], [], [], HANG_S)[0]:
-                late = True
-                os.kill(child, signal.SIGKILL)
-                break
-            line = pipe.readline()
-            if not line:
-                break
-            found = json.loads(line)
-            yield numbers[done], found[0], found[1], found[2]
-            done += 1
-    _, status = os.waitpid(child, 0)
-    if done < len(numbers):
-        code = os.waitstatus_to_exitcode(status)
-        name = signal.Signals(-code).name if code < 0 else f"exit {code}"
-        yield numbers[done], "hang" if late else "crash", name, 0.0
-
-
-def _work(kind: str, numbers: Sequence[int], campaign: int, writer: int) -> None:
-    """Judges the files and ends the process; never returns."""
-    if sys.platform == "win32":
-        raise UsageError("this campaign needs fork, which Windows lacks")
-    import resource
-
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        os.dup2(null, 2)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + MOST_BYTES,) * 2)
-        for number in numbers:
-            data = made(kind, number, campaign=campaign)
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            result, detail = judge(kind, data)
-            grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-            os.write(writer, json.dumps([result, detail, grown]).encode() + b"\n")
-        os._exit(0)
-    finally:
-        os._exit(99)
-
-
-def _data_bytes() -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmData:"))
+def _run(kind: str, numbers: Sequence[int], campaign: int, report: Report) -> None:
+    bound_growth("VmData", MOST_BYTES)
+    for number in numbers:
+        data = made(kind, number, campaign=campaign)
+        bound_time(_LOOP_CPU_S if kind in REHEARSED else HANG_CPU_S)
+        before = peak_mb()
+        report([*judge(kind, data), peak_mb() - before])
 
 
 def _is_understood(kind: str, number: int, campaign: int) -> bool:
@@ -186,40 +151,27 @@ def run_kind(kind: str, count: int, *, campaign: int) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a campaign or makes one file again; 1 when there are findings."""
-    parser = argparse.ArgumentParser(
-        prog="python -m edge_effnet.benchmarks.fuzz.graphs",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """Runs a campaign or makes one file again; 1 when something was found."""
+    parser = parser_of("fuzz.graphs", __doc__, remade="KIND/NUMBER")
     parser.add_argument("--number", type=int, default=5_000, metavar="N", help="files of each kind (default 5,000)")
-    parser.add_argument("--campaign", type=int, default=0, metavar="N", help="another number gives other files")
-    parser.add_argument("--only", choices=KINDS, help="one kind")
-    parser.add_argument("--results", type=Path, metavar="FILE", help="JSON to write")
-    parser.add_argument("--remake", metavar="KIND/NUMBER", help="write this file to the one given with -o")
-    parser.add_argument("-o", "--output", type=Path, default=Path("made"), metavar="FILE")
-    arguments = parser.parse_args(argv)
-    try:
-        return _run(arguments)
-    except EdgeEffnetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    parser.add_argument("--only", choices=KINDS, help="one kind; the others' rows in --results stay")
+    return answered(_answer, parser.parse_args(argv))
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _answer(arguments: argparse.Namespace) -> int:
     if arguments.remake:
         kind, _, number = arguments.remake.partition("/")
         if kind not in KINDS or not number.isdecimal():
             raise UsageError(f"file {arguments.remake!r}; expected one of {', '.join(KINDS)} and a number: pickle/17")
         write_atomically(arguments.output, made(kind, int(number), campaign=arguments.campaign))
         return 0
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     rows = []
     for kind in [arguments.only] if arguments.only else KINDS:
         rows.append(run_kind(kind, arguments.number, campaign=arguments.campaign))
         print(json.dumps(rows[-1]), flush=True)
     if arguments.results:
-        write_atomically(arguments.results, (json.dumps(rows, indent=1) + "\n").encode())
+        before = json.loads(arguments.results.read_bytes()) if arguments.results.exists() else []
+        write_atomically(arguments.results, (json.dumps(merged(before, rows), indent=1) + "\n").encode())
     return 1 if any(row["findings"] for row in rows) else 0
 
 

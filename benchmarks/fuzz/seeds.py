@@ -33,7 +33,8 @@ from edge_effnet.variants import VARIANTS
 SIZE = 32
 LABELS = ("one", "two", "three", "four", "five")
 FORMATS = ("tflite", "onnx")
-_WIDTH = 0.125
+#: Of B0's.
+WIDTH = 0.125
 _RANDOM_SEED = 6
 _NORM_RANGES = {
     "weight": (0.8, 1.2),
@@ -98,7 +99,12 @@ def _emit(made: QuantizedGraph, document: ModelDocument, file_format: str) -> by
 def trained_like(family: str) -> dict[str, npt.NDArray[np.float32]]:
     """A state dict of a small network in timm's names, as a checkpoint holds it."""
     variant = VARIANTS[family]
-    body = body_of(FAMILIES[variant.family], width=_WIDTH, depth=variant.depth, dialect="timm-tf")
+    body = body_of(FAMILIES[variant.family], width=WIDTH, depth=variant.depth, dialect="timm-tf")
+    return trained_weights(body)
+
+
+def trained_weights(body: Body) -> dict[str, npt.NDArray[np.float32]]:
+    """Those of any body in timm's names."""
     return dict(_weights(body))
 
 

@@ -159,7 +159,7 @@ class _Builder:
         if not largest <= _LARGEST_FLOAT32:
             raise CheckpointError(
                 f"batch norm of {layer.name} folded into its convolution gives {largest:.3g}, more than float32 holds; "
-                "training diverged?"
+                "training diverged, bring an earlier checkpoint"
             )
         return weight, bias.astype(np.float32)
 

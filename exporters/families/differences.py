@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_effnet.exporters.families.dialects import BATCH_NORM, DIALECTS
+from edge_effnet.exporters.families.foreign import ANOTHER_FORM
 from edge_effnet.exporters.families.layout import body_of
 from edge_effnet.exporters.families.table import FAMILIES, variants_of
 from edge_effnet.exporters.inputs.checkpoint import Checkpoint, Tensors
@@ -13,6 +14,8 @@ from edge_effnet.variants import VARIANTS
 
 #: Keys that a sentence names.
 LISTED = 6
+#: Differences from which the nearest variant tells nothing; of a network of another width all shapes differ.
+_FAR = 60
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,13 @@ def explain(checkpoint: Checkpoint, dialect: str, variant: str | None, *, detail
         )
         if keys
     ]
+    if detail and nearest.count > _FAR:
+        return f"{checkpoint.origin}: fits no variant ({dialect} names): {detail}; if that is meant, {ANOTHER_FORM}"
     what = "; ".join(parts) or detail
-    return f"{checkpoint.origin}: fits no variant; the nearest is {nearest.variant} ({dialect} names), but {what}"
+    return (
+        f"{checkpoint.origin}: fits no variant; the nearest is {nearest.variant} ({dialect} names), but {what}; if "
+        f"that is meant, {ANOTHER_FORM}"
+    )
 
 
 def _first(keys: Sequence[str]) -> str:

@@ -43,14 +43,22 @@ def _grouped(weights: Weights, keys: Sequence[str]) -> list[str]:
     return []
 
 
-#: Names of relatives that share keys and shapes with a family of ours, or its name.
-_RELATIVES = re.compile(
-    r"efficientnet_blur|efficientnet_cc|efficientnet_[xh]_|efficientnet_\w+_g\d|_(gn|ln|evos)$|^gc_|^cc_|^eca_|"
-    r"^(mixnet|mnasnet|semnasnet|mobilenet|tinynet|fbnet|spnasnet|hardcorenas|lcnet|ghostnet|efficientformer|"
-    r"efficientvit|test_efficientnet|condconv)"
+#: (pattern of a model's name, what it has); relatives that share keys and shapes with a family of ours, or its name.
+_RELATIVES: tuple[tuple[str, str], ...] = (
+    (r"efficientnet_blur", "blur pooling in place of strides"),
+    (r"efficientnet_cc|^cc_|^condconv", "conditional convolutions"),
+    (r"efficientnet_[xh]_", "space-to-depth in its first blocks"),
+    (r"efficientnet_\w+_g\d|efficientnet\w*_(gn|ln|evos)$", "another normalisation than batch norm"),
+    (r"^gc_|^eca_", "another attention in place of squeeze-excitation"),
+    (r"^test_efficientnet", "stages of its own, made for tests"),
+    (r"^(mixnet|mnasnet|semnasnet|mobilenet|tinynet|fbnet|spnasnet|hardcorenas)", "stages of another search"),
+    (r"^(lcnet|ghostnet|efficientformer|efficientvit)", "other blocks"),
 )
+#: What to do with a network whose tensors alone aren't understood.
+ANOTHER_FORM = "its nn.Module, or an ONNX file of it, says what it computes, and may do"
 
 
-def is_relative(name: str) -> bool:
-    """Whether a model name is one of a network that is no EfficientNet of ours, but near to one."""
-    return _RELATIVES.search(name.strip().lower().split(".")[0]) is not None
+def relative_of(name: str) -> str | None:
+    """What a model name's network has that is foreign, where it is near to an EfficientNet of ours, but none."""
+    plain = name.strip().lower().split(".")[0]
+    return next((what for pattern, what in _RELATIVES if re.search(pattern, plain)), None)

@@ -6,7 +6,7 @@ A state dict doesn't say which activation stands between two linear layers: it i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -38,6 +38,9 @@ _CLASSES: Mapping[str, Kind | None] = {
 }
 #: PyTorch's default of nn.BatchNorm1d.
 HEAD_BN_EPS = 1e-5
+#: timm's names of average pooling; without a name nothing is said.
+_AVERAGE = ("", "avg", "fast", "fastavg")
+_LEAVE_OUT = "--head features leaves the head out"
 Array: TypeAlias = npt.NDArray[Any]
 Part: TypeAlias = Literal["linear", "norm", "activation"]
 
@@ -84,6 +87,20 @@ def read_head(
     return _folded(items)
 
 
+def check_pooling(holders: Iterable[Mapping[str, Any]], where: str) -> None:
+    """Raises CheckpointError where a trainer's options name a pooling other than the average, which tensors don't tell.
+
+    Source: timm's train.py (`gp`) and `push_to_hf_hub` (`global_pool`).
+    """
+    for holder in holders:
+        said = next((holder[key] for key in ("global_pool", "gp") if isinstance(holder.get(key), str)), "")
+        if said not in _AVERAGE:
+            raise CheckpointError(
+                f"{where} says that features are pooled by {said[:40]!r}; supported is the average: train it with "
+                "global_pool='avg', which costs an epoch or two"
+            )
+
+
 def _beside(checkpoint: Checkpoint, features: int) -> dict[str, Array]:
     """Tensors beside the network's prefix (`fc.weight` beside `backbone.`) that begin with its features, or with twice
     as many, which is told by `_check_widths`.
@@ -128,20 +145,23 @@ def _item(name: str, parts: Mapping[str, Array], origin: str) -> _Item:
         return _linear(name, weight, parts.get("bias"), origin)
     if set(parts) == {"weight", "bias", "running_mean", "running_var"} and weight is not None and weight.ndim == 1:
         if any(values.shape != weight.shape for values in parts.values()):
-            raise CheckpointError(f"{origin}: the batch norm {name} in the head has parts of different lengths")
+            raise CheckpointError(
+                f"{origin}: the batch norm {name} in the head has parts of different lengths; {_LEAVE_OUT}"
+            )
         return _Item(name, "norm", parts)
     listed = ", ".join(f"{name}.{item} {list(values.shape)}" for item, values in parts.items())
     what = "a normalisation without running statistics (LayerNorm?)" if weight is not None and weight.ndim == 1 else ""
     raise CheckpointError(
         f"{origin}: the head has unexpected tensors {listed}{', ' + what if what else ''}; expected linear layers and "
-        "batch norm. --head features leaves the head out"
+        f"batch norm; {_LEAVE_OUT}"
     )
 
 
 def _linear(name: str, weight: Array, bias: Array | None, origin: str) -> _Item:
     if bias is not None and bias.shape != weight.shape[:1]:
         raise CheckpointError(
-            f"{origin}: {name}.bias {list(bias.shape)}; expected {list(weight.shape[:1])}, one value for each class"
+            f"{origin}: {name}.bias {list(bias.shape)}; expected {list(weight.shape[:1])}, one value for each class; "
+            f"{_LEAVE_OUT}"
         )
     weight = weight.reshape(weight.shape[0], -1)
     return _Item(name, "linear", {"weight": weight, "bias": np.zeros(len(weight)) if bias is None else bias})
@@ -156,15 +176,16 @@ def _check_widths(items: Sequence[_Item], features: int, origin: str) -> None:
             raise CheckpointError(
                 f"{origin}: {item.name} takes {takes} values, twice the {features} features: average and maximum "
                 "pooling side by side (catavgmax, fastai's AdaptiveConcatPool2d), which isn't supported; only average "
-                "pooling is. --head features leaves the head out"
+                f"pooling is; {_LEAVE_OUT}"
             )
         if takes != width:
             raise CheckpointError(
-                f"{origin}: the head has {item.name}.weight {list(weight.shape)}; expected it to take {width} values"
+                f"{origin}: the head has {item.name}.weight {list(weight.shape)}; expected it to take {width} values; "
+                f"{_LEAVE_OUT}"
             )
         width = weight.shape[0]
     if items[-1].part != "linear" and not any(item.part == "linear" for item in items):
-        raise CheckpointError(f"{origin}: the head has no linear layer, only {items[0].name}")
+        raise CheckpointError(f"{origin}: the head has no linear layer, only {items[0].name}; {_LEAVE_OUT}")
 
 
 def _with_activations(items: list[_Item], checkpoint: Checkpoint, activation: str | None) -> list[_Item]:

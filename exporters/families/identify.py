@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from edge_effnet.errors import CheckpointError, UsageError
 from edge_effnet.exporters.families.dialects import DIALECTS, dialects_of
 from edge_effnet.exporters.families.differences import LISTED, explain
-from edge_effnet.exporters.families.foreign import foreign_signs, is_relative
-from edge_effnet.exporters.families.names import ModelName, fallback_of, parse_model_name, published_of
+from edge_effnet.exporters.families.foreign import ANOTHER_FORM, foreign_signs, relative_of
+from edge_effnet.exporters.families.names import ModelName, fallback_of, others_of, parse_model_name, published_of
 from edge_effnet.exporters.families.reading import Reading, read_body
 from edge_effnet.exporters.families.records import Body, Family, Published, Rules
 from edge_effnet.exporters.families.scaling import (
@@ -30,6 +30,7 @@ class Identified:
 
     architecture: "b0", "b1_pruned", "b-w1.3-d1.6". rules: padding and eps, a module's own where it says them. head:
     names of the tensors that are none of the body's. published: None where nothing was published of it.
+    others: published under the same name with another tag, and prepared otherwise.
     """
 
     dialect: str
@@ -41,6 +42,7 @@ class Identified:
     native_size: int
     published: Published | None
     remarks: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def preparation(self) -> Published:
@@ -81,6 +83,7 @@ def identify(checkpoint: Checkpoint, *, source: str | None = None, variant: str 
         native,
         published,
         _remarks(checkpoint, dialect, architecture, published, name),
+        others_of(family, name, published),
     )
 
 
@@ -105,8 +108,10 @@ def _model_name(checkpoint: Checkpoint, source: str | None) -> ModelName | None:
     """What the name that is said, or stands beside the weights, means."""
     if source is not None:
         said = parse_model_name(source)
-        if said is None and is_relative(source):
-            raise CheckpointError(f"--source {source} is no EfficientNet of ours; {_supported()}")
+        if said is None and (foreign := relative_of(source)):
+            raise CheckpointError(
+                f"--source {source} is no EfficientNet of ours, but one with {foreign}; {_supported()}"
+            )
         if said is None and source not in DIALECTS:
             raise UsageError(
                 f"--source {source!r} is unknown; expected {', '.join(DIALECTS)} or a model name like "
@@ -116,9 +121,10 @@ def _model_name(checkpoint: Checkpoint, source: str | None) -> ModelName | None:
     beside = checkpoint.architecture
     if not beside:
         return None
-    if is_relative(beside):
+    if foreign := relative_of(beside):
         raise CheckpointError(
-            f"{checkpoint.origin}: the name beside the weights, {beside}, is no EfficientNet of ours; {_supported()}"
+            f"{checkpoint.origin}: the name beside the weights, {beside}, is no EfficientNet of ours, but one with "
+            f"{foreign}; {_supported()}"
         )
     said = parse_model_name(beside)
     if said is not None and said.dialect not in _key_family(checkpoint.tensors, checkpoint.origin):
@@ -127,7 +133,8 @@ def _model_name(checkpoint: Checkpoint, source: str | None) -> ModelName | None:
 
 
 def _supported() -> str:
-    return f"supported are {', '.join(VARIANTS)}, their pruned forms and scalings"
+    titles = ", ".join(dict.fromkeys(family.title for family in FAMILIES.values()))
+    return f"supported are {titles}, of any width and depth; {ANOTHER_FORM}"
 
 
 def _key_family(tensors: Tensors, origin: str) -> tuple[str, ...]:
@@ -136,7 +143,7 @@ def _key_family(tensors: Tensors, origin: str) -> tuple[str, ...]:
         return names
     raise CheckpointError(
         f"{origin}: keys like {list(tensors)[:3]} belong to no known EfficientNet; expected the names of "
-        f"{', '.join(DIALECTS)}"
+        f"{', '.join(DIALECTS)}; {ANOTHER_FORM}"
     )
 
 
@@ -156,7 +163,8 @@ def _dialect(checkpoint: Checkpoint, source: str | None, name: ModelName | None)
         )
     if said not in family:
         raise CheckpointError(
-            f"{checkpoint.origin}: --source {said} doesn't fit its keys, which are those of {' or '.join(family)}"
+            f"{checkpoint.origin}: --source {said} doesn't fit its keys, which are those of {' or '.join(family)}; "
+            "say one of these"
         )
     return said
 
@@ -175,12 +183,15 @@ def _whole(checkpoint: Checkpoint, reading: Reading, dialect: str, variant: str 
     if body is not None and amiss is None:
         if body.in_channels not in (1, 3):
             raise CheckpointError(
-                f"{checkpoint.origin}: the stem takes {body.in_channels} channels; expected 3 (RGB) or 1 (grey)"
+                f"{checkpoint.origin}: the stem takes {body.in_channels} channels; expected 3 (RGB) or 1 (grey), "
+                "which is what photos have; train it with one of these"
             )
         return body
     signs = foreign_signs(checkpoint.tensors)
     if signs:
-        raise CheckpointError(f"{checkpoint.origin}: no EfficientNet of ours, but one with {'; '.join(signs)}")
+        raise CheckpointError(
+            f"{checkpoint.origin}: no EfficientNet of ours, but one with {'; '.join(signs)}; {_supported()}"
+        )
     raise CheckpointError(explain(checkpoint, dialect, variant, detail=amiss or "; ".join(reading.faults[:LISTED])))
 
 
@@ -190,8 +201,7 @@ def _scaling(checkpoint: Checkpoint, body: Body, dialect: str, name: ModelName |
         signs = foreign_signs(checkpoint.tensors)
         foreign = f"; it has {'; '.join(signs)}" if signs else ""
         raise CheckpointError(
-            f"{checkpoint.origin}: fits no family; its stages are {_stages(body)}{foreign}; those of EfficientNet "
-            f"are {_family_stages('b')}"
+            f"{checkpoint.origin}: fits no family; its stages are {_stages(body)}{foreign}; {_supported()}"
         )
     if name is not None and name.irregular:
         return families[0], None
@@ -201,7 +211,7 @@ def _scaling(checkpoint: Checkpoint, body: Body, dialect: str, name: ModelName |
         reasons = "; ".join(f"{family.name}: {one}" for family, one in zip(families, found, strict=True))
         raise CheckpointError(
             f"{checkpoint.origin}: stages like those of {families[0].title}, but {reasons}. If it is one of timm's "
-            "pruned networks, say its name: --source efficientnet_b1_pruned"
+            f"pruned networks, say its name: --source efficientnet_b1_pruned; otherwise {ANOTHER_FORM}"
         )
     best = next((one for one in whole if one.variant), whole[0])
     return best.family, best
@@ -212,13 +222,6 @@ def _stages(body: Body) -> str:
         f"{block.kind} {block.kernel}×{block.kernel}{' gated' if block.se_channels else ''} {block.out_channels}"
         for block in body.blocks
         if block.position == 0
-    )
-
-
-def _family_stages(family: str) -> str:
-    return ", ".join(
-        f"{stage.kind} {stage.kernel}×{stage.kernel}{' gated' if stage.gated else ''} {stage.channels}"
-        for stage in FAMILIES[family].stages
     )
 
 

@@ -32,7 +32,7 @@ FAMILY = Family(
     scaled_head=False,
     rules={"timm": SYMMETRIC, "timm-tf": SAME, "lukemelas": SAME_BAKED},
     published={
-        "timm": {name: Published(_SIZES[name], crop) for name, crop in _CROPS.items()},
+        "timm": {name: Published(_SIZES[name], crop) for name, crop in (_CROPS | {"lite4": 0.922}).items()},
         "timm-tf": {
             name: Published(_SIZES[name], crop, HALVES, "bilinear" if name in _BILINEAR else "bicubic")
             for name, crop in _CROPS.items()

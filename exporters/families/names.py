@@ -68,6 +68,14 @@ def published_of(family: Family, dialect: str, variant: str | None, name: ModelN
     return rows.get(variant or "")
 
 
+def others_of(family: Family, name: ModelName | None, taken: Published | None) -> tuple[str, ...]:
+    """Tagged rows of a name's variant that are prepared otherwise than what was taken; none where a tag is said."""
+    if name is None or taken is None or name.tag:
+        return ()
+    rows = family.published.get(name.dialect, {})
+    return tuple(key for key, row in rows.items() if key.startswith(f"{name.variant}.") and row != taken)
+
+
 def _by_first_word(default: Published | None, tag: str) -> Published | None:
     """AdvProp's statistics are halves, whatever stands after the word; other tags change nothing."""
     if default is None or not tag.startswith(("ap", "advprop")):

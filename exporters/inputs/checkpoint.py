@@ -26,7 +26,7 @@ from edge_effnet.exporters.inputs.modules import (
     fields_of,
     padding_of,
 )
-from edge_effnet.exporters.inputs.networks import Found, find_network, is_tensor
+from edge_effnet.exporters.inputs.networks import Found, check_whole, find_network, is_tensor
 from edge_effnet.exporters.inputs.pickles import read_pickle
 from edge_effnet.exporters.inputs.records import Record
 from edge_effnet.exporters.inputs.safetensors import read_safetensors
@@ -151,6 +151,7 @@ def _remark_on_left_out(network: Found) -> tuple[str, ...]:
 
 def _arrays(network: Found, origin: str, held: int | None) -> Tensors:
     """The network's tensors, checked; read as float32 for any floating type and int64 for counters."""
+    check_whole(network, origin)
     _check_present(network, origin)
     tensors = {str(key): value for key, value in network.tensors.items() if is_tensor(value)}
     check_total(list(tensors.values()), held=held, origin=origin)
@@ -220,13 +221,14 @@ def _check_values(key: str, values: npt.NDArray[Any], origin: str) -> None:
         if key.rsplit(".", 1)[-1] in _FLOATING:
             raise CheckpointError(
                 f"{origin}: tensor {key} holds integers; expected floating-point weights, not those of a quantized "
-                "network"
+                "network: bring the float network it was made from"
             )
         return
     wrong = values.size - int(np.count_nonzero(np.isfinite(values)))
     if wrong:
         raise CheckpointError(
-            f"{origin}: tensor {key} holds {wrong} NaN or infinite values of {values.size}; training diverged?"
+            f"{origin}: tensor {key} holds {wrong} NaN or infinite values of {values.size}; expected numbers: training "
+            "diverged, bring an earlier checkpoint"
         )
 
 

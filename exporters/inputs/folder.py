@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from edge_effnet.errors import CheckpointError
+from edge_effnet.exporters.families.head import check_pooling
 from edge_effnet.exporters.inputs.checkpoint import Checkpoint, load_checkpoint
 from edge_effnet.exporters.inputs.label_sources import labels_beside, labels_under
 from edge_effnet.exporters.inputs.options import FoundLabels, InputOptions
 from edge_effnet.exporters.settings import PreprocessingOptions
 from edge_effnet.framing import ResizeMode
-from edge_effnet.preprocessing import Triple, triple
+from edge_effnet.preprocessing import IMAGENET_MEAN, INTERPOLATIONS, Interpolation, Resizer, Triple, triple
 from edge_effnet.text import parse_json
 
 _CONFIG, _PROCESSOR = "config.json", "preprocessor_config.json"
@@ -30,6 +31,8 @@ _MAX_CONFIG_BYTES = 1 << 22
 #: PIL's numbers of interpolations.
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}
 _PREFIX = "efficientnet."
+#: timm's crop modes; "center" is the default's.
+_MODES: Mapping[str, ResizeMode] = {"squash": "squash", "border": "longer"}
 #: transformers' names → efficientnet-pytorch's, whose rules they share.
 _RENAMED = (
     (r"embeddings\.convolution\.", "_conv_stem."),
@@ -71,6 +74,7 @@ def read_folder(folder: Path, options: InputOptions) -> FolderContent:
         parts = sorted(path.name for path in folder.glob("*.index.json"))
         what = f"weights in parts ({parts[0]})" if parts else "no weights of a known name"
         raise CheckpointError(f"{folder}: {what}; expected {', '.join(WEIGHTS[:2])} beside its config.json")
+    check_pooling([config], f"{folder / _CONFIG}")
     checkpoint = load_checkpoint(found, weights=options.weights)
     if config.get("model_type") == "efficientnet" or any(key.startswith(_PREFIX) for key in checkpoint.tensors):
         return _of_transformers(folder, config, checkpoint, options, _labels(found, checkpoint, config))
@@ -116,14 +120,27 @@ def _size(config: Mapping[str, Any]) -> tuple[int, int] | None:
 def facts_of_timm(config: Mapping[str, Any]) -> PreprocessingOptions:
     """mean, std, crop_pct and interpolation, of a `pretrained_cfg` or of the options that timm's trainer keeps."""
     interpolation, share = config.get("interpolation"), config.get("crop_pct")
-    squash: ResizeMode | None = "squash" if config.get("crop_mode") == "squash" else None
+    mean = _triple(config.get("mean"))
+    mode = _MODES.get(str(config.get("crop_mode")))
     return PreprocessingOptions(
-        mean=_triple(config.get("mean")),
+        mean=mean,
         std=_triple(config.get("std")),
         crop_pct=float(share) if isinstance(share, int | float) else None,
-        interpolation=interpolation if interpolation in ("bilinear", "bicubic") else None,
-        mode=squash,
+        interpolation=pillow_name(interpolation),
+        mode=mode,
+        fill=border_of(mean) if mode == "longer" else None,
     )
+
+
+def pillow_name(interpolation: Any) -> Interpolation | None:
+    """timm's name of a way that Pillow resizes, which is ours; None for "random", and where nothing is said."""
+    return next((name for name in INTERPOLATIONS["pillow"] if name == interpolation), None)
+
+
+def border_of(mean: Triple | None) -> tuple[int, int, int]:
+    """The colour around a photo in timm's crop mode "border": the mean."""
+    red, green, blue = (round(255 * value) for value in mean or IMAGENET_MEAN)
+    return red, green, blue
 
 
 def _triple(values: Any) -> Triple | None:
@@ -143,9 +160,14 @@ def laid_under(said: PreprocessingOptions, config: PreprocessingOptions) -> Prep
         std=said.std or config.std,
         crop_pct=share,
         resize=resize,
-        interpolation=said.interpolation or config.interpolation,
+        interpolation=said.interpolation or _known_to(said.resizer, config.interpolation),
         mode=said.mode or config.mode,
+        fill=said.fill or (config.fill if said.mode is None else None),
     )
+
+
+def _known_to(resizer: Resizer | None, interpolation: Interpolation | None) -> Interpolation | None:
+    return interpolation if interpolation in INTERPOLATIONS.get(resizer or "pillow", ()) else None
 
 
 def _of_transformers(

@@ -9,11 +9,13 @@ from typing import Any
 from edge_effnet.exporters.inputs.records import plain
 
 #: Keys under which options lie: timm's and torchvision's `args`, Lightning's hyper-parameters, OpenMMLab's `meta` and
-#: `dataset_meta`, configurations of OmegaConf, ultralytics' `train_args`, fastai's `dls`, and parts of those.
+#: `dataset_meta`, configurations of OmegaConf, ultralytics' `train_args`, fastai's `dls`, scikit-learn's encoders, and
+#: parts of those.
 HOLDERS = (
     *("args", "opt", "opts", "options", "settings", "hyper_parameters", "hparams", "datamodule_hyper_parameters"),
     *("config", "cfg", "conf", "train_args", "meta", "metadata", "dataset_meta", "data", "dataset", "datamodule"),
     *("data_config", "transform", "transforms", "preprocess", "preprocessing", "pretrained_cfg", "default_cfg", "dls"),
+    *("label_encoder", "encoder", "le", "processing_params"),
 )
 _MAX_DEPTH, _MAX_HOLDERS, _MAX_KEYS = 4, 64, 10_000
 

@@ -1,7 +1,8 @@
 """Class names from wherever they lie, and which of them count: what the user says, or what all files agree on.
 
 Sources: torchvision's ImageFolder (`class_to_idx`, `classes`), transformers (`id2label`, `label2id`), timm
-(`label_names`), fastai (`CategoryMap`, the vocabulary of its data loaders), Keras' tutorials (`class_indices`).
+(`label_names`), fastai (`CategoryMap`, the vocabulary of its data loaders), Keras' tutorials (`class_indices`),
+scikit-learn (`classes_` of a LabelEncoder).
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ _TO_INDEX = ("class_to_idx", "class_to_index", "label2id", "label_to_idx", "clas
 KEYS = (
     *_TO_INDEX,
     *("idx_to_class", "index_to_class", "idx_to_label", "id2label", "id_to_label", "class_names", "classes"),
-    *("label_names", "labels", "categories", "names", "vocab", "class_list"),
+    *("label_names", "labels", "categories", "names", "vocab", "class_list", "classes_"),
 )
 #: Files that stand beside weights.
-_BESIDE = (
+LABEL_FILES = (
     *("labels.txt", "classes.txt", "class_names.txt", "labels.json", "classes.json", "class_names.json"),
     *("class_indices.json", "class_to_idx.json", "idx_to_class.json", "id2label.json"),
 )
@@ -82,7 +83,7 @@ def _parts(value: Any) -> Iterable[Any]:
 
 def labels_beside(weights: Path) -> Iterator[FoundLabels]:
     """Labels in files of a usual name in the weights' folder; a file that holds none is passed over."""
-    for name in _BESIDE:
+    for name in LABEL_FILES:
         path = weights.with_name(name)
         if not path.is_file():
             continue

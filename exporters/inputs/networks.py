@@ -29,6 +29,19 @@ _OF_OPTIMIZER = re.compile(
 )
 
 
+#: Part of a tensor's name → what training left in parts, and what puts it together.
+_IN_PARTS = {
+    r"\.weight_[guv]$": (
+        "weights under weight_norm or spectral_norm",
+        "after torch.nn.utils.remove_weight_norm(layer)",
+    ),
+    r"\.(?:weight|bias)_(?:orig|mask)$": ("pruned weights", "after torch.nn.utils.prune.remove(layer, 'weight')"),
+    r"\.parametrizations\.": ("parametrized weights", "after torch.nn.utils.parametrize.remove_parametrizations"),
+    r"\.lora_[AB]\.|\.base_layer\.": ("weights with their LoRA beside them", "what merge_and_unload() gives"),
+    r"weight_fake_quant|activation_post_process": ("weights for quantization-aware training", "the float network"),
+}
+
+
 @dataclass(frozen=True, eq=False)
 class _Holder:
     """A mapping that may hold a network: its place, the module it is of, and what it lies in."""
@@ -78,7 +91,7 @@ def find_network(content: Any, *, weights: str | None, origin: str) -> tuple[Fou
         return _said(found, weights, origin), ()
     if len(found) == 1:
         return found[0], _remarks(found[0])
-    averaged = [network for network in found if _AVERAGED.search(network.name)]
+    averaged = [network for network in found if _AVERAGED.search(_name(network))]
     if len(averaged) != 1 or len(found) != 2:
         raise CheckpointError(
             f"{origin}: holds {len(found)} networks, under {_listed(found)}; say which: --weights {_name(found[0])}"
@@ -220,3 +233,11 @@ def _most_tensors(content: Any, holders: list[_Holder], origin: str) -> Found:
     most = holders[counts.index(max(counts))]
     tensors = {str(key): value for key, value in most.tensors.items()}
     return Found(most.name, tensors, "", most.module, around=_around(most))
+
+
+def check_whole(found: Found, origin: str) -> None:
+    """Raises CheckpointError for weights that training keeps in parts, which say little each."""
+    for pattern, (what, remedy) in _IN_PARTS.items():
+        key = next((key for key in found.tensors if re.search(pattern, f".{key}")), None)
+        if key is not None:
+            raise CheckpointError(f"{origin}: holds {what} ({key!r:.80}); expected plain ones: save {remedy}")

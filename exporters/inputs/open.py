@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from edge_effnet.errors import CheckpointError, EdgeEffnetError, first_line
-from edge_effnet.exporters.inputs.label_sources import labels_beside
+from edge_effnet.exporters.inputs.label_sources import LABEL_FILES, labels_beside
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.inputs.stored import FileBytes, MalformedError
 from edge_effnet.exporters.inputs.zip_directory import is_zip, members
@@ -20,6 +20,11 @@ from edge_effnet.network.records import Network
 Form: TypeAlias = Literal["keras", "onnx", "tflite", "module", "folder", "hub", "saved model", "program", "checkpoint"]
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HUBS = ("hf-hub:", "torchvision:", "hf_hub:")
+#: A hub folder's, and of weights in several files.
+_CONFIGURATIONS = (
+    *("config.json", "preprocessor_config.json"),
+    *("model.safetensors.index.json", "pytorch_model.bin.index.json"),
+)
 _SAVED_MODEL = "saved_model.pb"
 #: What numbers that contradict each other in a damaged file raise where no check of ours names them.
 _DAMAGED = (
@@ -59,6 +64,21 @@ def open_network(source: Any, options: InputOptions) -> Network:
             f"{source}: can't be read ({type(error).__name__}: {first_line(error)}); the file is damaged, or holds "
             "what no network has"
         ) from error
+
+
+def files_beside(source: Any) -> list[Path]:
+    """Files beside an input, or in its folder, that may be read with it."""
+    if not isinstance(source, str | os.PathLike) or form_of(source) == "hub":
+        return []
+    from edge_effnet.exporters.inputs.folder import whole_network_in
+    from edge_effnet.exporters.inputs.onnx.reading import files_beside as weights_beside
+
+    path = Path(source)
+    folder = path if path.is_dir() else path.parent
+    network = whole_network_in(path) if path.is_dir() else path
+    found = [folder / name for name in (*_CONFIGURATIONS, *LABEL_FILES)]
+    found += [network] if path.is_dir() and network is not None else []
+    return found + (sorted(weights_beside(network)) if network is not None and form_of(network) == "onnx" else [])
 
 
 def _opened(source: Any, options: InputOptions) -> Network:

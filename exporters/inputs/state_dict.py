@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from edge_effnet.errors import UsageError
 from edge_effnet.exporters.families.build import build_graph
-from edge_effnet.exporters.families.head import HeadLayer, read_head
+from edge_effnet.exporters.families.head import HeadLayer, check_pooling, read_head
 from edge_effnet.exporters.families.identify import Identified, identify
 from edge_effnet.exporters.families.names import fallback_of, published_of
 from edge_effnet.exporters.families.records import Published
@@ -28,6 +28,7 @@ def network_of(checkpoint: Checkpoint, options: InputOptions) -> Network:
     Raises CheckpointError where they are none of a family, or where something isn't in them and must be said.
     """
     model = identify(checkpoint, source=options.source, variant=options.variant)
+    check_pooling(checkpoint.beside, f"{checkpoint.origin}: what stands beside the weights")
     size = options.image_size or (model.native_size, model.native_size)
     if options.padding_size is not None and model.rules.padding != "same-baked":
         raise UsageError(
@@ -48,7 +49,13 @@ def network_of(checkpoint: Checkpoint, options: InputOptions) -> Network:
         _origin(checkpoint, model),
         model.architecture,
         labels,
-        (*checkpoint.remarks, *model.remarks, *_remarks(model, size, built_for, options), *remarks),
+        (
+            *checkpoint.remarks,
+            *model.remarks,
+            *_remarks(model, size, built_for, options),
+            *(() if layers or options.head else (f"no head found: gives the {outputs} pooled features",)),
+            *remarks,
+        ),
     )
 
 
@@ -64,28 +71,42 @@ def _origin(checkpoint: Checkpoint, model: Identified) -> Origin:
 
 
 def _remarks(model: Identified, size: Size, built_for: int, options: InputOptions) -> tuple[str, ...]:
-    if model.rules.padding != "same-baked" or size == (built_for, built_for) or options.padding_size is not None:
-        return ()
-    return (
-        f"padding as built for {built_for} px, as efficientnet-pytorch does at another size; --padding-size if it was "
-        "built for another",
-    )
+    remarks = []
+    if model.rules.padding == "same-baked" and size != (built_for, built_for) and options.padding_size is None:
+        remarks.append(
+            f"padding as built for {built_for} px, as efficientnet-pytorch does at another size; --padding-size if it "
+            "was built for another"
+        )
+    if model.others and options.preprocessing.mean is None:
+        remarks.append(
+            f"published under this name, but prepared otherwise, are also {', '.join(model.others)}; if it is of one "
+            "of these, say so in --source, or --mean and --std"
+        )
+    return tuple(remarks)
 
 
 def _preprocessing(model: Identified, options: InputOptions, size: Size) -> Preprocessing:
-    said = options.preprocessing
-    default = published_preprocessing(model.preparation)
+    said = with_share(options.preprocessing, model.preparation)
     if model.body.in_channels == 1:
         said = replace(said, channels="grey")
-    return resolve_preprocessing(default, said, image_size=size)
+    return resolve_preprocessing(published_preprocessing(model.preparation), said, image_size=size)
+
+
+def with_share(said: PreprocessingOptions, published: Published) -> PreprocessingOptions:
+    """The published share that the crop keeps, where nothing else is said: of the published size it would be rounded
+    twice at another.
+    """
+    other = said.crop_pct is not None or said.resize is not None or said.mode not in (None, published.mode)
+    return said if other or published.resize is not None else replace(said, crop_pct=published.crop_pct)
 
 
 def default_preprocessing(dialect: str, variant: str, image_size: int | None = None) -> Preprocessing:
     """A published variant's default preparation in a dialect, at another size where one is said."""
     family = family_of(VARIANTS[variant])
-    default = published_preprocessing(published_of(family, dialect, variant, None) or fallback_of(family, dialect))
+    published = published_of(family, dialect, variant, None) or fallback_of(family, dialect)
     size = None if image_size is None else (image_size, image_size)
-    return resolve_preprocessing(default, PreprocessingOptions(), image_size=size)
+    said = with_share(PreprocessingOptions(), published)
+    return resolve_preprocessing(published_preprocessing(published), said, image_size=size)
 
 
 def published_preprocessing(published: Published) -> Preprocessing:

@@ -120,8 +120,10 @@ def _unfinished_array(*_: Any) -> Record:
 
 
 def _finished_array(_: Record, state: Any) -> Any:
-    """An array of (version, shape, dtype, Fortran order, bytes)."""
+    """An array of (version, shape, dtype, Fortran order, bytes); a list for a row of objects."""
     _version, shape, dtype, fortran, data = state[-5:] if len(state) >= 5 else (1, *state)
+    if isinstance(data, list) and isinstance(shape, tuple) and len(shape) == 1:
+        return data
     return _array(data, dtype, shape, "F" if fortran else "C")
 
 

@@ -17,20 +17,30 @@ from edge_effnet.network.kernels import conv_patches, depthwise_taps
 
 #: Positions of a photo at most: of a convolution, and of a depthwise one, whose channels have few weights each.
 _POSITIONS, _DEPTHWISE_POSITIONS = 1024, 64
-#: Bytes of a layer's samples that wait to be multiplied together, of several photos where these are few.
-_WAITING_BYTES = 1 << 20
+#: Samples of a layer wait to be multiplied together, of several photos where these are few: so many bytes, or this
+#: share of what their products take. A squeeze's input, one position a photo, mostly never gets so far.
+_WAITING_BYTES, _WAITING_SHARE = 1 << 20, 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class InputMoments:
     """Moments of what each output channel's weights multiply, zero padding included.
 
-    mean: float64[groups, K]; covariance: float64[groups, K, K]. groups: those of a convolution, or the channels of
-    a depthwise one; K counts the weights of one output channel, in the order of `rounding.by_output`.
+    mean: float64[groups, K]. groups: those of a convolution, or the channels of a depthwise one; K counts the weights
+    of one output channel, in the order of `rounding.by_output`. known: the covariance, [groups, K, K] of float64 or
+    float32, or where `sampled` the samples that it comes from, float32[groups, N, K], which take less memory.
     """
 
     mean: npt.NDArray[np.float64]
-    covariance: npt.NDArray[np.float64]
+    known: npt.NDArray[Any]
+    sampled: bool = False
+
+    @property
+    def covariance(self) -> npt.NDArray[np.float64]:
+        """float64[groups, K, K], made each time."""
+        if not self.sampled:
+            return np.asarray(self.known, np.float64)
+        return _centred(self.known.transpose(0, 2, 1) @ self.known, self.known.shape[1], self.mean).astype(np.float64)
 
     def means_only(self) -> InputMoments:
         """Without the covariance, which is large and only rounding needs."""
@@ -54,19 +64,19 @@ class MomentSums:
             self._sums.setdefault(key, _Sum()).add(_samples(node, tensor))
 
     def merge(self, other: MomentSums) -> None:
-        """Adds the sums over other photos."""
-        for key, found in other._sums.items():
-            self._sums.setdefault(key, _Sum()).merge(found)
+        """Adds the sums over other photos, which are given up one by one: they are large."""
+        for key in tuple(other._sums):
+            self._sums.setdefault(key, _Sum()).merge(other._sums.pop(key))
 
     def finished(self, graph: Graph) -> dict[str, InputMoments]:
-        """Name of each weighted node → moments of its input."""
-        moments = {key: found.finished() for key, found in self._sums.items()}
+        """Name of each weighted node → moments of its input; the sums are used up."""
+        moments = {key: self._sums.pop(key).finished() for key in tuple(self._sums)}
         return {node.name: moments[_windows(node)] for node in weighted(graph.nodes)}
 
 
 @dataclass
 class _Sum:
-    """Sums over photos. total: float64[groups, K]; products: float64[groups, K, K]; waiting: what is in neither yet."""
+    """Sums over photos. total: float64[groups, K]; products: float32[groups, K, K]; waiting: what is in neither yet."""
 
     count: int = 0
     total: Any = 0.0
@@ -75,19 +85,28 @@ class _Sum:
 
     def add(self, samples: npt.NDArray[np.float32]) -> None:
         self.waiting.append(samples)
-        if sum(part.nbytes for part in self.waiting) >= _WAITING_BYTES:
+        groups, _, size = samples.shape
+        most = max(_WAITING_BYTES, _WAITING_SHARE * 4 * groups * size**2)
+        if sum(part.nbytes for part in self.waiting) >= most:
             self._sum_up()
 
     def merge(self, other: _Sum) -> None:
-        self._sum_up()
-        other._sum_up()
-        self.count, self.total = self.count + other.count, self.total + other.total
-        self.products = self.products + other.products
+        self.waiting += other.waiting
+        if not self.count:
+            self.count, self.total, self.products = other.count, other.total, other.products
+        elif other.count:
+            self.count += other.count
+            self.total += other.total
+            self.products += other.products
 
     def finished(self) -> InputMoments:
+        if not self.count:
+            samples = np.concatenate(self.waiting, axis=1)
+            if samples.shape[1] < samples.shape[2]:
+                return InputMoments(samples.mean(axis=1, dtype=np.float64), samples, sampled=True)
         self._sum_up()
         mean = self.total / self.count
-        return InputMoments(mean, self.products / self.count - mean[:, :, None] * mean[:, None, :])
+        return InputMoments(mean, _centred(self.products, self.count, mean))
 
     def _sum_up(self) -> None:
         if not self.waiting:
@@ -101,8 +120,15 @@ class _Sum:
             self.total += total
             self.products += products
         else:
-            self.total, self.products = total.astype(np.float64), products.astype(np.float64)
+            self.total, self.products = total.astype(np.float64), products
         self.count += samples.shape[1]
+
+
+def _centred(products: npt.NDArray[np.float32], count: int, mean: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """The covariance, in place of the sum of products over `count` samples."""
+    for group, middle in zip(products, mean, strict=True):
+        group[...] = group / np.float64(count) - np.outer(middle, middle)
+    return products
 
 
 def _windows(node: Weighted) -> tuple[Any, ...]:

@@ -97,16 +97,17 @@ class StatisticsSums:
         self._gathered.setdefault(name, _Gathered()).add(tensor)
 
     def merge(self, other: StatisticsSums) -> None:
-        """Adds the sums over other photos."""
-        for name, found in other._gathered.items():
+        """Adds the sums over other photos, which are given up one by one: they are large."""
+        for name in tuple(other._gathered):
+            found = other._gathered.pop(name)
             if name in self._gathered:
                 self._gathered[name].merge(found)
             else:
                 self._gathered[name] = found
 
     def finished(self) -> dict[str, TensorStatistics]:
-        """Tensor name → statistics."""
-        return {name: found.finished() for name, found in self._gathered.items()}
+        """Tensor name → statistics; the sums are used up."""
+        return {name: self._gathered.pop(name).finished() for name in tuple(self._gathered)}
 
 
 @dataclass
@@ -139,14 +140,15 @@ class _Gathered:
     def _count(self, rows: npt.NDArray[np.float32], reach: npt.NDArray[np.float32]) -> None:
         channels = rows.shape[1]
         if self.counts is None:
-            self.counts = np.zeros((channels, BINS), np.int64)
+            self.counts = np.zeros((channels, BINS), np.uint32)
             self.reach = np.exp2(np.ceil(np.log2(np.maximum(reach, _SMALLEST_REACH, dtype=np.float64))))
         self._widen(reach)
         scale = (BINS / (2 * self.reach)).astype(np.float32)
         bins = (rows * scale + np.float32(BINS / 2)).astype(np.intp)
         np.minimum(bins, BINS - 1, out=bins)
         bins += np.arange(channels) * BINS
-        self.counts += np.bincount(bins.reshape(-1), minlength=channels * BINS).reshape(channels, BINS)
+        found = np.bincount(bins.reshape(-1), minlength=channels * BINS).reshape(channels, BINS)
+        np.add(self.counts, found, out=self.counts, casting="unsafe")
 
     def _widen(self, reach: npt.NDArray[Any]) -> None:
         """Doubles the histograms' reach, bins joined in pairs, until it is at least `reach`."""

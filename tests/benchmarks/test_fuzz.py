@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from edge_effnet.benchmarks.fuzz import __main__ as campaign
-from edge_effnet.benchmarks.fuzz import kills, worker
+from edge_effnet.benchmarks.fuzz import campaigns, kills, worker
 from edge_effnet.benchmarks.fuzz.mutants import KINDS, Seed, mutant
 from edge_effnet.benchmarks.fuzz.seeds import FORMATS, seed_files, unsealed
 from edge_effnet.benchmarks.fuzz.worker import Outcome, Task, judge, run_task
@@ -165,9 +165,9 @@ def test_what_ends_a_worker_is_counted_and_the_rest_goes_on(
         ready = select([*pipes, hung], [], [])[0]
         return [pipe for pipe in ready if pipe != hung], [], []
 
-    numbers, select = iter(range(4)), worker.select.select
+    numbers, select = iter(range(4)), campaigns.select.select
     monkeypatch.setattr(worker, "judge", judged)
-    monkeypatch.setattr(worker.select, "select", waited)
+    monkeypatch.setattr(campaigns.select, "select", waited)
     monkeypatch.setattr(Task, "expected", lambda _self: {"s": (0, "a", 1.0)})
     found = list(run_task(Task([made], "litert", campaign.picture(), tmp_path), range(4)))
     assert [(outcome.number, outcome.result) for outcome in found] == [

@@ -160,7 +160,7 @@ def test_nan_and_infinity_name_their_tensor(tmp_path: Path, value: float, dtype:
     torch.save({"module.conv_stem.weight": weights, "module.bn1.running_mean": torch.ones(2)}, tmp_path / "c.pth")
     refused(
         tmp_path / "c.pth",
-        r"c\.pth: tensor conv_stem\.weight holds 1 NaN or infinite values of 12; training diverged\?",
+        r"c\.pth: tensor conv_stem\.weight holds 1 NaN or infinite values of 12; expected numbers: training diverged",
     )
 
 

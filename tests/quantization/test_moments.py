@@ -77,3 +77,19 @@ def test_large_images_are_sampled_evenly() -> None:
     deviation = values.std()
     np.testing.assert_allclose(found.mean[0], values.mean(axis=0), atol=0.1 * deviation)
     np.testing.assert_allclose(found.covariance[0], np.cov(values.T), atol=0.1 * deviation**2)
+
+
+@pytest.mark.parametrize(("photos", "sampled"), [(3, True), (8, False), (40, False)])
+def test_few_samples_are_kept_as_they_are(photos: int, sampled: bool) -> None:
+    """A squeeze's input has one position a photo: its samples take less memory than their products."""
+    random = np.random.default_rng(0)
+    mean = GlobalMean("mean", ("image",), keep_dims=False)
+    dense = Dense("dense", ("mean",), random.standard_normal((2, 8)).astype(np.float32), np.zeros(2, np.float32))
+    graph = graph_of([mean, dense], channels=8, height=4, width=4)
+    images = inputs_of(graph, photos)
+    found = measure(graph, list(images), Wanted(moments=10_000)).moments["dense"]
+    samples = np.stack([image[0].mean(axis=(0, 1), dtype=np.float64) for image in images])
+    assert found.sampled == sampled
+    np.testing.assert_allclose(found.mean[0], samples.mean(axis=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.covariance[0], np.cov(samples.T, bias=True), rtol=1e-3, atol=1e-5)
+    np.testing.assert_array_equal(found.covariance, found.covariance)

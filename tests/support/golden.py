@@ -54,15 +54,15 @@ def find_case(dialect: str, variant: str) -> Case:
     return next(case for case in map(load_case, NAMES) if (case.dialect, case.variant) == (dialect, variant))
 
 
-def rebuild(keys: Mapping[str, Sequence[int]], seed: int) -> State:
-    """The state dict of the recipe: every tensor from its name and the seed."""
+def rebuild(keys: Mapping[str, Sequence[int]], seed: int, *, gain: float = 1.7) -> State:
+    """The state dict of the recipe: every tensor from its name and the seed; gain: of the weights' variance."""
     return {
-        key: _tensor(key, tuple(shape), np.random.default_rng([seed, zlib.crc32(key.encode())]))
+        key: _tensor(key, tuple(shape), np.random.default_rng([seed, zlib.crc32(key.encode())]), gain)
         for key, shape in keys.items()
     }
 
 
-def _tensor(key: str, shape: tuple[int, ...], random: np.random.Generator) -> npt.NDArray[np.generic]:
+def _tensor(key: str, shape: tuple[int, ...], random: np.random.Generator, gain: float) -> npt.NDArray[np.generic]:
     if key.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
     if key.endswith("running_var"):
@@ -74,7 +74,7 @@ def _tensor(key: str, shape: tuple[int, ...], random: np.random.Generator) -> np
     elif len(shape) == 1:
         values = random.standard_normal(shape) * 0.1
     else:
-        values = random.standard_normal(shape) * (1.7 / math.prod(shape[1:])) ** 0.5
+        values = random.standard_normal(shape) * (gain / math.prod(shape[1:])) ** 0.5
     return values.astype(np.float32)
 
 

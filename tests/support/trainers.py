@@ -283,6 +283,25 @@ def torchvision_references(run: Run) -> Any:
     }
 
 
+def ema_pytorch(run: Run) -> Any:
+    return {
+        "initted": torch.tensor(True),
+        "step": torch.tensor(3),
+        **_prefixed(run.other, "online_model."),
+        **_prefixed(run.best, "ema_model."),
+    }
+
+
+def super_gradients(run: Run) -> Any:
+    processing = {"class_names": list(LABELS)}
+    return {"net": run.other, "ema_net": run.best, "acc": torch.tensor(0.9), "processing_params": processing}
+
+
+def kaggle(run: Run) -> Any:
+    encoder = Sprung(classes_=np.array(LABELS, dtype=object))
+    return {"model": run.best, "label_encoder": encoder, "preds": np.zeros((4, 5)), "fold": 0}
+
+
 def averaged_model(run: Run) -> Any:
     return {"n_averaged": torch.tensor(40), **_prefixed(run.best, "module.")}
 
@@ -529,6 +548,7 @@ LAYOUTS = _layouts(
         distributed_and_compiled, regionally_compiled, tutorial, network_key, nested, determined, tuple_of_state,
         train_state, every_kind_of_value, parameters, views_of_one_storage, channels_last, double, whole_module,
         whole_parallel_module, whole_own_module, basicsr, swa_beside, mmengine, torchvision_references,
+        ema_pytorch, super_gradients, kaggle,
     )),
     Layout(timm_train, "model_best.pth.tar"),
     Layout(lightning, "epoch=3-val_acc=0.90.ckpt"),

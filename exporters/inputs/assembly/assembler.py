@@ -126,7 +126,9 @@ class Assembler:
     def _factored_by(self, value: Value, scale: Floats, shift: Floats, what: str) -> Value:
         """scale[C] · x + shift[C], pending."""
         if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
-            raise CheckpointError(f"{what}: NaN or infinite factors; training diverged?")
+            raise CheckpointError(
+                f"{what}: NaN or infinite factors; expected numbers: training diverged, bring an earlier one"
+            )
         if value.scale is not None and (scale == 1).all() and (shift == 3).all():
             value = self.settled(value)  # so that what follows is seen as a hard sigmoid
         old_scale, old_shift = value.factors

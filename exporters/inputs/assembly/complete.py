@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,11 +93,16 @@ def _labels(
 def architecture_of(graph: Graph) -> str | None:
     """ "b0" … where the blocks are those of a variant, in number and width; None otherwise. A label, nothing more."""
     blocks = find_blocks(graph)
-    found = [(block.channels, len(block.project.bias)) for block in blocks]
-    gated = any(block.gates for block in blocks)
+    channels = tuple((block.channels, len(block.project.bias)) for block in blocks)
+    return _architectures().get((channels, any(block.gates for block in blocks)))
+
+
+@functools.cache
+def _architectures() -> Mapping[tuple[tuple[tuple[int, int], ...], bool], str]:
+    """(Inner and outgoing channels of each block, whether any is gated) → the first variant that is so."""
+    found: dict[tuple[tuple[tuple[int, int], ...], bool], str] = {}
     for name, variant in VARIANTS.items():
-        body = body_of(family_of(variant), width=variant.width, depth=variant.depth)
-        expected = [(block.inner, block.out_channels) for block in body.blocks if block.kind != "plain"]
-        if found == expected and gated == any(block.se_channels for block in body.blocks):
-            return name
-    return None
+        blocks = body_of(family_of(variant), width=variant.width, depth=variant.depth).blocks
+        channels = tuple((block.inner, block.out_channels) for block in blocks if block.kind != "plain")
+        found.setdefault((channels, any(block.se_channels for block in blocks)), name)
+    return found

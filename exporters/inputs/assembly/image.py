@@ -12,6 +12,7 @@ from edge_effnet.exporters.inputs.assembly.value import Floats
 from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
 from edge_effnet.framing import ResizeMode
 from edge_effnet.preprocessing import (
+    BLACK,
     IMAGENET_MEAN,
     IMAGENET_STD,
     Interpolation,
@@ -47,6 +48,7 @@ class Given:
     interpolation: Interpolation | None = None
     mode: ResizeMode = "shorter"
     resizer: Resizer = "pillow"
+    fill: tuple[int, int, int] = BLACK
     remarks: tuple[str, ...] = ()
     documented: Preprocessing | None = None
 
@@ -63,7 +65,10 @@ def preprocessing_for(
     normalisation: what the network does to its input first. image_size: (height, width). channels: 3, or 1 for grey.
     """
     if channels not in (1, 3):
-        raise CheckpointError(f"the network takes an image of {channels} channels; expected 3 (RGB) or 1 (grey)")
+        raise CheckpointError(
+            f"the network takes an image of {channels} channels; expected 3 (RGB) or 1 (grey), which is what photos "
+            "have; train it with one of these"
+        )
     if given.documented is not None:
         return resolve_preprocessing(given.documented, options, image_size=image_size), given.remarks
     scale, shift = normalisation if normalisation is not None else (np.ones(channels), np.zeros(channels))
@@ -82,6 +87,7 @@ def preprocessing_for(
         channels="grey" if channels == 1 else "rgb",
         mode=given.mode,
         resizer=given.resizer,
+        fill=given.fill,
     )
     said = replace(options, mean=None, std=None, channels=options.channels if channels == 3 else None)
     return resolve_preprocessing(default, said, image_size=image_size), (*given.remarks, *remarks)

@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 #: Keys of ONNX's metadata, and of a folder's config.json, that hold class names.
 _KEYS = ("labels", "names", "classes", "class_names", "label_names", "id2label")
 _MOST_CHARACTERS = 1 << 22
@@ -34,7 +36,9 @@ def labels_of_text(text: str) -> tuple[str, ...] | None:
 
 
 def labels_of(content: Any) -> tuple[str, ...] | None:
-    """From a list of names, or a mapping index → name or name → index; None for anything else."""
+    """From a list or array of names, or a mapping index → name or name → index; None for anything else."""
+    if isinstance(content, np.ndarray) and content.dtype.kind == "U" and content.ndim == 1:
+        content = content.tolist()
     if isinstance(content, Mapping):
         return _from_mapping(content)
     if isinstance(content, Sequence) and not isinstance(content, str) and content:

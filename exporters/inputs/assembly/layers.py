@@ -31,7 +31,9 @@ def float32(values: Array, name: str) -> npt.NDArray[np.float32]:
     with np.errstate(over="ignore", invalid="ignore"):
         result = np.ascontiguousarray(values, np.float32)
     if not np.isfinite(result).all():
-        raise CheckpointError(f"{name!r} holds NaN or infinite weights; training diverged?")
+        raise CheckpointError(
+            f"{name!r} holds NaN or infinite weights; expected numbers: training diverged, bring an earlier one"
+        )
     return result
 
 

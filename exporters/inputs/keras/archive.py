@@ -68,9 +68,10 @@ class Hdf5:
 
         with translated(self.name):
             for part in [item for item in path.split("/") if item][:_MAX_DEPTH]:
-                if not isinstance(group, h5py.Group) or part not in group:
+                link = group.get(part, getlink=True) if isinstance(group, h5py.Group) else None
+                if link is None:
                     return None
-                if not isinstance(group.get(part, getlink=True), h5py.HardLink):
+                if not isinstance(link, h5py.HardLink):
                     raise CheckpointError(f"{self.name}: {part!r:.60} is a link to elsewhere; expected the weights")
                 group = group[part]
             return group

@@ -92,7 +92,10 @@ def _image(assembler: Assembler, model: Model, image_size: tuple[int, int] | Non
     if height is None or width is None:
         raise UsageError(f"{name}: takes images of any size; say which it was trained with: --image-size N")
     if given["C"] not in _CHANNELS or not (1 <= height <= 4096 and 1 <= width <= 4096):
-        raise UsageError(f"{name}: takes images {list(shape)}; expected sides up to 4096 and 1 or 3 channels")
+        raise UsageError(
+            f"{name}: takes images {list(shape)}; expected sides up to 4096, and 3 channels (RGB) or 1 (grey), which "
+            "is what photos have; train it with one of these"
+        )
     return assembler.image(axes, height, width, given["C"])
 
 

@@ -17,12 +17,13 @@ from edge_effnet.exporters.inputs.assembly.image import Given
 from edge_effnet.exporters.inputs.assembly.operands import Operand, Probabilities
 from edge_effnet.exporters.inputs.assembly.value import Value, refuse
 from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+from edge_effnet.exporters.inputs.folder import facts_of_timm
 from edge_effnet.exporters.inputs.module.operators import OPERATORS, Call
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.inputs.state_dict import published_preprocessing
 from edge_effnet.network.execute import execute
 from edge_effnet.network.records import Network
-from edge_effnet.preprocessing import triple
+from edge_effnet.preprocessing import BLACK
 
 #: Photos that the module and the graph are compared on, and how far they may be apart: float32 in another order.
 _COMPARED = 2
@@ -108,21 +109,22 @@ def _given(config: Mapping[str, Any], known: Identified | None, size: tuple[int,
 
     inside: whether the module normalises its image itself; neither's mean and std are of that image then.
     """
-    mean, std, interpolation = config.get("mean"), config.get("std"), config.get("interpolation")
-    if mean is not None and std is not None:
+    facts = facts_of_timm(config)
+    if facts.mean is not None and facts.std is not None:
         return Given(
-            statistics=None if inside else (triple(mean), triple(std)),
-            crop_pct=config.get("crop_pct"),
-            interpolation=interpolation if interpolation in ("bilinear", "bicubic") else None,
-            mode="squash" if config.get("crop_mode") == "squash" else "shorter",
+            statistics=None if inside else (facts.mean, facts.std),
+            crop_pct=facts.crop_pct,
+            interpolation=facts.interpolation,
+            mode=facts.mode or "shorter",
+            fill=facts.fill or BLACK,
         )
     if known is None or known.published is None:
         return Given()
-    found = published_preprocessing(known.published)
-    (rows, _), (height, _) = found.resized, found.size
+    found, resize = published_preprocessing(known.published), known.published.resize
     return Given(
         statistics=None if inside else (found.mean, found.std),
-        resize=size[0] * rows // height if size[0] == size[1] else None,
+        resize=size[0] * resize // found.size[0] if resize is not None and size[0] == size[1] else None,
+        crop_pct=known.published.crop_pct if resize is None else None,
         interpolation=found.interpolation,
         mode=found.mode,
         remarks=(f"prepared as published of {known.architecture} in {known.dialect}'s form",),

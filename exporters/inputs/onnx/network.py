@@ -99,7 +99,10 @@ def _layout(facts: TensorFacts, image_size: tuple[int, int] | None, name: str) -
     axes = "NCHW" if shape[1] in _CHANNELS or (shape[1] is None and shape[3] not in _CHANNELS) else "NHWC"
     given = dict(zip(axes, shape, strict=True))
     if given["C"] not in (None, *_CHANNELS):
-        raise UsageError(f"{name}: takes {list(shape)}; expected an image of 1 or 3 channels")
+        raise UsageError(
+            f"{name}: takes {list(shape)}; expected an image of 3 channels (RGB) or 1 (grey), which is what photos "
+            "have; train it with one of these"
+        )
     height, width = (given["H"], given["W"]) if image_size is None else image_size
     if height is None or width is None:
         raise UsageError(f"{name}: takes images of any size {list(shape)}; say which: --image-size N")

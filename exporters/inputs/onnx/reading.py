@@ -7,7 +7,7 @@ rules for external data: its docs/ExternalData.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -73,6 +73,32 @@ def read_content(path: Path) -> OnnxContent:
     """The graph with its values; raises ModelFileError for what is broken or lies outside the file's folder."""
     name, data = open_source(path)
     return content_of(data, name=name, folder=path.parent)
+
+
+def files_beside(path: Path) -> set[Path]:
+    """Where weights lie in other files; what can't be read is left out, for the reading to say."""
+    try:
+        name, data = open_source(path)
+        graph = Message(data, 0, len(data), name=name).message(_GRAPH)
+        return set() if graph is None else {path.parent / place for place in _locations(graph)}
+    except (ModelFileError, ValueError):
+        return set()
+
+
+def _locations(graph: Message) -> Iterator[str]:
+    for tensor in graph.messages(5, limit=MAX_ITEMS):
+        yield from _location(tensor)
+    for node in graph.messages(1, limit=MAX_ITEMS):
+        for attribute in node.messages(5, limit=_MAX_OPERANDS):
+            if (within := attribute.message(5)) is not None:
+                yield from _location(within)
+
+
+def _location(tensor: Message) -> Iterator[str]:
+    entries = {item.text(1): item.text(2) for item in tensor.messages(13, limit=16)}
+    place = entries.get("location", "")
+    if place and "\0" not in place:
+        yield place
 
 
 def content_of(data: memoryview, *, name: str, folder: Path | None) -> OnnxContent:

@@ -104,7 +104,10 @@ def _layout(tensor: TfliteTensor, image_size: tuple[int, int] | None, name: str)
     given = dict(zip(axes, sides, strict=True))
     height, width = (given["H"], given["W"]) if image_size is None else image_size
     if given["C"] not in _CHANNELS:
-        raise UsageError(f"{name}: takes {list(sides)}; expected an image of 1 or 3 channels")
+        raise UsageError(
+            f"{name}: takes {list(sides)}; expected an image of 3 channels (RGB) or 1 (grey), which is what photos "
+            "have; train it with one of these"
+        )
     if _FREE in (height, width):
         raise UsageError(f"{name}: takes images of any size {list(sides)}; say which: --image-size N")
     if any(given[axis] not in (_FREE, side) for axis, side in zip("HW", (height, width), strict=True)):

@@ -133,14 +133,17 @@ def _incomplete(state: State) -> None:
         (
             _renamed,
             r"fits no variant; the nearest is lite0 \(timm names\), but 1 missing: blocks\.1\.0\.bn1\.bias; 1 "
-            r"unexpected: blocks\.9\.extra$",
+            r"unexpected: blocks\.9\.extra; if that",
         ),
         (
             _misshapen,
             r"the nearest is lite0 \(timm names\), but 1 misshapen: conv_head\.weight \[1280, 5, 1, 1\] \(expected "
-            r"\[1280, 320, 1, 1\]\)$",
+            r"\[1280, 320, 1, 1\]\); if that",
         ),
-        (_incomplete, r"the nearest is lite0 .*, but 15 missing: blocks\.6\.0\.conv_pw\.weight, (\S+, ){4}\S+ …$"),
+        (
+            _incomplete,
+            r"the nearest is lite0 .*, but 15 missing: blocks\.6\.0\.conv_pw\.weight, (\S+, ){4}\S+ …; if that",
+        ),
     ],
 )
 def test_what_does_not_fit_is_listed(timm_lite: State, change: Callable[[State], None], message: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.golden import NAMES, load_case
+from support.golden import NAMES, load_case, make_state
 
 from edge_effnet import VARIANTS, Preprocessing
 from edge_effnet.errors import UsageError
@@ -11,7 +11,9 @@ from edge_effnet.exporters.families.dialects import BATCH_NORM, DIALECTS
 from edge_effnet.exporters.families.layout import body_of
 from edge_effnet.exporters.families.names import ModelName, parse_model_name, published_of
 from edge_effnet.exporters.families.table import FAMILIES, family_of
-from edge_effnet.exporters.inputs.state_dict import default_preprocessing, published_preprocessing
+from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+from edge_effnet.exporters.inputs.options import InputOptions
+from edge_effnet.exporters.inputs.state_dict import default_preprocessing, network_of, published_preprocessing
 from edge_effnet.exporters.settings import PreprocessingOptions, resolve_preprocessing
 from edge_effnet.preprocessing import HALF, IMAGENET_MEAN, IMAGENET_STD
 
@@ -137,8 +139,21 @@ def test_a_name_says_more(name: str) -> None:
     assert (found.crop, found.resize, found.mode, (found.mean, found.std)) == TAGGED[name]
 
 
+def test_a_name_without_its_tag_may_be_of_several() -> None:
+    state = make_state("timm", "b1", classes=2)
+    for name, options, others in (
+        ("efficientnet_b1", {}, "b1.ft_in1k, b1.ra4_e3600_r240_in1k"),
+        ("efficientnet_b1.ft_in1k", {}, None),
+        ("efficientnet_b1", {"preprocessing": PreprocessingOptions(mean=HALF, std=HALF)}, None),
+    ):
+        remarks = network_of(load_checkpoint(state), InputOptions(source=name, **options)).remarks  # type: ignore[arg-type]
+        found = [text for text in remarks if text.startswith("published under this name")]
+        assert (f"but prepared otherwise, are also {others}; " in found[0]) if others else not found
+
+
 def test_another_size_keeps_the_share() -> None:
     assert default_preprocessing("timm-tf", "b0", 192).resize == 219
+    assert default_preprocessing("timm-tf", "v2_b0", 259).resize == 296  # 259 / 0.875; its own 192 / 0.875 is rounded
     assert default_preprocessing("torchvision", "b0", 112).resize == 128
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from edge_effnet.exporters.inputs.beside import with_facts
+from edge_effnet.exporters.inputs.folder import facts_of_timm, laid_under
 from edge_effnet.exporters.inputs.holders import holders_of
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.inputs.records import Record
@@ -70,12 +71,20 @@ def test_options_in_objects(value: Any) -> None:
         {"img_size": True},
         {"image_size": [1, 2, 3, 4]},
         {"input_size": "224"},
-        {"interpolation": "lanczos"},
+        {"interpolation": "random"},
         {"val_resize_size": [3]},
     ],
 )
 def test_what_makes_no_sense_is_left(options: dict[str, Any]) -> None:
     assert found_in({"args": options}) == (InputOptions(), ())
+
+
+def test_timms_border_is_the_mean_around_the_whole_photo() -> None:
+    config = {"crop_mode": "border", "mean": [0.5, 0.4, 0.3], "std": [0.2] * 3, "interpolation": "lanczos"}
+    said = found_in({"args": config})[0].preprocessing
+    assert (said.mode, said.fill, said.interpolation) == ("longer", (128, 102, 76), "lanczos")
+    over = laid_under(PreprocessingOptions(mode="shorter", resizer="opencv"), facts_of_timm(config))
+    assert (over.mode, over.fill, over.interpolation) == ("shorter", None, None)
 
 
 def test_what_holds_itself() -> None:

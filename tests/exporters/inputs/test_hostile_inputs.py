@@ -14,8 +14,9 @@ import pytest
 from support.keras_like import write_keras
 from support.networks import narrow_state
 
-from edge_effnet.benchmarks.fuzz.graphs import made
 from edge_effnet.benchmarks.fuzz.inputs import read
+from edge_effnet.benchmarks.fuzz.keras_files import classifier, keras_archive
+from edge_effnet.benchmarks.fuzz.seeds import SIZE
 from edge_effnet.errors import EdgeEffnetError, OperatorError
 from edge_effnet.exporters.inputs.assembly.allowance import Allowance
 from edge_effnet.exporters.inputs.keras.network import read_network
@@ -213,7 +214,8 @@ def test_keras_layers_in_a_cycle_and_absurd_sides(tmp_path: Path) -> None:
 
 
 def test_a_batch_norm_of_parts_of_different_lengths() -> None:
-    """`benchmarks.fuzz.graphs`, input-keras/13231."""
     pytest.importorskip("h5py")
-    with pytest.raises(OperatorError, match=r"batch norm 'layer_3' with .*\[7\].*expected one number a channel"):
-        read("input-keras", made("input-keras", 13231))
+    model = classifier(SIZE, 5)
+    model.variables["batch_normalization"]["moving_mean"] = np.zeros(7, np.float32)
+    with pytest.raises(OperatorError, match=r"batch norm 'batch_normalization' with .*\[7\].*expected one number a ch"):
+        read("input-keras", keras_archive(model))

@@ -142,7 +142,8 @@ class TestPublished:
     def test_a_module_of_known_names_is_prepared_as_published(self) -> None:
         known = identify(load_checkpoint(self.narrow()))
         given = _given({}, replace(known, published=Published(224, 0.875)), (64, 64), inside=False)
-        assert (given.statistics, given.resize, given.interpolation) == ((IMAGENET_MEAN, IMAGENET_STD), 73, "bicubic")
+        assert (given.statistics, given.interpolation) == ((IMAGENET_MEAN, IMAGENET_STD), "bicubic")
+        assert (given.resize, given.crop_pct) == (None, 0.875)
         assert _given({}, known, (64, 64), inside=False).resize is None  # nothing is published of a narrow one
 
     def test_a_module_that_normalises_by_itself_isnt_normalised_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,8 @@ def test_the_same_bytes_as_of_the_bare_state_dict(
         ("nested", (224, 256, None, "bicubic", trainers.LABELS)),
         ("whole_modules_average", (64, 73, None, "bicubic", None)),
         ("whole_own_module", (224, 256, None, "bicubic", trainers.LABELS)),
+        ("super_gradients", (224, 256, None, "bicubic", trainers.LABELS)),
+        ("kaggle", (224, 256, None, "bicubic", trainers.LABELS)),
     ],
 )
 def test_what_the_file_knows_besides_is_used(name: str, expected: Any, run: trainers.Run, tmp_path: Path) -> None:
@@ -81,3 +84,28 @@ def test_of_two_networks_one_must_be_said(name: str, run: trainers.Run, tmp_path
     path = trainers.write(trainers.LAYOUTS[name], tmp_path, run)
     with pytest.raises(CheckpointError, match=r"holds 2 networks, under .*; say which: --weights "):
         open_network(path, InputOptions(source="timm"))
+
+
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [
+        (
+            "weight_orig",
+            "pruned weights ('conv_head.weight_orig'); expected plain ones: save after torch.nn.utils.prune",
+        ),
+        ("weight_g", "weights under weight_norm or spectral_norm"),
+        ("parametrizations.weight.original0", "parametrized weights"),
+        ("lora_A.default.weight", "weights with their LoRA beside them"),
+        ("weight_fake_quant.scale", "weights for quantization-aware training"),
+    ],
+)
+def test_weights_in_parts_are_named(part: str, what: str, run: trainers.Run) -> None:
+    with pytest.raises(CheckpointError, match=re.escape(f"holds {what}")):
+        open_network({**run.best, f"conv_head.{part}": torch.ones(1)}, InputOptions(source="timm"))
+
+
+def test_a_missing_head_is_said(run: trainers.Run) -> None:
+    trunk = {key: value for key, value in run.best.items() if "classifier" not in key}
+    assert "no head found: gives the 320 pooled features" in open_network(trunk, InputOptions(source="timm")).remarks
+    asked = InputOptions(source="timm", head="features")
+    assert not any("no head" in remark for remark in open_network(trunk, asked).remarks)
