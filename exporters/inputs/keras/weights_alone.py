@@ -38,6 +38,8 @@ _V2_DEPTHS = (0.1, 1.0, 1.1, 1.2, 1.4)
 _V2_STRIDES = (1, 2, 2, 2, 1, 2, 1)
 #: Even at every strided convolution, as an image of any size is taken for.
 _ANY_SIZE = 224
+#: What Keras' `correct_pad` takes; a smaller kernel it would pad by less than nothing.
+_SMALLEST_STRIDED = 2
 #: V2 B3 has so many blocks; larger ones scale their pixels to -1..1.
 _MOST_OF_B = 32
 
@@ -84,6 +86,8 @@ class Builder:
         """V1's strided convolutions are padded for the size that they were built for (Keras' `correct_pad`)."""
         if stride == 1 or self.built is None:
             return same_window(value, kernel, stride, 1)
+        if min(kernel) < _SMALLEST_STRIDED:
+            raise _unknown(f"a convolution with stride {stride} has a kernel of {kernel[0]}×{kernel[1]}")
         (top, bottom), (left, right) = (
             (k // 2 - (side % 2 == 0), k // 2) for side, k in zip(self.built, kernel, strict=True)
         )

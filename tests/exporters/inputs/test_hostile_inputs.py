@@ -14,10 +14,10 @@ import pytest
 from support.keras_like import write_keras
 from support.networks import narrow_state
 
-from edge_effnet.benchmarks.fuzz.inputs import read
+from edge_effnet.benchmarks.fuzz.inputs import read, sound
 from edge_effnet.benchmarks.fuzz.keras_files import classifier, keras_archive
 from edge_effnet.benchmarks.fuzz.seeds import SIZE
-from edge_effnet.errors import EdgeEffnetError, OperatorError
+from edge_effnet.errors import CheckpointError, EdgeEffnetError, OperatorError
 from edge_effnet.exporters.inputs.assembly.allowance import Allowance
 from edge_effnet.exporters.inputs.keras.network import read_network
 from edge_effnet.exporters.inputs.open import open_network
@@ -211,6 +211,20 @@ def test_keras_layers_in_a_cycle_and_absurd_sides(tmp_path: Path) -> None:
     )
     with pytest.raises(EdgeEffnetError, match="expected sides up to 4096"):
         read_network(wide, InputOptions())
+
+
+@pytest.mark.parametrize("sides", [1, 0])
+def test_a_strided_kernel_too_small_for_its_padding(sides: int, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "m.weights.h5"
+    path.write_bytes(sound("input-weights-h5")[0].data)
+    with h5py.File(path, "r+") as file:
+        place = "layers/depthwise_conv2d_1/vars/0"
+        kernel = file[place][...]
+        del file[place]
+        file.create_dataset(place, data=kernel[:sides, :sides])
+    with pytest.raises(CheckpointError, match="kernel of"):
+        read_network(path, InputOptions(image_size=(SIZE, SIZE)))
 
 
 def test_a_batch_norm_of_parts_of_different_lengths() -> None:
