@@ -15,6 +15,7 @@ from edge_effnet.errors import CalibrationError
 
 #: Bins of a channel's histogram, over a symmetric range that doubles when a value falls outside.
 BINS = 256
+#: So that uint32 holds the counts of 65,535 photos.
 _SAMPLES = 1 << 16
 _SMALLEST_REACH = 2.0**-12
 

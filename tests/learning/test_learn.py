@@ -305,7 +305,7 @@ def test_the_bases_classes_stay_beside_the_new_ones(photos: Path, tmp_path: Path
         for path in sorted(PHOTOS.glob("*.jpg")):
             assert both.predict(path, top_k=1)[0].label == base.predict(path, top_k=1)[0].label
         right = [best(both, label, seed) == label for label in LABELS for seed in range(100, 105)]
-        assert np.mean(right) > 0.7  # 5 % of 24 held-out photos may be lost; that says little of these 15
+        assert np.mean(right) >= 0.8  # 5 % of 24 held-out photos may be lost; that says little of these 15
 
 
 def test_a_class_called_like_one_of_the_bases_takes_its_place(exported: Exported, tmp_path: Path) -> None:
