@@ -102,7 +102,7 @@ def learn(
     share = None if unknown is None else fraction(unknown, "unknown")
     if base_classes not in get_args(BaseClasses):
         raise UsageError(f"base_classes is {base_classes!r:.40}; expected {' or '.join(get_args(BaseClasses))}")
-    check_outputs({"-o": path, "--report": report}, {"the base": origin, "a photo": folder})
+    check_outputs({"-o": path, "--report": report}, {"the base": origin, "a photo or a class's name": folder})
     for written in (path, *(() if report is None else (report,))):
         require_writable_folder(written)
     tell = progress or (lambda _stage, _share: None)
@@ -147,7 +147,7 @@ def _made(found: PhotoFolder, features: Array, classes: Array, trained: Trained,
     """The new classes alone, with references where a share of photos may be unknown and enough are held out."""
     known = None if share is None else _known(features, classes, trained, found.labels, share)
     if share is not None and known is None:
-        few = f"too few photos to tell what is unknown: expected at least {FEWEST_HELD_OUT} that can be held out"
+        few = f"what is unknown: too few photos can be held out to tell; expected at least {FEWEST_HELD_OUT}"
         found = replace(found, left_out=(*found.left_out, few))
     return _Made(trained.head, found.labels, known, found)
 
