@@ -16,9 +16,9 @@ from edge_effnet.arguments import fraction, path_of
 from edge_effnet.clashes import check_outputs
 from edge_effnet.classifier import BUNDLED_MODEL, Classifier
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
-from edge_effnet.errors import ImageError, ModelFileError, UsageError
+from edge_effnet.errors import ImageError, UsageError
 from edge_effnet.files import require_writable_folder, write_atomically
-from edge_effnet.formats import ModelFile, TfliteFile, read_model_file
+from edge_effnet.formats import ModelFile, read_model_file
 from edge_effnet.formats.dense import DenseHead
 from edge_effnet.formats.derived import feature_tensor, head_of, with_head
 from edge_effnet.heads import Head
@@ -173,10 +173,6 @@ def _document_of(contents: ModelFile, output: Path) -> ModelDocument:
     if output.suffix != f".{contents.format}":
         raise UsageError(
             f"output {output} ends in {output.suffix or 'nothing'}; expected .{contents.format} as the base"
-        )
-    if not isinstance(contents, TfliteFile):
-        raise ModelFileError(
-            f"{contents.name}: .onnx files can't get another last layer; expected a .tflite file as base"
         )
     feature_tensor(contents)
     return contents.document

@@ -107,13 +107,38 @@ def test_a_base_that_gives_features(photos: Path, lite0_state: Any, tmp_path: Pa
         assert [best(classifier, label, 100) for label in LABELS] == list(LABELS)
 
 
-def test_a_base_of_onnx_is_refused(photos: Path, exported: Exported, tmp_path: Path) -> None:
-    told: list[str] = []
-    with pytest.raises(ModelFileError, match=r"\.onnx files can't get another last layer; expected a \.tflite file"):
-        learn(
-            photos, tmp_path / "mine.onnx", base=exported["int8", "onnx"], progress=lambda stage, _: told.append(stage)
-        )
-    assert told == []
+@pytest.mark.onnx
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_base_of_onnx(photos: Path, exported: Exported, tmp_path: Path, precision: str) -> None:
+    """Gives a file of its format with references for unknown, which is a base again, for other classes."""
+    found = learn(photos, tmp_path / "mine.onnx", base=exported[precision, "onnx"], threads=1)
+    again = learn(photos, tmp_path / "again.onnx", base=exported[precision, "onnx"], threads=1)
+    assert found.sha256 == again.sha256
+    assert found.threshold is not None
+    few = tmp_path / "few"
+    for label in LABELS[:2]:
+        shutil.copytree(photos / label, few / label)
+    learn(few, tmp_path / "two.onnx", base=found.path, unknown=None, threads=1)
+    with Classifier(found.path) as classifier, Classifier(tmp_path / "two.onnx") as other:
+        assert [best(classifier, label, 100) for label in LABELS] == list(LABELS)
+        assert classifier.answers == (*LABELS, "unknown")
+        classifier.predict(class_photo(LABELS[0], 100))
+        assert classifier.unknown is not None
+        assert not classifier.unknown.is_unknown
+        assert other.answers == LABELS[:2]
+        assert [best(other, label, 100) for label in LABELS[:2]] == list(LABELS[:2])
+    with pytest.raises(UsageError, match=r"ends in \.tflite; expected \.onnx as the base"):
+        learn(photos, tmp_path / "mine.tflite", base=exported[precision, "onnx"])
+
+
+@pytest.mark.onnx
+def test_classes_of_an_onnx_base_are_kept(photos: Path, exported: Exported, tmp_path: Path) -> None:
+    base = exported["fp32", "onnx"]
+    found = learn(photos, tmp_path / "mine.onnx", base=base, base_classes="kept", threads=1)
+    assert found.kept == 3
+    with Classifier(found.path) as classifier, Classifier(base) as old:
+        photo = class_photo(LABELS[0], 100)
+        np.testing.assert_allclose(classifier.logits(photo)[:3], old.logits(photo), atol=1e-3)
 
 
 def test_what_of_a_photo_was_looked_at_stands_in_the_file(
