@@ -90,8 +90,8 @@ def _check_told_apart(labels: Iterable[str]) -> None:
     for label in sorted(labels):
         if (other := seen.setdefault(folded(label), label)) != label:
             raise UsageError(
-                f"classes {other!r} and {label!r} differ by case alone, and names are looked up in any case; rename one, "
-                f"or give both folders one name in {LABEL_FILE}"
+                f"classes {other!r} and {label!r} differ by case alone, and names are looked up in any case; rename "
+                f"one, or give both folders one name in {LABEL_FILE}"
             )
 
 
