@@ -111,11 +111,12 @@ def test_folders_of_ones_own_are_classes_too(tmp_path: Path) -> None:
         (7, "has no name"),
         (None, "has no name"),
         ("CUP", "there is a class cup already"),
+        ("Unknown", "there is a class none already"),
     ],
 )
 def test_names_that_can_not_be_kept(name: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        check_name(name, ["cup"])
+        check_name(name, ["cup", "none"])
 
 
 @pytest.mark.parametrize(
