@@ -72,8 +72,8 @@ def one_of(value: Any, kind: type[T], name: str) -> T:
 
 
 def path_of(value: Any, name: str) -> Path:
-    """The value as a path. Raises UsageError for what is none."""
-    if not isinstance(value, (str, os.PathLike)) or isinstance(os.fspath(value), bytes):
+    """The value as a path. Raises UsageError for what is none; "" would be the working directory."""
+    if not isinstance(value, (str, os.PathLike)) or os.fspath(value) == "" or isinstance(os.fspath(value), bytes):
         raise UsageError(f"{name} is {_shown(value)}; expected a path")
     return Path(value)
 

@@ -11,8 +11,9 @@ from typing import Any
 from edge_effnet.errors import UsageError
 from edge_effnet.images import find_images
 
-#: What is read from a folder besides its photos: `datasets.INDEX_FILE`, a hub folder's configuration and weights.
-_READ_FROM_FOLDERS = ("labels.csv", "config.json")
+#: What is read from a folder besides its photos: `datasets.INDEX_FILE`, a hub folder's configuration and weights, and
+#: the name of a class (`class_folders.LABEL_FILE`).
+_READ_FROM_FOLDERS = ("labels.csv", "config.json", "label.txt")
 _READ_ENDINGS = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
 
 
@@ -65,4 +66,5 @@ def _files(given: Any) -> Iterator[Path]:
 
 def _files_of(folder: Path) -> Iterator[Path]:
     yield from (path for path in folder.iterdir() if path.suffix in _READ_ENDINGS or path.name in _READ_FROM_FOLDERS)
+    yield from folder.glob("*/label.txt")
     yield from find_images(folder)

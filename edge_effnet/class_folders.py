@@ -6,6 +6,7 @@ file system takes ("tea / coffee"), or that strangers type into a page, never be
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,23 +24,36 @@ _MOST_BYTES = 1 << 12
 
 
 def class_name(folder: Path) -> str:
-    """The label of a class folder. Raises UsageError for a `label.txt` that isn't one line of text."""
+    """The label of a class folder, in Unicode's NFC and without blanks around it.
+
+    Raises UsageError for a `label.txt`, or without one for a folder's name, that isn't one line of text.
+    """
     path = folder / LABEL_FILE
     if not path.is_file():
-        return folder.name
+        return _checked(folder.name, f"the folder's name {folder}", f"name it anew, or say it in {LABEL_FILE} in it")
     try:
-        label = read_file(path, most_bytes=_MOST_BYTES).decode("utf-8-sig").strip()
+        label = read_file(path, most_bytes=_MOST_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"can't read the class name in {path}: {error}; expected one line of UTF-8") from error
+    return _checked(label.strip(), f"the class name in {path}", "name it anew")
+
+
+def _checked(name: str, what: str, remedy: str) -> str:
+    label = unicodedata.normalize("NFC", name).strip()
     fault = label_fault(label) if label else "is empty"
     if fault is not None:
-        raise UsageError(f"the class name in {path} {fault}; expected one line of text")
+        raise UsageError(f"{what} {fault}; expected one line of text: {remedy}")
     return label
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """The folders of a folder of classes, sorted by name; hidden ones are none."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """The folders of a folder of classes, sorted by name; hidden ones are none, nor are links that lead back up."""
+    here = folder.resolve()
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and not here.is_relative_to(path.resolve())
+    )
 
 
 def look_through_class(folder: Path) -> FolderContents:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 from edge_effnet.class_folders import class_folders, class_name, is_none, look_through_class
 from edge_effnet.errors import UsageError
 from edge_effnet.images import FolderContents, find_images
-from edge_effnet.labels import UNKNOWN, find_label_indices
+from edge_effnet.labels import UNKNOWN, find_label_indices, folded
 
 INDEX_FILE = "labels.csv"
 #: Between several classes of one row.
@@ -105,14 +106,15 @@ def _from_index(
     columns, rows = _read_index(index)
     if "file" not in columns or not {"index", "label"} & set(columns):
         raise UsageError(f"{index} has the columns {', '.join(columns) or 'none'}; expected file,index or file,label")
-    found: dict[str, frozenset[int]] = {}
+    found: dict[str, tuple[str, frozenset[int]]] = {}  # by its path, however that is written
     for line, row in rows:
         where = f"{index} line {line}"
         if not row["file"]:
             raise UsageError(f"{where}: names no file; expected file,index or file,label")
         classes = _classes(row, num_classes, labels, where, without)
-        found[row["file"]] = found.get(row["file"], frozenset()) | classes
-    yield from (LabelledImage(index.parent / name, classes) for name, classes in found.items())
+        name, others = found.get(os.path.normpath(row["file"]), (row["file"], frozenset()))
+        found[os.path.normpath(row["file"])] = name, others | classes
+    yield from (LabelledImage(index.parent / name, classes) for name, classes in found.values())
 
 
 def _read_index(index: Path) -> tuple[Sequence[str], list[tuple[int, dict[str, str]]]]:
@@ -146,7 +148,7 @@ def _classes(
     if labels is None:
         raise UsageError(f"{where}: has a label, but the model has none; give them with --labels")
     try:
-        whole = label.casefold() in (one.casefold() for one in labels)
+        whole = folded(label) in map(folded, labels)
         return find_label_indices([label] if whole else label.split(_BETWEEN), labels)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error

@@ -64,17 +64,17 @@ class HeatmapMaker:
     """
 
     def __init__(self, classifier: Classifier) -> None:
-        from edge_effnet.formats.derived import head_of, map_tensor
+        from edge_effnet.formats.derived import feature_map, head_of
 
         contents = classifier.contents()
-        self._map, head = map_tensor(contents), head_of(contents)
+        self._map, head = feature_map(contents), head_of(contents)
         if head is None or not classifier.head.has_classes:
             raise ModelFileError(f"{contents.name}: gives no classes; expected a network that does")
         self._classifier, self._head = classifier, head
 
     def of(self, image: ImageSource, *, index: int | None = None) -> Heatmap:
         """Of a class, by default the one with the largest logit. Raises UsageError, ImageError."""
-        values = self._classifier.inner(image, (self._map,))[1][0]
+        values = self._map.rows(self._classifier.inner(image, (self._map.name,))[1][0])
         logits = self._head.logits(values.mean(axis=(0, 1))[None])[0]
         if index is None:
             index = int(np.argmax(logits))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from edge_effnet.errors import UsageError
 from edge_effnet.text import MOST_CHARACTERS, printable
@@ -55,7 +57,24 @@ def label_fault(label: object) -> str | None:
         return f"is a {type(label).__name__}"
     if len(label) > MOST_CHARACTERS:
         return f"has {len(label):,} characters, more than {MOST_CHARACTERS}"
+    if not _is_utf8(label):
+        return "holds bytes that aren't UTF-8"
     return "holds a line's end or NUL" if _UNFIT.search(label) else None
+
+
+def _is_utf8(label: str) -> bool:
+    """False for a name of bytes that mean nothing, as file systems may have."""
+    try:
+        label.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=4096)
+def folded(label: str) -> str:
+    """What labels are compared by: neither case, nor blanks around it, nor how an accent is written matters."""
+    return unicodedata.normalize("NFC", label).strip().casefold()
 
 
 def find_label_indices(names: Iterable[str], labels: Sequence[str]) -> frozenset[int]:
@@ -63,15 +82,16 @@ def find_label_indices(names: Iterable[str], labels: Sequence[str]) -> frozenset
 
     Raises UsageError with the nearest labels for an unknown name.
     """
-    folded = [label.casefold() for label in labels]
+    known = [folded(label) for label in labels]
     found: set[int] = set()
     for name in names:
-        matches = [index for index, label in enumerate(folded) if label == name.strip().casefold()]
+        wanted = folded(name)
+        matches = [index for index, label in enumerate(known) if label == wanted]
         if not matches and _INDEX.fullmatch(name.strip()) and int(name) < len(labels):
             matches = [int(name)]
         if not matches:
-            near = _nearest(name.strip().casefold(), folded)
-            hint = f"; did you mean {', '.join(repr(labels[folded.index(label)]) for label in near)}?" if near else ""
+            near = _nearest(wanted, known)
+            hint = f"; did you mean {', '.join(repr(labels[known.index(label)]) for label in near)}?" if near else ""
             raise UsageError(f"label {name!r} is not among the model's {len(labels)}{hint}")
         found.update(matches)
     return frozenset(found)

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from edge_effnet.arguments import integer
-from edge_effnet.parallel import map_in_order
+from edge_effnet.parallel import check_workers, map_in_order
 from edge_effnet.system import available_cores
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ def split_cores(workers: int | None, threads: int | None, *, photos: int | None 
     have work.
 
     One engine thread a worker gives the most photos a second. Threads stay None, the engine's default, for one worker.
+    Raises UsageError for more workers than can be meant.
     """
+    if workers is not None:
+        check_workers(workers)
     workers = workers or max(1, available_cores() // (threads or 1))
     workers = workers if photos is None else max(1, min(workers, photos))
     return workers, threads or (None if workers == 1 else 1)

@@ -8,11 +8,11 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
 main { max-width: 1180px; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
-h1 { font-size: clamp(1.7rem, 5vw, 2.4rem); line-height: 1.15; margin: 0 0 .4rem; letter-spacing: -.02em; }
+h1 { font-size: clamp(1.7rem, 5vw, 2.4rem); line-height: 1.15; margin: 0 0 .4rem; letter-spacing: -.02em; overflow-wrap: anywhere; }
 h2 { font-size: 1.3rem; margin: 3rem 0 .25rem; letter-spacing: -.01em; }
 p { max-width: 72ch; margin: 0 0 1rem; color: var(--muted); }
 .remark { color: var(--ink); border-left: 3px solid var(--other); padding-left: .75rem; }
-small { color: var(--muted); font-size: .8rem; line-height: 1.35; display: block; }
+small { color: var(--muted); font-size: .8rem; line-height: 1.35; display: block; overflow-wrap: anywhere; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); gap: 1rem; margin-top: 1.5rem; }
 .tile, .card { background: var(--card); border: 1px solid var(--grid); border-radius: 12px; padding: 1rem; }
 .tile b { display: block; font-size: 2rem; line-height: 1.2; font-weight: 650; letter-spacing: -.02em; font-variant-numeric: tabular-nums; }
@@ -26,7 +26,7 @@ figure { margin: 0; min-width: 0; }
 .photos img { display: block; width: 100%; height: auto; aspect-ratio: 1; }
 .photos figcaption { display: grid; grid-template-columns: 1fr auto; padding: .55rem .75rem .65rem; font-size: .8rem; }
 .photos figcaption > b { grid-column: 1 / -1; overflow-wrap: anywhere; font-size: .95rem; line-height: 1.25; margin-bottom: .35rem; }
-.photos figcaption > span { color: var(--muted); }
+.photos figcaption > span { min-width: 0; color: var(--muted); overflow-wrap: anywhere; }
 .photos i { font-style: normal; font-variant-numeric: tabular-nums; }
 .photos small { grid-column: 1 / -1; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; margin-top: .2rem; }
 .photos .changed { border-color: var(--bad); }

@@ -19,6 +19,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 #: Items per worker that are taken, worked on or done before the first of them is asked for: one in work, one waiting.
 _AHEAD = 2
+#: A worker is a thread and, for photos, an engine of its own; more than this is a mistake that ends in no memory.
+MOST_WORKERS = 256
 #: Seconds; Windows hears of Ctrl-C between two waits alone.
 _WAKE_S = 0.5
 
@@ -28,14 +30,19 @@ def map_in_order(
 ) -> Generator[Result, None, None]:
     """`function` of each item, each given as soon as it and all before it are there.
 
-    workers: threads, at least 1; with 1 everything happens in the caller's. Items are taken when there is room for
-    them, at most 2 per worker ahead of the results, one at a time and in order, but in the workers' threads; so
-    `items` may be endless, and may wait. What `function` or `items` raises is raised in its place and ends the rest.
+    workers: threads, 1 to `MOST_WORKERS`; with 1 everything happens in the caller's. Items are taken when there is
+    room for them, at most 2 per worker ahead of the results, one at a time and in order, but in the workers' threads;
+    so `items` may be endless, and may wait. What `function` or `items` raises is raised in its place and ends the rest.
     Closing the iterator waits for the items that are being worked on, and takes no more. Raises UsageError.
     """
-    if integer(workers, "workers") < 1:
-        raise UsageError(f"{workers} workers; expected at least 1")
+    check_workers(workers)
     return _one_by_one(function, items) if workers == 1 else _Crew(function, items, workers).results()
+
+
+def check_workers(workers: int) -> None:
+    """Raises UsageError for a number of workers that can't be meant."""
+    if not 1 <= integer(workers, "workers") <= MOST_WORKERS:
+        raise UsageError(f"{workers} workers; expected 1 to {MOST_WORKERS}, and best one a core")
 
 
 def _one_by_one(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result, None, None]:

@@ -90,8 +90,11 @@ def open_to_lock(path: str, *, marker: str) -> int:
 
 
 def open_own(path: Path) -> int:
-    """A handle of a file that is read and written at any place and made where it is missing, for this user alone."""
-    flags = os.O_RDWR | os.O_CREAT
+    """A handle of a file that is read anywhere, written at its end, and made where it is missing, for this user alone.
+
+    What several programs write goes behind each other's.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
     if sys.platform == "win32":
         flags |= os.O_BINARY
     return os.open(path, flags, 0o600)

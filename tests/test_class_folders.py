@@ -25,6 +25,19 @@ def test_what_is_no_name(tmp_path: Path, content: bytes) -> None:
         class_name(tmp_path)
 
 
+def test_names_are_compared_as_they_look(tmp_path: Path) -> None:
+    folder = tmp_path / " Gro\u0308ße "  # as macOS writes an ö
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("the file system has no such name")
+    assert class_name(folder) == "Größe"
+    (folder / "a.jpg").write_bytes(b"")
+    for label in ("größe", "Gro\u0308ße", "GRÖSSE "):
+        (found,) = read_dataset(tmp_path, num_classes=2, labels=["cat", label])
+        assert found.classes == {1}
+
+
 def test_a_data_set_takes_it(tmp_path: Path) -> None:
     folder = tmp_path / "c1"
     folder.mkdir()

@@ -25,6 +25,11 @@ def found(folder: Path, classes: int = 3, labels: tuple[str, ...] | None = LABEL
     }
 
 
+def test_a_photo_counts_once_however_its_path_is_written(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("file,label\nb/a.jpg,dog\n./b/a.jpg,cat\nb//c/../a.jpg,dog\nb/d.jpg,dog\n")
+    assert found(tmp_path) == {"b/a.jpg": {0, 1, 2}, "b/d.jpg": {1}}
+
+
 def test_folders_named_by_label_or_index(tmp_path: Path) -> None:
     lay_out(
         tmp_path,

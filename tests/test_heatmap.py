@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,8 +50,21 @@ def test_the_picture_is_hot_where_the_map_is(bundled: Classifier) -> None:
     assert hot > cold + 150
 
 
-def test_networks_without_a_map(exported: dict[tuple[str, str], Path], bundled: Classifier) -> None:
-    with Classifier(exported["fp32", "onnx"]) as classifier, pytest.raises(ModelFileError, match=r"of \.onnx files"):
+@pytest.mark.onnx
+def test_the_map_of_an_onnx_file(exported: dict[tuple[str, str], Path]) -> None:
+    """Where the .tflite file of the network has it."""
+    with Classifier(exported["fp32", "onnx"]) as one, Classifier(exported["fp32", "tflite"]) as other:
+        found, expected = HeatmapMaker(one).of(CAT), HeatmapMaker(other).of(CAT)
+    assert (found.index, found.label) == (expected.index, expected.label)
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-4)
+
+
+def test_networks_without_a_map(lite0_state: Any, bundled: Classifier, tmp_path: Path) -> None:
+    from edge_effnet.exporters import export
+
+    path = tmp_path / "features.tflite"
+    export(lite0_state, path, precision="fp32", source="timm-tf", image_size=64, head="features")
+    with Classifier(path) as classifier, pytest.raises(ModelFileError, match="gives no classes; expected a network"):
         HeatmapMaker(classifier)
     with pytest.raises(UsageError, match="class 1000 has no weights of its own; expected 0 to 999"):
         HeatmapMaker(bundled).of(CAT, index=1000)

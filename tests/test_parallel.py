@@ -127,7 +127,7 @@ def test_workers_work_at_the_same_time() -> None:
     assert len(list(map_in_order(lambda _: meeting.wait(), range(6), workers=3))) == 6
 
 
-@pytest.mark.parametrize("workers", [0, -1])
-def test_no_workers(workers: int) -> None:
-    with pytest.raises(UsageError, match=f"{workers} workers; expected at least 1"):
+@pytest.mark.parametrize("workers", [0, -1, 257, 100_000])
+def test_so_many_workers_cannot_be_meant(workers: int) -> None:
+    with pytest.raises(UsageError, match=f"{workers} workers; expected 1 to 256, and best one a core"):
         map_in_order(uneven, [], workers=workers)

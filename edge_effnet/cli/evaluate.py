@@ -37,6 +37,7 @@ from edge_effnet.formats import with_document
 from edge_effnet.labels import label_of
 from edge_effnet.many import split_cores
 from edge_effnet.text import csv_cell, json_text, printable
+from edge_effnet.twins import remark_on_twins
 
 _WORST_PAIRS = 5
 #: Of fewer photos a share says nothing.
@@ -89,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
     workers, threads = split_cores(arguments.workers, arguments.threads)
     with open_classifier(arguments, arguments.model, threads=threads) as classifier:
         chosen = drawn(_dataset(arguments.data, classifier), arguments)
+        if twins := remark_on_twins(chosen):
+            remark(twins)
         with Bar("photos", total=len(chosen)) as bar:
             result = evaluate(classifier, chosen, workers=min(workers, max(1, len(chosen))), after_photo=bar.step)
     if arguments.confusion:
@@ -200,7 +203,7 @@ def _print_text(result: dict[str, Any]) -> None:
     told = [row for row in result["per_class"] if row["images"] >= _FEWEST_TO_JUDGE]
     worst = sorted(told, key=lambda row: row["top1"])[:_WORST_PAIRS]
     named = (f"{printable(row['label'])} {100 * row['top1']:.0f} % of {row['images']}" for row in worst)
-    say(f"  hardest classes: {', '.join(named) or f'none has {_FEWEST_TO_JUDGE} photos'}")
+    say(f"  hardest classes: {', '.join(named) or f'no class has {_FEWEST_TO_JUDGE} photos'}")
     times = ", ".join(f"{stage} {values['p50']:.1f}" for stage, values in result["latency_ms"].items())
     say(f"  median ms: {times}")
     for text in result.get("unreadable", []):

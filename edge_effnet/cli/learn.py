@@ -8,6 +8,7 @@ from typing import Any
 
 from edge_effnet.cli.console import remark, say, write
 from edge_effnet.cli.options import add_engine_options, add_image_options, image_rules_from, wants_json
+from edge_effnet.cli.parsing import goes_with
 from edge_effnet.cli.progress import StageBars
 from edge_effnet.learning import Learned, learn
 from edge_effnet.text import json_text, printable
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base", metavar="FILE", help="a file of edge-effnet's whose features are used (default: the bundled one)"
     )
-    parser.add_argument(
+    unknown = parser.add_argument(
         "--unknown",
         type=_share,
         default=0.05,
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="dropped",
         help="keep the base's classes beside the new ones; nothing is called unknown then",
     )
+    goes_with("with --keep-classes", unknown, holds=lambda arguments: arguments.base_classes != "kept")
     parser.add_argument("--cache", metavar="DIR", help="where features are kept for the next time (default: ~/.cache)")
     parser.add_argument("--report", metavar="FILE.html", help="write a page: what is confused, and photos to look at")
     parser.add_argument(

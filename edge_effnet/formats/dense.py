@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from edge_effnet.numerics import quantize
+
+_LARGEST_INT8 = 127
 
 
 @dataclass(frozen=True)
@@ -14,6 +19,20 @@ class FeatureTensor:
 
     name: str
     size: int
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """The last feature map, which the pooled features are the mean of: the tensor's name and the order of its sides
+    behind the batch.
+    """
+
+    name: str
+    layout: Literal["HWC", "CHW"]
+
+    def rows(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """float32[H, W, D] of one photo's map as the network gives it."""
+        return values if self.layout == "HWC" else np.moveaxis(values, 0, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,3 +46,13 @@ class DenseHead:
         """float32[N, C] of float32[N, D]."""
         found: npt.NDArray[np.float32] = features @ self.weights.T + self.bias
         return found
+
+
+def int8_rows(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """(int8[C, D] from -127 to 127, float32[C] scales) of float32[C, D]; zero points are 0.
+
+    What 1 stands for in a row comes from its largest value, and is above 0 for a row of zeros.
+    """
+    largest = np.abs(values).max(axis=1)
+    scales = np.maximum(largest / _LARGEST_INT8, np.float32(1e-9)).astype(np.float32)
+    return quantize(values, scales[:, None], low=-_LARGEST_INT8), scales

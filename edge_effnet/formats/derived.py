@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from edge_effnet.errors import ModelFileError
 from edge_effnet.formats import ModelFile, TfliteFile
-from edge_effnet.formats.dense import DenseHead, FeatureTensor
+from edge_effnet.formats.dense import DenseHead, FeatureMap, FeatureTensor
 from edge_effnet.formats.integrity import digest
 from edge_effnet.formats.official import OFFICIAL, official_metadata
 from edge_effnet.formats.packed import packed_files
@@ -17,30 +16,34 @@ from edge_effnet.metadata import ModelDocument
 def feature_tensor(file: ModelFile) -> FeatureTensor:
     """The pooled features of a file; raises ModelFileError for one that has none."""
     if isinstance(file, TfliteFile):
-        from edge_effnet.formats.tflite_head import features_of
+        from edge_effnet.formats import tflite_head
 
-        return features_of(file)
-    from edge_effnet.formats.onnx_head import features_of as onnx_features_of
+        return tflite_head.features_of(file)
+    from edge_effnet.formats import onnx_head
 
-    return onnx_features_of(file)
+    return onnx_head.features_of(file)
 
 
-def map_tensor(file: ModelFile) -> str:
-    """Name of the last feature map, which the pooled features are the mean of; raises ModelFileError without one."""
+def feature_map(file: ModelFile) -> FeatureMap:
+    """The last feature map, which the pooled features are the mean of; raises ModelFileError without one."""
     if isinstance(file, TfliteFile):
-        from edge_effnet.formats.tflite_head import map_of
+        from edge_effnet.formats import tflite_head
 
-        return map_of(file)
-    raise ModelFileError(f"{file.name}: the feature maps of .onnx files aren't read; expected a .tflite file")
+        return tflite_head.map_of(file)
+    from edge_effnet.formats import onnx_head
+
+    return onnx_head.map_of(file)
 
 
 def head_of(file: ModelFile) -> DenseHead | None:
     """The last dense layer in float32; None of a file that gives features."""
     if isinstance(file, TfliteFile):
-        from edge_effnet.formats.tflite_head import dense_head
+        from edge_effnet.formats import tflite_head
 
-        return dense_head(file)
-    raise ModelFileError(f"{file.name}: the last layer of .onnx files isn't read; expected a .tflite file")
+        return tflite_head.dense_head(file)
+    from edge_effnet.formats import onnx_head
+
+    return onnx_head.dense_head(file)
 
 
 def with_head(
@@ -53,7 +56,12 @@ def with_head(
     """
     if isinstance(file, TfliteFile):
         return _tflite(file, head, document, packed or {})
-    raise ModelFileError(f"{file.name}: .onnx files get no other last layer; expected a .tflite file")
+    from edge_effnet.formats.onnx import sealed
+    from edge_effnet.formats.onnx_head import with_dense
+    from edge_effnet.formats.onnx_properties import packed_properties
+
+    changed = with_dense(file, head, document.head.output)
+    return sealed([changed, packed_properties(packed or {})], document, name=file.name)
 
 
 def _tflite(file: TfliteFile, head: DenseHead, document: ModelDocument, packed: Mapping[str, bytes]) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from edge_effnet.errors import ModelFileError
@@ -21,13 +21,14 @@ from edge_effnet.formats.onnx_graph import (
     read_values,
 )
 from edge_effnet.formats.onnx_precision import node_precisions
+from edge_effnet.formats.onnx_properties import PROPERTIES, encoded_property, packed_in
 from edge_effnet.formats.packed import MAX_MEMBER_BYTES, parse_document
-from edge_effnet.formats.protobuf import DELIMITED, VARINT, Message, encoded_field, spans, tag
+from edge_effnet.formats.protobuf import VARINT, Message, spans, tag
 from edge_effnet.formats.records import SHOWN, TensorFacts
 from edge_effnet.formats.source import ModelSource, open_source
 from edge_effnet.metadata import ONNX_CHECKSUM, ONNX_PROPERTY, ModelDocument
 
-_IR_VERSION, _GRAPH, _OPSETS, _PROPERTIES = 1, 7, 8, 14
+_IR_VERSION, _GRAPH, _OPSETS = 1, 7, 8
 #: Parts that bring code or weights of their own, which no classifier needs and this reader doesn't check.
 _REFUSED = {20: "training information", 25: "functions of its own"}
 #: protobuf's limit for one message.
@@ -108,10 +109,10 @@ class OnnxFile:
         """The document's labels; None without."""
         return None if self.document is None else self.document.labels
 
-    @property
+    @cached_property
     def packed(self) -> Mapping[str, bytes]:
-        """None so far."""
-        return {}
+        """Name → content of the files that travel with it; raises ModelFileError where one can't be read."""
+        return packed_in(self.metadata_props, self.name)
 
     @property
     def understood(self) -> bool:
@@ -180,14 +181,21 @@ def with_document(data: bytes, document: ModelDocument, *, name: str | None = No
     """
     name, view = open_source(data, name=name)
     weights_are_verified(document, read_onnx(view, name=name).covered, name=name)
+    return _with_document(_without_document(view, name), document, name)
+
+
+def sealed(parts: Sequence[memoryview | bytes], document: ModelDocument, *, name: str) -> bytes:
+    """The file whose fields lie in `parts`, one behind the other, with a document that has their SHA-256.
+
+    Raises ModelFileError when the result is more than protobuf allows.
+    """
+    return _with_document(parts, replace(document, weights_sha256=digest(parts)), name)
+
+
+def _with_document(parts: Sequence[memoryview | bytes], document: ModelDocument, name: str) -> bytes:
     text = document.to_json().encode("utf-8")
-    changed = b"".join(
-        [
-            *_without_document(view, name),
-            _property(ONNX_PROPERTY, text),
-            _property(ONNX_CHECKSUM, digest([text]).encode()),
-        ]
-    )
+    own = [encoded_property(ONNX_PROPERTY, text), encoded_property(ONNX_CHECKSUM, digest([text]).encode())]
+    changed = b"".join([*parts, *own])
     if len(changed) > _MAX_FILE_BYTES:
         raise ModelFileError(
             f"{name}: {len(changed)} bytes with the document; an .onnx file holds at most {_MAX_FILE_BYTES}"
@@ -238,7 +246,7 @@ def _check_opset(nodes: Sequence[OnnxNode], opset: Mapping[str, int], name: str)
 
 def _properties(model: Message, name: str) -> dict[str, str]:
     properties: dict[str, str] = {}
-    for item in model.messages(_PROPERTIES, limit=_MAX_PROPERTIES):
+    for item in model.messages(PROPERTIES, limit=_MAX_PROPERTIES):
         value = item.raw(2)
         if len(value) > MAX_MEMBER_BYTES:
             raise ModelFileError(
@@ -260,15 +268,11 @@ def _document(properties: Mapping[str, str], name: str) -> ModelDocument | None:
     return None if text is None else parse_document(text.encode("utf-8"), name=name)
 
 
-def _property(key: str, value: bytes) -> bytes:
-    return encoded_field(_PROPERTIES, encoded_field(1, key.encode("utf-8")) + encoded_field(2, value))
-
-
 def _without_document(data: memoryview, name: str) -> list[memoryview]:
     """The file's fields but for document and checksum; neighbours in one piece."""
     kept, begin = [], 0
     for opening, start, content, end in spans(data, 0, len(data), name=name):
-        if opening == tag(_PROPERTIES, DELIMITED) and Message(data, content, end, name=name).text(1) in (
+        if opening == tag(PROPERTIES) and Message(data, content, end, name=name).text(1) in (
             ONNX_PROPERTY,
             ONNX_CHECKSUM,
         ):

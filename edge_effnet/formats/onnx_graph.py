@@ -85,13 +85,14 @@ class OnnxNode:
 @dataclass(frozen=True)
 class OnnxInitializer:
     """A constant: `byte_length` is what its values take in memory; `dtype` is numpy's name or ONNX's for other
-    types.
+    types. raw: its values where they lie in the file, little-endian; None where they are written as numbers.
     """
 
     name: str
     dims: tuple[int, ...]
     dtype: str
     byte_length: int
+    raw: memoryview | None = field(default=None, compare=False, repr=False)
 
 
 def read_nodes(graph: Message) -> tuple[OnnxNode, ...]:
@@ -128,10 +129,11 @@ def read_initializer(message: Message) -> OnnxInitializer:
             f"{where} has the shape {list(dims)}; expected sides of at least 0 and at most {_MAX_ELEMENTS} elements"
         )
     size = (count * _BITS[dtype] + 7) // 8
-    raw, bits = len(message.raw(9)), _BITS[dtype]
-    if bits and (raw != size if raw else count and not message.holds(_TYPED_DATA)):
-        raise ModelFileError(f"{where} is {dtype}{list(dims)} and needs {size} bytes, but the file holds {raw}")
-    return OnnxInitializer(name, dims, dtype, size if bits else message.total_bytes(_STRING_DATA))
+    raw, bits = message.raw(9), _BITS[dtype]
+    if bits and (len(raw) != size if raw else count and not message.holds(_TYPED_DATA)):
+        raise ModelFileError(f"{where} is {dtype}{list(dims)} and needs {size} bytes, but the file holds {len(raw)}")
+    length = size if bits else message.total_bytes(_STRING_DATA)
+    return OnnxInitializer(name, dims, dtype, length, raw if len(raw) == length else None)
 
 
 def data_type(number: int, where: str) -> str:

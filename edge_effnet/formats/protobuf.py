@@ -189,6 +189,11 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value & _INT64_SIGN else value
 
 
+def encoded_number(number: int, value: int) -> bytes:
+    """A field with an int64 or an enumeration's value."""
+    return encoded_varint(tag(number, VARINT)) + encoded_varint(value & _UINT64)
+
+
 def encoded_varint(value: int) -> bytes:
     """The bytes of a number ≥ 0."""
     encoded = bytearray()

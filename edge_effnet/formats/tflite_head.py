@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.errors import ModelFileError
-from edge_effnet.formats.dense import DenseHead, FeatureTensor
+from edge_effnet.formats.dense import DenseHead, FeatureMap, FeatureTensor, int8_rows
 from edge_effnet.formats.tflite import TfliteFile
 from edge_effnet.formats.tflite_operators import TfliteOperator
 from edge_effnet.formats.tflite_tensors import TfliteTensor
 from edge_effnet.heads import Output
-from edge_effnet.numerics import quantize
 
 _DENSE, _WIDEN, _SOFTMAX = "FULLY_CONNECTED", "DEQUANTIZE", "SOFTMAX"
 #: What may stand between the last dense layer and the output.
@@ -25,7 +24,6 @@ _WIDEN_VERSIONS = {"int8": 2, "float16": 3}
 #: What may stand between the pooling and the dense layer.
 _SAME_VALUES = ("RESHAPE", "SQUEEZE", _WIDEN, "QUANTIZE")
 _POOLS = ("MEAN", "AVERAGE_POOL_2D")
-_LARGEST_INT8 = 127
 _NO_SCALES = np.empty(0, np.float32)
 
 
@@ -40,8 +38,8 @@ def features_of(file: TfliteFile) -> FeatureTensor:
     return FeatureTensor(tensor.name, tensor.shape[1])
 
 
-def map_of(file: TfliteFile) -> str:
-    """Name of the last feature map, [1, H, W, D], whose mean over all positions is what the last dense layer reads.
+def map_of(file: TfliteFile) -> FeatureMap:
+    """The last feature map, [1, H, W, D], whose mean over all positions is what the last dense layer reads.
 
     Raises ModelFileError for a network that ends otherwise.
     """
@@ -53,7 +51,7 @@ def map_of(file: TfliteFile) -> str:
         raise ModelFileError(
             f"{file.name}: its features aren't the mean of a feature map; expected global pooling and one dense layer"
         )
-    return file.tensors[step.inputs[0]].name
+    return FeatureMap(file.tensors[step.inputs[0]].name, "HWC")
 
 
 def dense_head(file: TfliteFile) -> DenseHead | None:
@@ -123,8 +121,7 @@ class _Draft:
             return self._widened_weights(self.constant("logits/weight/float16", values.astype(np.float16)), values)
         if stored != "int8":
             return self.constant("logits/weight", values.astype(np.float32))
-        scales = row_scales(values)
-        integers = quantize(values, scales[:, None], low=-_LARGEST_INT8)
+        integers, scales = int8_rows(values)
         return self._widened_weights(self.constant("logits/weight/int8", integers, scales), values)
 
     def _widened_weights(self, tensor: int, values: npt.NDArray[np.float32]) -> int:
@@ -132,12 +129,6 @@ class _Draft:
         version = _WIDEN_VERSIONS[self.tensors[tensor].dtype]
         self.step(TfliteOperator(_WIDEN, version, (tensor,), (wide,)))
         return wide
-
-
-def row_scales(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """float32[C]: what 1 of int8 stands for in each row, from its largest value; above 0 for a row of zeros."""
-    largest = np.abs(values).max(axis=1)
-    return np.maximum(largest / _LARGEST_INT8, np.float32(1e-9)).astype(np.float32)
 
 
 def pruned(file: TfliteFile) -> TfliteFile:

@@ -2,6 +2,7 @@
 
 One file for each network and way of preparing photos. It is only ever appended to, a record at a time with a checksum
 of its own, so that whatever stops a run loses one photo's features at most; a torn end is cut off by the next run.
+Several runs may append to it at once, and none waits for another.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_effnet.files import lock
 from edge_effnet.system import open_own
 
 Features = npt.NDArray[np.float32]
@@ -53,7 +53,6 @@ class FeatureCache:
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = open_own(folder / f"{key}.features")
-            lock(self._file)
             self._load(self._file)
 
     def __enter__(self) -> FeatureCache:
@@ -72,10 +71,8 @@ class FeatureCache:
         if self._file is None:
             return
         body = bytes.fromhex(digest) + np.ascontiguousarray(features, "<f4").tobytes()
-        try:
-            os.write(self._file, body + _CHECKSUM.pack(zlib.crc32(body)))
-        except OSError:  # a full disk: what is torn is cut off by the next run
-            self.close()
+        if not _appended(self._file, body + _CHECKSUM.pack(zlib.crc32(body))):
+            self.close()  # a full disk: what is torn is cut off by the next run
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -91,10 +88,18 @@ class FeatureCache:
             for digest, features, end in _records(content, self._size):
                 self._known[digest] = features
                 good = end
-        os.ftruncate(file, good)
-        os.lseek(file, good, os.SEEK_SET)
+        if good < len(content):
+            os.ftruncate(file, good)
         if not good:
             os.write(file, _MAGIC)
+
+
+def _appended(file: int, record: bytes) -> bool:
+    """Whether all of it was written, at once and behind whatever is there."""
+    try:
+        return os.write(file, record) == len(record)
+    except OSError:
+        return False
 
 
 def _whole(file: int) -> bytes:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edge_effnet.errors import UsageError
 from edge_effnet.formats.dense import DenseHead
-from edge_effnet.labels import UNKNOWN, label_of
+from edge_effnet.labels import UNKNOWN, folded, label_of
 from edge_effnet.learning.folds import unit_rows
 from edge_effnet.learning.head import Trained
 
@@ -32,10 +32,13 @@ def beside(
     classes, since what the base makes of those is to stay.
     """
     if UNKNOWN in new_labels:
-        raise UsageError(f"photos of {UNKNOWN!r} don't go with the base's classes, which are what else there is")
+        raise UsageError(
+            f"photos of {UNKNOWN!r} don't go with the base's classes, which are what else there is; take them out, or "
+            "drop the base's classes"
+        )
     names = labels or tuple(label_of(index, None) for index in range(len(base.bias)))
-    taken = {label.casefold() for label in new_labels}
-    left = [index for index, name in enumerate(names) if name.casefold() not in taken]
+    taken = {folded(label) for label in new_labels}
+    left = [index for index, name in enumerate(names) if folded(name) not in taken]
     old = DenseHead(base.weights[left], base.bias[left])
     new = _joined(old, trained, features)
     head = DenseHead(np.concatenate([old.weights, new.weights]), np.concatenate([old.bias, new.bias]))

@@ -16,9 +16,9 @@ from edge_effnet.arguments import fraction, path_of
 from edge_effnet.clashes import check_outputs
 from edge_effnet.classifier import BUNDLED_MODEL, Classifier
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
-from edge_effnet.errors import ImageError, ModelFileError, UsageError
+from edge_effnet.errors import ImageError, UsageError
 from edge_effnet.files import require_writable_folder, write_atomically
-from edge_effnet.formats import ModelFile, TfliteFile, read_model_file
+from edge_effnet.formats import ModelFile, read_model_file
 from edge_effnet.formats.dense import DenseHead
 from edge_effnet.formats.derived import feature_tensor, head_of, with_head
 from edge_effnet.heads import Head
@@ -102,7 +102,7 @@ def learn(
     share = None if unknown is None else fraction(unknown, "unknown")
     if base_classes not in get_args(BaseClasses):
         raise UsageError(f"base_classes is {base_classes!r:.40}; expected {' or '.join(get_args(BaseClasses))}")
-    check_outputs({"-o": path, "--report": report}, {"the base": origin, "a photo": folder})
+    check_outputs({"-o": path, "--report": report}, {"the base": origin, "a photo or a class's name": folder})
     for written in (path, *(() if report is None else (report,))):
         require_writable_folder(written)
     tell = progress or (lambda _stage, _share: None)
@@ -147,7 +147,7 @@ def _made(found: PhotoFolder, features: Array, classes: Array, trained: Trained,
     """The new classes alone, with references where a share of photos may be unknown and enough are held out."""
     known = None if share is None else _known(features, classes, trained, found.labels, share)
     if share is not None and known is None:
-        few = f"too few photos to tell what is unknown: expected at least {FEWEST_HELD_OUT} that can be held out"
+        few = f"what is unknown: too few photos can be held out to tell; expected at least {FEWEST_HELD_OUT}"
         found = replace(found, left_out=(*found.left_out, few))
     return _Made(trained.head, found.labels, known, found)
 
@@ -173,10 +173,6 @@ def _document_of(contents: ModelFile, output: Path) -> ModelDocument:
     if output.suffix != f".{contents.format}":
         raise UsageError(
             f"output {output} ends in {output.suffix or 'nothing'}; expected .{contents.format} as the base"
-        )
-    if not isinstance(contents, TfliteFile):
-        raise ModelFileError(
-            f"{contents.name}: .onnx files can't get another last layer; expected a .tflite file as base"
         )
     feature_tensor(contents)
     return contents.document

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_effnet.class_folders import class_folders, class_name, is_none, look_through_class
+from edge_effnet.class_folders import LABEL_FILE, class_folders, class_name, is_none, look_through_class
 from edge_effnet.datasets import INDEX_FILE
 from edge_effnet.errors import UsageError
-from edge_effnet.labels import UNKNOWN
+from edge_effnet.labels import UNKNOWN, folded
 from edge_effnet.reading import UnreadableError, read_file
 
 
@@ -41,7 +41,7 @@ def read_photos(
     """The class folders of a folder and their photos, whatever order the folder lists them in.
 
     after_photo: is called with how many of how many photos are read. A photo that can't be read is left out, and so is
-    one that lies in two classes. Raises UsageError where there aren't two classes with photos.
+    one that lies in two classes. Raises UsageError where there aren't two classes with photos, or two are called alike.
     """
     found, left_out = _look(folder)
     total = sum(map(len, found.values()))
@@ -59,10 +59,10 @@ def read_photos(
                 continue
             other = photos.setdefault(digest, LabelledPhoto(path, label, digest))
             if other.label != label:
-                left_out.append(f"{path}: is the same photo as {other.path}, of another class; keep one of them")
+                left_out.append(f"{path}: the same photo as {other.path}, of another class: neither is used; keep one")
                 contradicted.add(digest)
     kept = [photo for digest, photo in photos.items() if digest not in contradicted]
-    return with_photos(PhotoFolder(folder, (), (), ()), kept, left_out)
+    return with_photos(PhotoFolder(folder, tuple(sorted(found)), (), ()), kept, left_out)
 
 
 def _look(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
@@ -72,19 +72,34 @@ def _look(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
     found: dict[str, list[Path]] = {}
     left_out = []
     folders = class_folders(folder)
-    loose = sum(path.is_file() and path.name[0] != "." and path.name != INDEX_FILE for path in folder.iterdir())
+    loose = sum(not path.is_dir() and path.name[0] != "." and path.name != INDEX_FILE for path in folder.iterdir())
     if loose:
-        left_out.append(f"{folder}: {loose:,} files lie in no class folder")
+        left_out.append(f"{folder}: {loose:,} file{'s lie' if loose > 1 else ' lies'} in no class folder")
     for path in folders:
         contents, name = look_through_class(path), class_name(path)
         found.setdefault(UNKNOWN if is_none(name) else name, []).extend(contents.images)
         if contents.remark:
             left_out.append(f"{path}: {contents.remark}")
+    _check_told_apart(found)
     return found, left_out
 
 
+def _check_told_apart(labels: Iterable[str]) -> None:
+    """Raises UsageError for labels that differ in nothing by which labels are looked up."""
+    seen: dict[str, str] = {}
+    for label in sorted(labels):
+        if (other := seen.setdefault(folded(label), label)) != label:
+            raise UsageError(
+                f"classes {other!r} and {label!r} differ by case alone, and names are looked up in any case; rename "
+                f"one, or give both folders one name in {LABEL_FILE}"
+            )
+
+
 def with_photos(found: PhotoFolder, photos: Sequence[LabelledPhoto], left_out: Sequence[str]) -> PhotoFolder:
-    """The folder with these photos alone; raises UsageError where they aren't of two classes any more."""
+    """The folder with these photos alone; classes without any are left out, and told.
+
+    Raises UsageError where they aren't of two classes any more.
+    """
     labels = {photo.label for photo in photos}
     own = sorted(labels - {UNKNOWN})
     if len(labels) < 2 or not own:
@@ -93,9 +108,10 @@ def with_photos(found: PhotoFolder, photos: Sequence[LabelledPhoto], left_out: S
             f"{found.folder} has photos of {', '.join(sorted(labels)) or 'no class'}{broken}; expected a folder of "
             f"photos for each of at least two classes, or one and a folder {UNKNOWN!r}"
         )
+    without = (f"class {label}: none of its photos is left" for label in found.labels if label not in labels)
     return PhotoFolder(
         found.folder,
         (*own, *(label for label in (UNKNOWN,) if label in labels)),
         tuple(sorted(photos, key=lambda photo: (photo.label, photo.digest))),
-        tuple(left_out),
+        (*left_out, *without),
     )

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _SIDE = 160
 _MOST_SHOWN = 24
 _WORTH_TELLING = 0.0005
+#: Classes beyond which a matrix says less than a row for each of them.
+_MOST_IN_MATRIX = 20
+_MOST_TAKEN_FOR = 4
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -34,11 +37,17 @@ _PAGE = """<!doctype html>
 </html>
 """
 _OWN = """
-.matrix td, .matrix th { text-align: right; white-space: nowrap; }
-.matrix th:first-child { text-align: left; }
+.matrix td, .matrix th { max-width: 7.5rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.matrix td, .matrix th { text-align: right; }
+.matrix th:first-child { position: sticky; left: 0; max-width: 9rem; background: var(--card); text-align: left; }
 .matrix td.own { font-weight: 650; }
 .matrix td.wrong { color: var(--bad); }
-.matrix td.none { color: var(--grid); }
+.matrix td.none { color: var(--muted); }
+.rows td { overflow-wrap: anywhere; vertical-align: top; }
+.rows td + td { white-space: nowrap; }
+.rows td:last-child { white-space: normal; }
+li { overflow-wrap: anywhere; }
+.card ul { margin: 0; padding-left: 1.2rem; }
 """
 
 
@@ -65,7 +74,9 @@ def _tiles(learned: Learned) -> str:
         low, high = (100 * value for value in learned.interval)
         tiles.append((f"{100 * learned.accuracy:.1f} %", "recognised", f"{low:.0f} to {high:.0f} %, 95 % interval"))
     fewest = min(learned.photos, key=lambda label: learned.photos[label])
-    tiles.append((f"{sum(learned.photos.values()):,}", "photos", f"fewest of {fewest}: {learned.photos[fewest]}"))
+    tiles.append(
+        (f"{sum(learned.photos.values()):,}", "photos", f"fewest of {printable(fewest)}: {learned.photos[fewest]}")
+    )
     told = "–" if learned.threshold is None else f"{learned.threshold:.3f}"
     tiles.append((told, "likeness below which a photo is unknown", "cosine with the nearest photos, at most 1"))
     cards = (
@@ -78,9 +89,11 @@ def _tiles(learned: Learned) -> str:
 def _confusion(learned: Learned) -> str:
     if learned.accuracy is None:
         return ""
-    head = "".join(f"<th>{escape(printable(label))}</th>" for label in learned.labels)
+    if len(learned.labels) > _MOST_IN_MATRIX:
+        return _class_rows(learned)
+    head = "".join(map(_heading, learned.labels))
     rows = "".join(
-        f"<tr><th>{escape(printable(label))}</th>{_cells(place, row)}</tr>"
+        f"<tr>{_heading(label)}{_cells(place, row)}</tr>"
         for place, (label, row) in enumerate(zip(learned.labels, learned.confusion, strict=True))
     )
     return _section(
@@ -90,9 +103,39 @@ def _confusion(learned: Learned) -> str:
     )
 
 
+def _heading(label: str) -> str:
+    """Its column is narrow: a long one is cut off, and whole in its title."""
+    shown = escape(printable(label))
+    return f'<th title="{shown}">{shown}</th>'
+
+
+def _class_rows(learned: Learned) -> str:
+    """A row a class, those with most errors first, and what each is taken for."""
+    rows = sorted(enumerate(learned.confusion), key=lambda item: item[1][item[0]] - sum(item[1]))
+    body = "".join(
+        f"<tr><td>{escape(printable(learned.labels[place]))}</td><td>{row[place]} of {sum(row)}</td>"
+        f"<td>{escape(_taken_for(learned.labels, place, row))}</td></tr>"
+        for place, row in rows
+    )
+    head = "<tr><th>class</th><th>recognised</th><th>otherwise taken for</th></tr>"
+    return _section(
+        "What is taken for what",
+        "A row a class, those with most errors first.",
+        f'<div class="card scroll"><table class="rows">{head}{body}</table></div>',
+    )
+
+
+def _taken_for(labels: Sequence[str], place: int, row: Sequence[int]) -> str:
+    wrong = sorted((-count, column) for column, count in enumerate(row) if count and column != place)
+    told = [f"{printable(labels[column])} ({-count})" for count, column in wrong[:_MOST_TAKEN_FOR]]
+    return ", ".join([*told, *(["…"] if len(wrong) > _MOST_TAKEN_FOR else [])])
+
+
 def _cells(place: int, row: Sequence[int]) -> str:
     kinds = ("own" if column == place else "wrong" if count else "none" for column, count in enumerate(row))
-    return "".join(f'<td class="{kind}">{count}</td>' for kind, count in zip(kinds, row, strict=True))
+    return "".join(
+        f'<td class="{kind}">{"·" if kind == "none" else count}</td>' for kind, count in zip(kinds, row, strict=True)
+    )
 
 
 def _doubts(doubts: Sequence[Doubt], rules: ImageRules) -> str:

@@ -49,6 +49,17 @@ def test_wrong_options(run: Run, class_photos: Path, tmp_path: Path) -> None:
     assert is_one_error(run("learn", class_photos, "-o", output, "--unknown", "5"), "'5' is not between 0 and 1")
     assert is_one_error(run("learn", tmp_path, "-o", output), "has photos of no class; expected a folder of photos")
     assert is_one_error(run("learn", class_photos, "-o", output, "--report", output), "are the same file")
+    kept = run("learn", class_photos, "-o", output, "--keep-classes", "--unknown", "0.1")
+    assert is_one_error(kept, "--unknown has no effect with --keep-classes")
+
+
+def test_a_class_name_is_not_overwritten(run: Run, tmp_path: Path) -> None:
+    folder = class_folder(tmp_path / "p", photos=2)
+    name = folder / "sea" / "label.txt"
+    name.write_text("ocean\n")
+    found = run("learn", folder, "-o", tmp_path / "m.tflite", "--report", name)
+    assert is_one_error(found, "is a photo or a class's name, which it would overwrite")
+    assert name.read_text() == "ocean\n"
 
 
 def test_predict_says_unknown(run: Run, taught: Learned, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ UNDER = {
     "with --group or --confusion": ["--group", "a=b"],
     "with --format json, which lists them anyway": ["--format", "json"],
     "with a file or folder as --source": ["--source", str(PHOTOS)],
+    "with --keep-classes": ["--keep-classes"],
 }
 #: Options that say a number want one that they take.
 VALUES = {
@@ -41,6 +42,7 @@ VALUES = {
     "--seed": "7",
     "--loop": None,
     "--gpio": "17=cat",
+    "--unknown": "off",
 }
 #: Options that have an effect by themselves, whatever else is said; a new option stands here or has a `goes_with`.
 ALWAYS = {
@@ -50,7 +52,7 @@ ALWAYS = {
     | {"--save", "--skip-errors", "--workers", "--sha256", "--probe", "--full-decode", "--image-size"}
     | {"--max-pixels", "--max-bytes", "--allow-truncated", "--allow-tiff"},
     "info": {"--verify", "--labels"},
-    "learn": {"--output", "--base", "--unknown", "--cache", "--report", "--keep-classes"}
+    "learn": {"--output", "--base", "--cache", "--report", "--keep-classes"}
     | {"--max-pixels", "--max-bytes", "--allow-truncated", "--allow-tiff"},
     "edit": {"--output", "--labels", "--name", "--mean", "--std", "--interpolation", "--resize"},
     "export": {"--output", "--precision", "--source", "--variant", "--weights", "--image-size", "--padding-size"}

@@ -15,14 +15,31 @@ from edge_effnet.engines import open_session
 from edge_effnet.errors import EngineError, ModelFileError
 from edge_effnet.formats import read_model_file, read_tflite
 from edge_effnet.formats.dense import DenseHead
-from edge_effnet.formats.derived import feature_tensor, head_of, map_tensor, with_head
+from edge_effnet.formats.derived import feature_map, feature_tensor, head_of, with_head
 from edge_effnet.formats.inner import with_inner
 from edge_effnet.formats.official import OFFICIAL
 from edge_effnet.formats.tflite_writer import written_tflite
+from edge_effnet.heads import Head
+from edge_effnet.numerics import softmax
 
 Exported = dict[tuple[str, str], Path]
 pytestmark = pytest.mark.litert
 ENGINES = ("litert", "numpy")
+
+
+@pytest.fixture(scope="module")
+def lasts(exported: Exported, lite0_state: Any, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """(precision, ending) → a file, of all precisions."""
+    from edge_effnet.exporters import export
+
+    folder = tmp_path_factory.mktemp("lasts")
+    made = dict(exported)
+    for precision in ("fp16", "weight-int8"):
+        for ending in ("tflite", "onnx"):
+            made[precision, ending] = folder / f"{precision}.{ending}"
+            options: dict[str, Any] = {"precision": precision, "source": "timm-tf", "image_size": 64}
+            export(lite0_state, made[precision, ending], **options)
+    return made
 
 
 def plain(file: Any) -> Any:
@@ -58,13 +75,13 @@ def test_a_file_written_anew_computes_the_same(exported: Exported, engine: str, 
 def test_inner_tensors_cost_the_output_nothing(exported: Exported, engine: str) -> None:
     path = exported["int8", "tflite"]
     file = read_tflite(path)
-    names = (feature_tensor(file).name, map_tensor(file))
+    names = (feature_tensor(file).name, feature_map(file).name)
     plain_session = open_session(path, file_format="tflite", engine=engine, threads=1)
     session = open_session(path, file_format="tflite", engine=engine, threads=1, inner=names)
     noise = np.random.default_rng(0).integers(0, 255, session.input.shape).astype(session.input.dtype)
-    logits, pooled, feature_map = session.run_all(noise)
+    logits, pooled, last_map = session.run_all(noise)
     np.testing.assert_array_equal(plain_session.run(noise), logits)
-    np.testing.assert_allclose(feature_map.astype(np.float64).mean(axis=(1, 2)), pooled, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(last_map.astype(np.float64).mean(axis=(1, 2)), pooled, rtol=1e-5, atol=1e-6)
     head = head_of(file)
     assert head is not None
     np.testing.assert_allclose(head.logits(pooled), logits, rtol=1e-4, atol=1e-4)
@@ -85,10 +102,48 @@ def test_features_of_onnx(exported: Exported, precision: str) -> None:
 
 
 @pytest.mark.onnx
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_map_and_the_last_layer_of_onnx(exported: Exported, precision: str) -> None:
+    file = read_model_file(exported[precision, "onnx"])
+    found, head = feature_map(file), head_of(file)
+    assert found.layout == "CHW"
+    assert head is not None
+    with Classifier(exported[precision, "onnx"]) as classifier:
+        photo = synthetic_photo(0)
+        logits, values = classifier.inner(photo, (found.name,))
+        rows = found.rows(values[0])
+        assert rows.shape[-1] == feature_tensor(file).size
+        np.testing.assert_allclose(rows.mean(axis=(0, 1)), classifier.features(photo), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(head.logits(rows.mean(axis=(0, 1))[None]), logits, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.onnx
 def test_onnx_networks_that_end_otherwise(exported: Exported) -> None:
     file: Any = read_model_file(exported["fp32", "onnx"])
     with pytest.raises(ModelFileError, match="its output isn't made by a dense layer"):
         feature_tensor(replace(file, nodes=file.nodes[:-1]))
+    with pytest.raises(ModelFileError, match="its features aren't the mean of a feature map"):
+        feature_map(replace(file, nodes=[node for node in file.nodes if node.op_type != "GlobalAveragePool"]))
+    with pytest.raises(ModelFileError, match=r"has no weights of two sides; expected \[C, D\]"):
+        feature_tensor(replace(file, initializers=()))
+    numbers = [replace(item, raw=None) for item in file.initializers]
+    with pytest.raises(ModelFileError, match="'logits/weight' of its last dense layer is float32, or not as raw_data"):
+        head_of(replace(file, initializers=numbers))
+
+
+@pytest.mark.onnx
+def test_files_that_travel_in_an_onnx_file(exported: Exported) -> None:
+    """They don't pile up when a file is derived again, and damage to them is said."""
+    file: Any = read_model_file(exported["fp32", "onnx"])
+    head = head_of(file)
+    assert head is not None
+    data = with_head(file, head, file.document, packed={"a.bin": b"\x00\xff", "b": b""})
+    again: Any = read_model_file(data)
+    assert dict(again.packed) == {"a.bin": b"\x00\xff", "b": b""}
+    assert read_model_file(with_head(again, head, file.document)).packed == {}
+    broken = replace(again, metadata_props={"edge_effnet/a.bin": "é*"})
+    with pytest.raises(ModelFileError, match=r"its metadata 'edge_effnet/a\.bin' is no base64"):
+        broken.packed  # noqa: B018
 
 
 def test_a_tensor_that_is_not_there(exported: Exported) -> None:
@@ -104,32 +159,46 @@ def test_two_outputs_on_disk_stay_refused(exported: Exported, engine: str) -> No
         open_session(path, file_format="tflite", engine=engine, threads=1, content=content)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_another_last_layer(exported: Exported, tmp_path: Path, precision: str) -> None:
-    file = read_tflite(exported[precision, "tflite"])
+@pytest.mark.parametrize("ending", ["tflite", pytest.param("onnx", marks=pytest.mark.onnx)])
+@pytest.mark.parametrize("output", ["logits", "probabilities"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "weight-int8", "int8"])
+def test_another_last_layer(precision: Any, output: Any, ending: str, lasts: Exported, tmp_path: Path) -> None:
+    file = read_model_file(lasts[precision, ending])
     assert file.document is not None
     size = feature_tensor(file).size
     random = np.random.default_rng(1)
-    head = DenseHead(random.standard_normal((7, size)).astype(np.float32), random.standard_normal(7).astype(np.float32))
-    document = replace(file.document, num_classes=7, labels=tuple("abcdefg"))
+    head = DenseHead(
+        random.standard_normal((7, size)).astype(np.float32) / 40, random.standard_normal(7).astype(np.float32)
+    )
+    document = replace(file.document, num_classes=7, labels=tuple("abcdefg"), head=Head("softmax", output))
     data = with_head(file, head, document, packed={"more.bin": b"more"})
     assert data == with_head(file, head, document, packed={"more.bin": b"more"})
-    (tmp_path / "m.tflite").write_bytes(data)
-    made = read_tflite(data)
+    path = tmp_path / f"m.{ending}"
+    path.write_bytes(data)
+    made: Any = read_model_file(data)
     assert made.packed["more.bin"] == b"more"
-    assert b"labels.txt" in bytes(made.metadata[OFFICIAL])
-    with Classifier(exported[precision, "tflite"]) as base, Classifier(tmp_path / "m.tflite") as classifier:
+    if ending == "tflite":
+        assert b"labels.txt" in bytes(made.metadata[OFFICIAL])
+    else:
+        import onnx
+
+        onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
+    again = head_of(made)
+    assert again is not None
+    np.testing.assert_allclose(again.weights, head.weights, atol=0 if precision == "fp32" else 2e-3)
+    with Classifier(lasts[precision, ending]) as base, Classifier(path) as classifier:
         photo = synthetic_photo(0)
-        expected = head.logits(base.features(photo)[None])[0]
-        found = classifier.logits(photo)
-        np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
+        logits = again.logits(base.features(photo)[None])[0]
+        values = classifier.outputs_of(photo, "rgb", None)[0].reshape(-1)
+        np.testing.assert_allclose(values, softmax(logits) if output == "probabilities" else logits, atol=1e-3)
+        np.testing.assert_allclose(classifier.scores(photo), softmax(logits), atol=1e-3)
         np.testing.assert_array_equal(classifier.features(photo), base.features(photo))
 
 
 def test_networks_that_end_otherwise(exported: Exported) -> None:
     file = read_tflite(exported["fp32", "tflite"])
     cut = replace(file, operators=file.operators[:-1], outputs=file.operators[-2].outputs, document=None)
-    for ask in (feature_tensor, map_tensor, head_of):
+    for ask in (feature_tensor, feature_map, head_of):
         if ask is head_of:
             assert head_of(cut) is None
         else:

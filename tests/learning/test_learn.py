@@ -107,13 +107,38 @@ def test_a_base_that_gives_features(photos: Path, lite0_state: Any, tmp_path: Pa
         assert [best(classifier, label, 100) for label in LABELS] == list(LABELS)
 
 
-def test_a_base_of_onnx_is_refused(photos: Path, exported: Exported, tmp_path: Path) -> None:
-    told: list[str] = []
-    with pytest.raises(ModelFileError, match=r"\.onnx files can't get another last layer; expected a \.tflite file"):
-        learn(
-            photos, tmp_path / "mine.onnx", base=exported["int8", "onnx"], progress=lambda stage, _: told.append(stage)
-        )
-    assert told == []
+@pytest.mark.onnx
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_base_of_onnx(photos: Path, exported: Exported, tmp_path: Path, precision: str) -> None:
+    """Gives a file of its format with references for unknown, which is a base again, for other classes."""
+    found = learn(photos, tmp_path / "mine.onnx", base=exported[precision, "onnx"], threads=1)
+    again = learn(photos, tmp_path / "again.onnx", base=exported[precision, "onnx"], threads=1)
+    assert found.sha256 == again.sha256
+    assert found.threshold is not None
+    few = tmp_path / "few"
+    for label in LABELS[:2]:
+        shutil.copytree(photos / label, few / label)
+    learn(few, tmp_path / "two.onnx", base=found.path, unknown=None, threads=1)
+    with Classifier(found.path) as classifier, Classifier(tmp_path / "two.onnx") as other:
+        assert [best(classifier, label, 100) for label in LABELS] == list(LABELS)
+        assert classifier.answers == (*LABELS, "unknown")
+        classifier.predict(class_photo(LABELS[0], 100))
+        assert classifier.unknown is not None
+        assert not classifier.unknown.is_unknown
+        assert other.answers == LABELS[:2]
+        assert [best(other, label, 100) for label in LABELS[:2]] == list(LABELS[:2])
+    with pytest.raises(UsageError, match=r"ends in \.tflite; expected \.onnx as the base"):
+        learn(photos, tmp_path / "mine.tflite", base=exported[precision, "onnx"])
+
+
+@pytest.mark.onnx
+def test_classes_of_an_onnx_base_are_kept(photos: Path, exported: Exported, tmp_path: Path) -> None:
+    base = exported["fp32", "onnx"]
+    found = learn(photos, tmp_path / "mine.onnx", base=base, base_classes="kept", threads=1)
+    assert found.kept == 3
+    with Classifier(found.path) as classifier, Classifier(base) as old:
+        photo = class_photo(LABELS[0], 100)
+        np.testing.assert_allclose(classifier.logits(photo)[:3], old.logits(photo), atol=1e-3)
 
 
 def test_what_of_a_photo_was_looked_at_stands_in_the_file(
@@ -209,8 +234,9 @@ def test_photos_that_cannot_be_used_are_named(exported: Exported, tmp_path: Path
     assert found.photos == {"moss": 3, "rust": 4, "sea": 4}
     text = "\n".join(found.left_out)
     assert "torn.jpg" in text
-    assert "is the same photo as" in text
-    assert "1 files lie in no class folder" in text
+    assert "the same photo as" in text
+    assert "of another class: neither is used; keep one" in text
+    assert "1 file lies in no class folder" in text
 
 
 @pytest.mark.parametrize("name", ["none", "Unknown"])
@@ -228,15 +254,55 @@ def test_a_folder_of_none_of_the_classes(exported: Exported, tmp_path: Path, nam
 def test_one_photo_a_class(exported: Exported, tmp_path: Path) -> None:
     found = learn(class_folder(tmp_path / "p", photos=1), tmp_path / "mine.tflite", base=exported["int8", "tflite"])
     assert (found.accuracy, found.interval, found.threshold) == (None, None, None)
-    assert any("too few photos to tell what is unknown" in line for line in found.left_out)
+    assert any("what is unknown: too few photos can be held out" in line for line in found.left_out)
     with Classifier(found.path) as classifier:
         assert [best(classifier, label, 0) for label in LABELS] == list(LABELS)
+
+
+def test_a_class_without_photos_is_named(exported: Exported, tmp_path: Path) -> None:
+    folder = class_folder(tmp_path / "p", photos=2)
+    (folder / "zebra").mkdir()
+    for path in (folder / "rust").iterdir():
+        path.write_bytes(b"\xff\xd8torn" + path.name.encode())
+    found = learn(folder, tmp_path / "mine.tflite", base=exported["int8", "tflite"])
+    assert found.labels == ("moss", "sea")
+    assert "class zebra: none of its photos is left" in found.left_out
+    assert "class rust: none of its photos is left" in found.left_out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_that_lead_back_up_are_no_classes(exported: Exported, tmp_path: Path) -> None:
+    folder = class_folder(tmp_path / "p", photos=2)
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "sea").rename(tmp_path / "elsewhere" / "ocean")
+    (folder / "sea").symlink_to(tmp_path / "elsewhere" / "ocean")
+    (folder / "here").symlink_to(folder)
+    (folder / "up").symlink_to(tmp_path)
+    found = learn(folder, tmp_path / "mine.tflite", base=exported["int8", "tflite"])
+    assert found.photos == dict.fromkeys(LABELS, 2)
 
 
 def refusals() -> Iterator[tuple[str, Any, type[EdgeEffnetError], str]]:
     yield "no folder", lambda folder: folder / "nowhere", UsageError, "is no folder; expected one that holds a folder"
     yield "no class", lambda folder: folder / "moss", UsageError, "has photos of no class"
+    yield "no name", lambda _folder: "", UsageError, "photos is ''; expected a path"
+    yield (
+        "by case",
+        lambda folder: _renamed(folder, "sea", "MOSS"),
+        UsageError,
+        "'MOSS' and 'moss' differ by case alone",
+    )
+    yield "two lines", lambda folder: _renamed(folder, "sea", "s\nea"), UsageError, "holds a line's end or NUL"
+    yield "no UTF-8", lambda folder: _renamed(folder, "sea", "s\udcffa"), UsageError, "holds bytes that aren't UTF-8"
     yield "one class", lambda folder: _only(folder, "moss"), UsageError, "has photos of moss; expected .* at least two"
+
+
+def _renamed(folder: Path, old: str, new: str) -> Path:
+    try:
+        (folder / old).rename(folder / new)
+    except (OSError, ValueError):
+        pytest.skip("the file system has no such name")
+    return folder
 
 
 def _only(folder: Path, label: str) -> Path:

@@ -148,6 +148,31 @@ def test_features_are_kept_and_torn_ends_cut_off(tmp_path: Path) -> None:
         assert [cache.get(digest) for digest in rows] == [None] * 3
 
 
+def test_runs_at_the_same_time_keep_what_each_finds(tmp_path: Path) -> None:
+    rows = {f"{index:064x}": np.arange(8, dtype=np.float32) + index for index in range(6)}
+    with FeatureCache(tmp_path, "k", 8) as one, FeatureCache(tmp_path, "k", 8) as other:
+        for index, (digest, row) in enumerate(rows.items()):
+            (other if index % 2 else one).put(digest, row)
+    with FeatureCache(tmp_path, "k", 8) as cache:
+        for digest, row in rows.items():
+            np.testing.assert_array_equal(cache.get(digest), row)
+
+
+def test_a_full_disk_ends_keeping_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row, write = np.arange(8, dtype=np.float32), os.write
+    with FeatureCache(tmp_path, "k", 8) as cache:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", lambda file, data: write(file, data[:20]))
+            cache.put(DIGEST, row)
+        cache.put(f"{7:064x}", row)
+        np.testing.assert_array_equal(cache.get(f"{7:064x}"), row)
+    with FeatureCache(tmp_path, "k", 8) as cache:
+        assert cache.get(DIGEST) is None
+        cache.put(DIGEST, row)
+    with FeatureCache(tmp_path, "k", 8) as cache:
+        np.testing.assert_array_equal(cache.get(DIGEST), row)
+
+
 def test_a_cache_that_cannot_be_kept_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with FeatureCache(tmp_path / "file", "k", 4) as cache:

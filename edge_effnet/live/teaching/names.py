@@ -8,9 +8,10 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-from edge_effnet.class_folders import LABEL_FILE
+from edge_effnet.class_folders import LABEL_FILE, is_none
 from edge_effnet.errors import UsageError
 from edge_effnet.files import write_atomically
+from edge_effnet.labels import folded
 from edge_effnet.text import printable
 
 LONGEST_NAME = 60
@@ -28,10 +29,15 @@ def check_name(text: object, others: Iterable[str]) -> str:
         raise UsageError(f"the name has {len(name)} characters; expected 1 to {LONGEST_NAME}")
     if printable(name) != name:
         raise UsageError("the name holds characters that can't be seen; type it anew")
-    there = next((other for other in others if other.casefold() == name.casefold()), None)
+    there = next((other for other in others if _is_same(name, other)), None)
     if there is not None:
         raise UsageError(f"there is a class {there} already; add to that one")
     return name
+
+
+def _is_same(name: str, other: str) -> bool:
+    """Whether they are one class: case doesn't matter, nor what the class of what is none is called."""
+    return folded(name) == folded(other) or (is_none(name) and is_none(other))
 
 
 def make_class_folder(photos: Path, name: str) -> Path:

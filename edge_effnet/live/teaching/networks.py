@@ -12,14 +12,14 @@ from edge_effnet.errors import OutputError, UsageError
 from edge_effnet.files import write_atomically
 from edge_effnet.text import json_text, parse_json
 
-_NAME = re.compile(r"learned-(\d{4,9})\.tflite")
+_NAME = re.compile(r"learned-(\d{4,9})\.(?:tflite|onnx)")
 _IN_USE = "in-use.json"
 #: Learned files that are kept besides the one in use.
 _KEPT = 5
 
 
 class Networks:
-    """Files `learned-0001.tflite`, … in a folder, each with what was measured beside it, and a note which is in use.
+    """Files `learned-0001.tflite` (or `.onnx`), … in a folder, each with what was measured of it, and which is in use.
 
     Raises OutputError for a folder that can't be used.
     """
@@ -35,10 +35,10 @@ class Networks:
         """Oldest first."""
         return sorted((path.name for path in self.folder.iterdir() if _NAME.fullmatch(path.name)), key=_number)
 
-    def next_path(self) -> Path:
-        """Where the next one goes."""
+    def next_path(self, ending: str) -> Path:
+        """Where the next one goes. ending: ".tflite" or ".onnx", as the base's."""
         names = self.names()
-        return self.folder / f"learned-{_number(names[-1]) + 1 if names else 1:04}.tflite"
+        return self.folder / f"learned-{_number(names[-1]) + 1 if names else 1:04}{ending}"
 
     def record(self, path: Path, facts: Mapping[str, Any]) -> None:
         """Keeps what was measured of a network; only the last five stay, and the one in use."""

@@ -147,7 +147,7 @@ class Teacher:
         from edge_effnet.learning import learn
 
         began = time.monotonic()
-        path = self.networks.next_path()
+        path = self.networks.next_path(".tflite" if self._base is None else self._base.suffix)
         learned = learn(self.shelf.photos, path, base=self._base, cache=self._cache, progress=tell, threads=1)
         used = None if self._in_use is None else self.networks.path(self._in_use)
         with self._open(used, 1) as classifier:

@@ -5,11 +5,13 @@ const TEACH_MS = 1000; // between two looks at what has changed
 const LEARNING_MS = 300;
 const BURST_MS = 250; // between two pictures while the button is held
 const TOAST_MS = 8000;
+const MOST_NAMED = 6; // of the classes of the network in use
 const WHY = { change: "new", unknown: "unknown", tie: "undecided", chance: "by chance", collected: "collected" };
 const STAGES_SAID = { photos: "Reading photos", features: "Looking at photos", learning: "Learning", writing: "Writing the file", comparing: "Comparing with the one in use" };
 const THROW = "throw away";
 
 let target = null; // the class that taps and the button are for: its id, or THROW
+let inSight = null; // the target that the list was last scrolled to
 let taught = null;
 let queue = Promise.resolve();
 let timer = 0;
@@ -108,6 +110,25 @@ function updateClass(button, one) {
 function showClasses(found) {
   const things = found.waiting ? [...found.classes, { id: THROW, name: "Nothing of use", newest: null }] : found.classes;
   fill($("classes"), things, makeClass, updateClass);
+  if (target !== inSight) bringIntoSight($("classes"), target);
+  inSight = target;
+}
+
+function inUse({ file, labels }) {
+  if (!file) return "In use: the network that came with the camera.";
+  if (!labels) return `In use: ${file}.`;
+  const more = labels.length - MOST_NAMED;
+  const named = labels.slice(0, more > 1 ? MOST_NAMED : labels.length).join(", ");
+  return `In use: ${file}, which knows ${named}${more > 1 ? ` and ${more} more` : ""}.`;
+}
+
+// Scrolls the list alone, not the page, to the thing of that id.
+function bringIntoSight(list, id) {
+  const child = [...list.children].find((one) => one.dataset.id === id);
+  if (!child) return;
+  const top = child.offsetTop - list.offsetTop;
+  const below = top + child.offsetHeight - list.clientHeight;
+  list.scrollTop = Math.min(Math.max(list.scrollTop, below), top);
 }
 
 function chosen() {
@@ -128,7 +149,9 @@ function makePicture(picture) {
   image.alt = "";
   image.loading = "lazy";
   image.src = `/inbox/${picture.id}.jpg`;
-  button.append(image, element("span", "why"));
+  const why = element("span", "why");
+  why.append(element("span", ""));
+  button.append(image, why);
   button.addEventListener("click", () => {
     if (!target) return toast("Add a class first", false);
     button.classList.add("going");
@@ -141,9 +164,9 @@ function makePicture(picture) {
 }
 
 function updatePicture(row, picture) {
-  const guess = picture.label ? `${picture.label}${picture.score === null ? "" : ` ${percentOr(picture.score)}`}` : "";
+  const guess = picture.label ? `${picture.label}${picture.score === null ? "" : ` ${percentOr(picture.score).replace(" ", "\u00a0")}`}` : "";
   const text = [WHY[picture.why] ?? "", guess].filter(Boolean).join(" · ");
-  setText(row.querySelector(".why"), text);
+  setText(row.querySelector(".why span"), text);
   row.firstChild.setAttribute("aria-label", `Picture: ${text}`);
 }
 
@@ -178,7 +201,7 @@ function showLearning(found) {
   setText($("problem"), problem ?? "");
   $("result").hidden = phase !== "done";
   if (phase === "done") showResult(result);
-  setText($("in-use"), found.in_use.file ? `In use: ${found.in_use.file}${found.in_use.labels ? `, which knows ${found.in_use.labels.join(", ")}` : ""}.` : "In use: the network that came with the camera.");
+  setText($("in-use"), inUse(found.in_use));
   $("back").hidden = !found.before || learning || phase === "done";
   if (found.before) setText($("back"), found.before.file ? `Back to ${found.before.file}` : "Back to the one that came with the camera");
 }

@@ -111,11 +111,12 @@ def test_folders_of_ones_own_are_classes_too(tmp_path: Path) -> None:
         (7, "has no name"),
         (None, "has no name"),
         ("CUP", "there is a class cup already"),
+        ("Unknown", "there is a class none already"),
     ],
 )
 def test_names_that_can_not_be_kept(name: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        check_name(name, ["cup"])
+        check_name(name, ["cup", "none"])
 
 
 @pytest.mark.parametrize(
@@ -223,10 +224,14 @@ def test_killed_at_any_time_no_photo_is_lost(tmp_path: Path) -> None:
 
 def test_networks_and_which_is_in_use(tmp_path: Path) -> None:
     networks = Networks(tmp_path / "networks")
-    assert (networks.names(), networks.in_use(), networks.next_path().name) == ([], None, "learned-0001.tflite")
+    assert (networks.names(), networks.in_use(), networks.next_path(".tflite").name) == (
+        [],
+        None,
+        "learned-0001.tflite",
+    )
     networks.use(None)
     for number in range(1, 9):
-        path = networks.next_path()
+        path = networks.next_path(".tflite")
         path.write_bytes(b"")
         networks.record(path, {"number": number})
         if number == 1:

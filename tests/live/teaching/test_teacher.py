@@ -111,7 +111,7 @@ def test_what_goes_wrong_while_learning_is_said_and_changes_nothing(teacher: Tea
 
 
 def test_a_file_that_can_not_be_opened_is_not_taken(teacher: Teacher) -> None:
-    broken = teacher.networks.next_path()
+    broken = teacher.networks.next_path(".tflite")
     broken.write_bytes(b"no network")
     before = teacher._live.classifier
     with pytest.raises(Exception, match="learned-0001"):
@@ -169,7 +169,7 @@ def test_killed_while_swapping_the_old_or_the_new_one_is_in_use(
 ) -> None:
     networks = Networks(tmp_path)
     for _ in range(2):
-        networks.next_path().write_bytes(exported["int8", "tflite"].read_bytes())
+        networks.next_path(".tflite").write_bytes(exported["int8", "tflite"].read_bytes())
     for attempt in range(3):
         words = [sys.executable, "-c", textwrap.dedent(_SWAPPER), str(tmp_path)]
         process = subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ})

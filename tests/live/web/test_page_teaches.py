@@ -219,14 +219,30 @@ def test_it_fits_the_screen(tab: Tab, server: WebServer, size: dict[str, int], d
     eventually(lambda: visible(tab, "#inbox button"))
     assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     small = tab.evaluate(
-        "[...document.querySelectorAll('main button')].filter((one) => one.checkVisibility())"
-        ".map((one) => one.getBoundingClientRect()).filter((box) => box.height < 43 || box.width < 43).length"
+        "[...document.querySelectorAll('button')].filter((one) => one.checkVisibility())"
+        ".map((one) => one.getBoundingClientRect()).filter((box) => box.height < 40 || box.width < 40).length"
     )
     assert small == 0, "a thumb hits each button"
     names = tab.evaluate(
         "[...document.querySelectorAll('main button')].map((one) => one.textContent + (one.ariaLabel ?? ''))"
     )
     assert all(names)
+
+
+def test_a_hundred_classes_leave_the_rest_within_reach(tab: Tab, server: WebServer, desk: Path) -> None:
+    for number in range(99):
+        folder = desk / "photos" / f"c{number:02}"
+        folder.mkdir(parents=True)
+        (folder / "label.txt").write_text(f"thing {number:02}\n")
+    open_teaching(tab, server)
+    add_class(tab, "zebra")
+    last = "document.querySelector('#classes [aria-pressed=true]').getBoundingClientRect()"
+    listed = "document.querySelector('#classes').getBoundingClientRect()"
+    assert tab.evaluate(f"{last}.bottom <= {listed}.bottom + 1 && {last}.top >= {listed}.top - 1"), "it is in sight"
+    assert tab.evaluate(f"{listed}.height") < PHONE["height"] * 0.6
+    assert tab.evaluate("document.querySelectorAll('#classes button').length") >= 100
+    known = "inUse({file: 'm.tflite', labels: [...Array(100).keys()].map((one) => `c${one}`)})"
+    assert tab.evaluate(known) == "In use: m.tflite, which knows c0, c1, c2, c3, c4, c5 and 94 more."
 
 
 def test_an_untaught_camera_loads_nothing_more(tab: Tab, bundled: Classifier) -> None:
