@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from edge_effnet.errors import CheckpointError, first_line
 from edge_effnet.exporters.inputs.architecture import architecture_beside, architecture_in, architecture_of
-from edge_effnet.exporters.inputs.holders import holders_of
+from edge_effnet.exporters.inputs.holders import holders_of, statistics_in
 from edge_effnet.exporters.inputs.label_sources import vocabulary_in
 from edge_effnet.exporters.inputs.modules import (
     LayerFacts,
@@ -125,7 +125,7 @@ def _from_content(
     tensors = _arrays(network, origin, held)
     layers = facts_of_record(network.module) if network.module is not None else {}
     settings = fields_of(network.module) or {}
-    holders = (*holders_of(network.around), *vocabulary_in(network.around))
+    holders = (*statistics_in(network.outside), *holders_of(network.around), *vocabulary_in(network.around))
     return Checkpoint(
         tensors,
         sha256 or _digest(tensors),
