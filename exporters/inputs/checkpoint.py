@@ -86,11 +86,10 @@ def load_checkpoint(source: Any, *, weights: str | None = None) -> Checkpoint:
         return _from_file(Path(source), weights)
     if isinstance(source, Mapping):
         return _from_content(dict(source), weights, origin="state dict")
-    if hasattr(source, "state_dict") and hasattr(source, "named_modules"):
+    if hasattr(source, "state_dict") and hasattr(source, "named_modules") and not isinstance(source, type):
         return _from_module(source, weights)
-    raise CheckpointError(
-        f"can't read weights from {type(source).__name__}; expected a path, an nn.Module or a state dict"
-    )
+    what = f"the class {source.__name__}" if isinstance(source, type) else type(source).__name__
+    raise CheckpointError(f"can't read weights from {what}; expected a path, an nn.Module or a state dict")
 
 
 def _from_file(path: Path, weights: str | None) -> Checkpoint:
