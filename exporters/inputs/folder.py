@@ -78,6 +78,7 @@ def read_folder(folder: Path, options: InputOptions) -> FolderContent:
     found = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if found is None:
         raise CheckpointError(f"{folder}: {_without_weights(folder)}")
+    check_pooling([config], f"{folder / _CONFIG}")
     check_is_a_network(found)
     return configured(found, config, load_checkpoint(found, weights=options.weights), options)
 
