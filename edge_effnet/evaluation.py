@@ -115,7 +115,8 @@ def evaluate(
     "balanced_accuracy"; a file's that tells unknown has "unknown", and all others are as if nothing were called so.
     Photos that can't be read are listed under "unreadable" and don't count. Raises UsageError when none can.
     """
-    place = classifier.labels.index(UNKNOWN) if UNKNOWN in (classifier.labels or ()) else None
+    labels = classifier.labels or ()
+    place = labels.index(UNKNOWN) if UNKNOWN in labels else None
     tally = _Tally(classifier.num_classes, keeps_all=classifier.head.kind == "sigmoid", unknown_class=place)
     with spread((classifier,), _measure, dataset, workers=workers) as found:
         for measured in found:

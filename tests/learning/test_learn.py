@@ -251,6 +251,19 @@ def test_a_folder_of_none_of_the_classes(exported: Exported, tmp_path: Path, nam
         assert classifier.predict(class_photo("moss", 100), top_k=1)[0].label == "moss"
 
 
+def test_an_export_says_what_it_leaves_behind(photos: Path, exported: Exported, tmp_path: Path) -> None:
+    from edge_effnet.exporters.inputs.open import open_network
+    from edge_effnet.exporters.inputs.options import InputOptions
+
+    base = exported["fp32", "tflite"]
+    found = learn(photos, tmp_path / "mine.tflite", base=base, threads=1)
+    assert found.threshold is not None
+    network = open_network(found.path, InputOptions())
+    assert network.labels == LABELS
+    assert any("the new file won't call anything unknown" in remark for remark in network.remarks)
+    assert not any("unknown" in remark for remark in open_network(base, InputOptions()).remarks)
+
+
 def test_one_photo_a_class(exported: Exported, tmp_path: Path) -> None:
     found = learn(class_folder(tmp_path / "p", photos=1), tmp_path / "mine.tflite", base=exported["int8", "tflite"])
     assert (found.accuracy, found.interval, found.threshold) == (None, None, None)
