@@ -343,6 +343,9 @@ def test_outputs_that_cannot_be(photos: Path, exported: Exported, tmp_path: Path
         learn(photos, tmp_path / "mine.onnx", base=base)
     with pytest.raises(OutputError, match="does not exist"):
         learn(photos, tmp_path / "nowhere" / "mine.tflite", base=base)
+    for name in ("report", "cache"):
+        with pytest.raises(UsageError, match=f"{name} is ''; expected a path"):
+            learn(photos, tmp_path / "mine.tflite", base=base, **{name: ""})
     with pytest.raises(UsageError, match="unknown is 2"):
         learn(photos, tmp_path / "mine.tflite", base=base, unknown=2)
 
