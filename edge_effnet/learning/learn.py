@@ -102,8 +102,9 @@ def learn(
     share = None if unknown is None else fraction(unknown, "unknown")
     if base_classes not in get_args(BaseClasses):
         raise UsageError(f"base_classes is {base_classes!r:.40}; expected {' or '.join(get_args(BaseClasses))}")
-    check_outputs({"-o": path, "--report": report}, {"the base": origin, "a photo or a class's name": folder})
-    for written in (path, *(() if report is None else (report,))):
+    page = None if report is None else path_of(report, "report")
+    check_outputs({"-o": path, "--report": page}, {"the base": origin, "a photo or a class's name": folder})
+    for written in (path, *(() if page is None else (page,))):
         require_writable_folder(written)
     tell = progress or (lambda _stage, _share: None)
     contents = read_model_file(origin)
@@ -128,8 +129,8 @@ def learn(
         head, labels = beside(_base_head(contents), document.labels, trained, features, found.labels)
         made = replace(made, head=head, labels=labels)
     learned = _written(contents, document, trained, classes, made, path, tell)
-    if report is not None:
-        write_atomically(report, report_page(learned, image_rules=image_rules).encode("utf-8"))
+    if page is not None:
+        write_atomically(page, report_page(learned, image_rules=image_rules).encode("utf-8"))
     return learned
 
 
@@ -193,7 +194,9 @@ def _cache(folder: str | Path | None, classifier: Classifier, contents: ModelFil
         engine=classifier.engine_version,
         decoding=classifier.decoding,
     )
-    return FeatureCache(default_folder() if folder is None else Path(folder), key, feature_tensor(contents).size)
+    return FeatureCache(
+        default_folder() if folder is None else path_of(folder, "cache"), key, feature_tensor(contents).size
+    )
 
 
 def _features(

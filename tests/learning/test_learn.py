@@ -251,6 +251,19 @@ def test_a_folder_of_none_of_the_classes(exported: Exported, tmp_path: Path, nam
         assert classifier.predict(class_photo("moss", 100), top_k=1)[0].label == "moss"
 
 
+def test_an_export_says_what_it_leaves_behind(photos: Path, exported: Exported, tmp_path: Path) -> None:
+    from edge_effnet.exporters.inputs.open import open_network
+    from edge_effnet.exporters.inputs.options import InputOptions
+
+    base = exported["fp32", "tflite"]
+    found = learn(photos, tmp_path / "mine.tflite", base=base, threads=1)
+    assert found.threshold is not None
+    network = open_network(found.path, InputOptions())
+    assert network.labels == LABELS
+    assert any("the new file won't call anything unknown" in remark for remark in network.remarks)
+    assert not any("unknown" in remark for remark in open_network(base, InputOptions()).remarks)
+
+
 def test_one_photo_a_class(exported: Exported, tmp_path: Path) -> None:
     found = learn(class_folder(tmp_path / "p", photos=1), tmp_path / "mine.tflite", base=exported["int8", "tflite"])
     assert (found.accuracy, found.interval, found.threshold) == (None, None, None)
@@ -330,6 +343,9 @@ def test_outputs_that_cannot_be(photos: Path, exported: Exported, tmp_path: Path
         learn(photos, tmp_path / "mine.onnx", base=base)
     with pytest.raises(OutputError, match="does not exist"):
         learn(photos, tmp_path / "nowhere" / "mine.tflite", base=base)
+    for name in ("report", "cache"):
+        with pytest.raises(UsageError, match=f"{name} is ''; expected a path"):
+            learn(photos, tmp_path / "mine.tflite", base=base, **{name: ""})
     with pytest.raises(UsageError, match="unknown is 2"):
         learn(photos, tmp_path / "mine.tflite", base=base, unknown=2)
 

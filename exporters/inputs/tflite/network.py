@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,18 @@ def network_of_tflite(path: Path, options: InputOptions) -> Network:
         document=None if file.document is None else file.document.to_json(),
         remarks=remarks_on_outputs([file.tensors[index].name for index in file.outputs]),
     )
-    return completed(assembler, image, output, source=source, options=options)
+    network = completed(assembler, image, output, source=source, options=options)
+    return replace(network, remarks=(*network.remarks, *_left_behind(file)))
+
+
+def _left_behind(file: TfliteFile) -> tuple[str, ...]:
+    """What a learned file knows besides its network."""
+    if file.document is None or file.document.unknown is None:
+        return ()
+    return (
+        "the new file won't call anything unknown: the features of learned photos that tell so aren't exported; "
+        "`edge-effnet learn --base` with it learns them anew",
+    )
 
 
 def _given(file: TfliteFile) -> Given:
