@@ -25,7 +25,7 @@ from edge_effnet.heads import Head
 from edge_effnet.labels import UNKNOWN
 from edge_effnet.learning.cache import FeatureCache, cache_key, default_folder
 from edge_effnet.learning.head import Trained
-from edge_effnet.learning.judging import Doubt, judge
+from edge_effnet.learning.judging import Doubt, judge, not_judged
 from edge_effnet.learning.kept import beside
 from edge_effnet.learning.photos import LabelledPhoto, PhotoFolder, read_photos, with_photos
 from edge_effnet.learning.references import FEWEST_HELD_OUT, Known, learn_references
@@ -146,6 +146,7 @@ class _Made:
 
 def _made(found: PhotoFolder, features: Array, classes: Array, trained: Trained, share: float | None) -> _Made:
     """The new classes alone, with references where a share of photos may be unknown and enough are held out."""
+    found = replace(found, left_out=(*found.left_out, *not_judged(trained, classes, found.labels)))
     known = None if share is None else _known(features, classes, trained, found.labels, share)
     if share is not None and known is None:
         few = f"what is unknown: too few photos can be held out to tell; expected at least {FEWEST_HELD_OUT}"

@@ -283,6 +283,16 @@ def test_a_class_without_photos_is_named(exported: Exported, tmp_path: Path) -> 
     assert "class rust: none of its photos is left" in found.left_out
 
 
+def test_a_class_that_could_not_be_judged_is_named(exported: Exported, tmp_path: Path) -> None:
+    folder = class_folder(tmp_path / "p", photos=3)
+    for path in sorted((folder / "rust").iterdir())[1:]:
+        path.unlink()
+    found = learn(folder, tmp_path / "mine.tflite", base=exported["int8", "tflite"])
+    assert sum(found.confusion[1]) == 0
+    line = "of what is judged: rust, for a single photo or moment can't be held out; add others"
+    assert line in found.left_out
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 def test_links_that_lead_back_up_are_no_classes(exported: Exported, tmp_path: Path) -> None:
     folder = class_folder(tmp_path / "p", photos=2)
