@@ -6,6 +6,7 @@ file system takes ("tea / coffee"), or that strangers type into a page, never be
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
@@ -26,8 +27,11 @@ _MOST_BYTES = 1 << 12
 def class_name(folder: Path) -> str:
     """The label of a class folder, in Unicode's NFC and without blanks around it.
 
-    Raises UsageError for a `label.txt`, or without one for a folder's name, that isn't one line of text.
+    Raises UsageError for a `label.txt`, or without one for a folder's name, that isn't one line of text, and for a
+    folder that may not be looked into.
     """
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise UsageError(f"no permission to look into the class folder {folder}; give it, or take the folder away")
     path = folder / LABEL_FILE
     if not path.is_file():
         return _checked(folder.name, f"the folder's name {folder}", f"name it anew, or say it in {LABEL_FILE} in it")

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from edge_effnet.arguments import path_of
 from edge_effnet.class_folders import class_folders, class_name, is_none, look_through_class
 from edge_effnet.errors import UsageError
 from edge_effnet.images import FolderContents, find_images
@@ -45,7 +46,7 @@ def read_dataset(
     becomes of a row with a file alone or a folder "none", of photos in which no class holds. Raises UsageError saying
     what doesn't fit.
     """
-    folder = Path(folder)
+    folder = path_of(folder, "the data's folder")
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; expected class folders, or a folder with {INDEX_FILE}")
     index = folder / INDEX_FILE

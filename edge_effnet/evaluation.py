@@ -14,7 +14,7 @@ from edge_effnet.datasets import LabelledImage
 from edge_effnet.decided import decided_figures
 from edge_effnet.errors import ImageError, UsageError
 from edge_effnet.heads import class_logits, scores_of
-from edge_effnet.labels import label_of
+from edge_effnet.labels import UNKNOWN, label_of
 from edge_effnet.many import Classifiers, spread
 from edge_effnet.unknown import UnknownMeasure
 
@@ -24,7 +24,7 @@ _PERCENTILES = {"p50": 50, "p90": 90, "p99": 99}
 
 @dataclass
 class _Tally:
-    """Counts while photos stream by; `confusion` int64[C, C], row: the true class."""
+    """Counts while photos stream by; `confusion` int64[C, C], row: the true class. unknown_class: of that name."""
 
     num_classes: int
     keeps_all: bool = False
@@ -35,7 +35,8 @@ class _Tally:
     hits_top5: int = 0
     timing: dict[str, list[float]] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
-    seen: list[tuple[UnknownMeasure, bool]] = field(default_factory=list)
+    unknown_class: int | None = None
+    seen: list[_Seen] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.confusion = np.zeros((self.num_classes, self.num_classes), np.int64)
@@ -58,9 +59,22 @@ class _Tally:
             return
         self.add(measured.outcome, measured.classes)
         if measured.unknown is not None:
-            self.seen.append((measured.unknown, bool(measured.classes)))
+            named = int(np.argmax(measured.outcome)) == self.unknown_class
+            is_own = bool(measured.classes - {self.unknown_class})
+            self.seen.append(_Seen(measured.unknown, is_own, measured.unknown.is_unknown or named))
         for stage, value in measured.timing_ms.items():
             self.timing.setdefault(stage, []).append(value)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A photo and unknown. is_own: whether a class that isn't unknown holds in it. called_so: by its likeness, or by
+    the file's own class of that name.
+    """
+
+    measure: UnknownMeasure
+    is_own: bool
+    called_so: bool
 
 
 @dataclass(frozen=True)
@@ -101,7 +115,9 @@ def evaluate(
     "balanced_accuracy"; a file's that tells unknown has "unknown", and all others are as if nothing were called so.
     Photos that can't be read are listed under "unreadable" and don't count. Raises UsageError when none can.
     """
-    tally = _Tally(classifier.num_classes, keeps_all=classifier.head.kind == "sigmoid")
+    labels = classifier.labels or ()
+    place = labels.index(UNKNOWN) if UNKNOWN in labels else None
+    tally = _Tally(classifier.num_classes, keeps_all=classifier.head.kind == "sigmoid", unknown_class=place)
     with spread((classifier,), _measure, dataset, workers=workers) as found:
         for measured in found:
             tally.add_measured(measured)
@@ -126,17 +142,18 @@ def evaluate(
     return result | ({"unreadable": tally.unreadable} if tally.unreadable else {})
 
 
-def _unknown(seen: Sequence[tuple[UnknownMeasure, bool]]) -> dict[str, Any]:
+def _unknown(seen: Sequence[_Seen]) -> dict[str, Any]:
     """How many photos of the classes and of none of them are called unknown, and how well the measure parts them."""
-    own, none = ([measure for measure, is_own in seen if is_own is wanted] for wanted in (True, False))
-    called = [sum(measure.is_unknown for measure in part) / max(1, len(part)) for part in (own, none)]
+    own, none = ([one for one in seen if one.is_own is wanted] for wanted in (True, False))
+    called = [sum(one.called_so for one in part) / max(1, len(part)) for part in (own, none)]
+    values, others = ([one.measure.value for one in part] for part in (own, none))
     return {
         "known": len(own),
         "known_called_unknown": called[0],
         "unknown": len(none),
         "unknown_recognised": called[1] if none else None,
-        "auroc": auroc([one.value for one in own], [one.value for one in none]) if own and none else None,
-        "threshold": seen[0][0].threshold,
+        "auroc": auroc(values, others) if own and none else None,
+        "threshold": seen[0].measure.threshold,
     }
 
 

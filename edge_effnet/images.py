@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from edge_effnet.addresses import refuse_address
+from edge_effnet.arguments import path_of
 from edge_effnet.errors import UsageError
 from edge_effnet.photo_formats import AVIF_SUFFIXES, HEIF_SUFFIXES, readable_extra
 from edge_effnet.preprocessing import IMAGE_SUFFIXES
@@ -104,7 +105,7 @@ def look_up(name: str, *, depth: Depth = "recursive") -> FolderContents:
     Raises UsageError for a folder or glob without images, and for an address.
     """
     refuse_address(name)
-    path = Path(name)
+    path = path_of(name, "a source")
     if path.is_dir():
         return _required(look_through(path, depth=depth), f"folder {name}")
     if not path.exists() and is_pattern(name):

@@ -24,6 +24,12 @@ _HEADINGS = re.compile(
 #: Keys of an object that holds the labels among other things.
 _KEYS = ("labels", "id2label", "class_names", "classes", "names", "label_names", "categories", "idx_to_class")
 _TO_INDEX = ("class_to_idx", "label2id", "class_indices")
+#: What the first line of other forms looks like, where the file's ending doesn't say.
+_FIRST_LINES = {
+    "protobuf text": re.compile(r"item\s*\{.*"),
+    "YAML": re.compile(rf"%YAML.*|---|(?:{'|'.join(_KEYS)})\s*:\s*(?:\[.*)?"),
+}
+_ENDINGS = {".yaml": "YAML", ".yml": "YAML", ".pbtxt": "protobuf text"}
 _MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
@@ -35,8 +41,8 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
     "1: dog", "2,fish", "0. ant"). CSV: one column, or an index and a label, with or without a row of headings. JSON: a
     list, an object index → label or label → index, or one that has such under "labels", "id2label", "class_to_idx" and
     the like.
-    Raises UsageError when the file is missing, larger than 16 MB, no regular file, empty, has a blank line in the
-    middle or an index twice.
+    Raises UsageError when the file is missing, larger than 16 MB, no regular file, empty, YAML or protobuf text, has a
+    blank line in the middle or an index twice.
     """
     try:
         data = read_file(path_of(path, "labels"), most_bytes=_MOST_BYTES)
@@ -49,10 +55,23 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
         if found is not None:
             return found
     lines = [line.strip() for line in text.rstrip().splitlines()]
+    _check_form(lines, str(path))
     if not lines or not all(lines):
         where = f"line {lines.index('') + 1} is blank" if lines else "it is empty"
         raise UsageError(f"labels in {path}: {where}; expected one label a line")
     return tuple(_of_table(text) or _by_index(lines, str(path)))
+
+
+def _check_form(lines: Sequence[str], path: str) -> None:
+    """Raises UsageError for a form whose lines are no labels."""
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    written = next((form for form, pattern in _FIRST_LINES.items() if pattern.fullmatch(first)), None)
+    form = written or next((form for ending, form in _ENDINGS.items() if path.lower().endswith(ending)), None)
+    if form is not None:
+        raise UsageError(
+            f"labels in {path}: {form}, which isn't read; expected one label a line, CSV or JSON: copy the names into "
+            "a text file, in class order"
+        )
 
 
 def _of_table(text: str) -> list[str] | None:

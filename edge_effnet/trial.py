@@ -34,6 +34,8 @@ TIMEOUT_S = 90.0
 #: What opening and running a file may add to the child, besides a few copies of the file itself (packed weights).
 MOST_BYTES = 768 << 20
 _COPIES = 4
+#: For a file that asks for more than a trial is given, as the largest networks do.
+_WAY_OUT = "if you made it yourself, --probe never opens it without a trial"
 #: The child gets this process's module path and not the working folder, where a hostile numpy.py could lie.
 _CODE = "import sys; sys.path[:] = {path!r}; from edge_effnet.trial import main; main(*sys.argv[1:])"
 _MOST_ANSWER, _MOST_REMEMBERED = 4000, 512
@@ -57,22 +59,25 @@ def try_in_child(
     except subprocess.TimeoutExpired as error:
         raise EngineError(
             f"{path}: a trial run in a process of its own didn't end within {timeout_s:g} s; the file is broken or "
-            "hostile"
+            f"hostile; {_WAY_OUT}"
         ) from error
     except OSError as error:
         raise EngineError(
             f"{path}: the process for a trial run can't be started ({error.strerror or error})"
         ) from error
     if ran_out_of_time(status):
-        raise EngineError(f"{path}: a trial run took more than {CPU_SECONDS} s; the file is broken or hostile")
+        raise EngineError(
+            f"{path}: a trial run took more than {CPU_SECONDS} s; the file is broken or hostile; {_WAY_OUT}"
+        )
     if status == _NO_ENGINE:
         return False
     if status == _REFUSED:
         raise EngineError(f"{answer.strip()} (in a trial run)")
     if status:
         raise EngineError(
-            f"{path}: crashed the engine in a trial run ({_name(status)}), or needed more than {MOST_BYTES >> 20} MB; "
-            "the file is broken or hostile, nothing was classified with it"
+            f"{path}: crashed the engine in a trial run ({_name(status)}), or needed more than "
+            f"{_most_bytes(len(content)) >> 20} MB; the file is broken or hostile, nothing was classified with it; "
+            + _WAY_OUT
         )
     return True
 
@@ -109,7 +114,8 @@ def main(path: str, file_format: str, engine: str, threads: str) -> None:
     except (UsageError, MissingDependencyError) as error:
         raise SystemExit(_NO_ENGINE) from error
     except (EdgeEffnetError, MemoryError) as error:
-        reason = f"needs more than {MOST_BYTES >> 20} MB" if isinstance(error, MemoryError) else str(error)
+        needs = f"needs more than {_most_bytes(len(content)) >> 20} MB; {_WAY_OUT}"
+        reason = needs if isinstance(error, MemoryError) else str(error)
         print(printable(reason if path in reason else f"{path}: {reason}"), flush=True)  # noqa: T201
         raise SystemExit(_REFUSED) from error
 
@@ -120,6 +126,11 @@ def _noise(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
     return (values - 128).astype(dtype) if dtype == "int8" else values.astype(dtype)
 
 
+def _most_bytes(file_bytes: int) -> int:
+    """What the child may hold besides what it holds at its start."""
+    return MOST_BYTES + _COPIES * file_bytes
+
+
 def _limit(file_bytes: int) -> None:
     """Memory that is written to (RLIMIT_DATA), over what this process holds already, and time; nothing where there is
     no such thing.
@@ -127,7 +138,7 @@ def _limit(file_bytes: int) -> None:
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
         held = next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData:"))
-        limit_process(data_bytes=held + MOST_BYTES + _COPIES * file_bytes, cpu_s=CPU_SECONDS)
+        limit_process(data_bytes=held + _most_bytes(file_bytes), cpu_s=CPU_SECONDS)
     except (ImportError, OSError, ValueError, StopIteration):
         return
 

@@ -25,6 +25,12 @@ def test_what_is_no_name(tmp_path: Path, content: bytes) -> None:
         class_name(tmp_path)
 
 
+def test_a_folder_that_may_not_be_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda _path, _mode: False)
+    with pytest.raises(UsageError, match="no permission to look into the class folder"):
+        class_name(tmp_path)
+
+
 def test_names_are_compared_as_they_look(tmp_path: Path) -> None:
     folder = tmp_path / " Gro\u0308ße "  # as macOS writes an ö
     try:

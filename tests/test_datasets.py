@@ -6,6 +6,7 @@ import pytest
 
 from edge_effnet.datasets import read_dataset, unlabelled_images
 from edge_effnet.errors import UsageError
+from edge_effnet.images import look_up
 
 LABELS = ("cat", "dog", "cat")
 
@@ -23,6 +24,15 @@ def found(folder: Path, classes: int = 3, labels: tuple[str, ...] | None = LABEL
         item.path.relative_to(folder).as_posix(): set(item.classes)
         for item in read_dataset(folder, num_classes=classes, labels=labels)
     }
+
+
+def test_no_name_is_not_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_out(tmp_path, "cat/a.jpg")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="the data's folder is ''; expected a path"):
+        read_dataset("", num_classes=3, labels=LABELS)
+    with pytest.raises(UsageError, match="a source is ''; expected a path"):
+        look_up("")
 
 
 def test_a_photo_counts_once_however_its_path_is_written(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from edge_effnet.datasets import LabelledImage
 from edge_effnet.errors import ImageError, UsageError
 from edge_effnet.evaluation import evaluate
 from edge_effnet.heads import PLAIN_HEAD
+from edge_effnet.unknown import UnknownMeasure
 
 
 class Answers:
@@ -46,6 +47,26 @@ def test_fractions_and_confusion() -> None:
     ]
     assert (found["model"], found["engine"]) == ("m.tflite", "none")
     assert "unreadable" not in found
+
+
+class Telling(Answers):
+    """Has a class for what is none of the others, and a likeness that finds no photo of it but the first."""
+
+    labels = ("a", "b", "c", "d", "e", "f", "unknown")
+    unknown: Any = None
+
+    def logits(self, path: Path) -> Any:
+        self.unknown = UnknownMeasure("similarity", 0.3 if path.parent.name == "far" else 0.6, 0.5)
+        return super().logits(path)
+
+
+def test_a_files_own_class_of_what_is_none_counts_as_none() -> None:
+    rows = [("far/6", {6}), ("6", {6}), ("1", {6}), ("far/1", {1}), ("6", {2}), ("3", {3}), ("4", {4})]
+    photos = [LabelledImage(Path(name), frozenset(classes)) for name, classes in rows]
+    found = evaluate(Telling(), photos)["unknown"]  # type: ignore[arg-type]
+    assert (found["known"], found["known_called_unknown"]) == (4, 0.5)
+    assert (found["unknown"], found["unknown_recognised"]) == (3, 2 / 3)
+    assert found["auroc"] == pytest.approx(6.5 / 12), "three pairs in order, seven ties of twelve"
 
 
 def test_the_fifth_counts_and_the_sixth_does_not() -> None:

@@ -70,6 +70,7 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         ("0=cat\n1=dog", ("cat", "dog")),
         ("0;cat\n1;dog", ("cat", "dog")),
         ("id,name", ("id,name",)),
+        ("names: of plants\nitem", ("names: of plants", "item")),
     ],
 )
 def test_other_forms(tmp_path: Path, content: str, expected: tuple[str, ...]) -> None:
@@ -83,6 +84,22 @@ def test_json_without_labels(tmp_path: Path, content: str) -> None:
     (tmp_path / "labels.json").write_text(content)
     with pytest.raises(UsageError, match="JSON without labels in class order; expected a list of names, or an object"):
         read_labels(tmp_path / "labels.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "form"),
+    [
+        ("data.yaml", "path: data\nnames:\n  0: cat\n  1: dog\n", "YAML"),
+        ("labels.txt", "names: [cat, dog]\n", "YAML"),
+        ("labels.txt", "# classes\n---\n- cat\n- dog\n", "YAML"),
+        ("label_map.pbtxt", "# made by hand\nitem {\n  id: 1\n  name: 'cat'\n}\n", "protobuf text"),
+        ("labels.txt", "item{ id: 1 name: 'cat' }\n", "protobuf text"),
+    ],
+)
+def test_forms_whose_lines_are_no_labels(tmp_path: Path, name: str, content: str, form: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UsageError, match=rf"{form}, which isn't read; expected one label a line, CSV or JSON"):
+        read_labels(tmp_path / name)
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "."])

@@ -54,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Classifies until the source ends (0), SIGTERM (0) or Ctrl-C (130); 1 when events weren't delivered."""
     if arguments.mqtt_discovery_remove:
         remove_from_home_assistant(arguments)
+        remark(f"Home Assistant is told that there is no {arguments.mqtt_topic} any more")
         return 0
     web = _web_options(arguments)
     check_outputs({"--events": arguments.events}, _inputs(arguments))

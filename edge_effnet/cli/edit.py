@@ -16,7 +16,7 @@ from edge_effnet.formats import read_model_file
 from edge_effnet.formats.edited import with_metadata
 from edge_effnet.formats.official import official_metadata
 from edge_effnet.label_files import read_labels
-from edge_effnet.labels import check_label_count
+from edge_effnet.labels import check_label_count, remarks_on_labels
 from edge_effnet.metadata import ModelDocument
 from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.text import printable
@@ -55,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     write_atomically(output, with_metadata(path.read_bytes(), document, official, name=str(path)))
     if contents.document.accuracy and document.accuracy is None:
         remark("the recorded accuracy was of the old preprocessing and is taken out; edge-effnet eval measures anew")
+    for text in remarks_on_labels(document.labels) if "labels" in changes else ():
+        remark(text)
     say(f"{printable(output)}: {', '.join(changes)} changed")
     return 0
 

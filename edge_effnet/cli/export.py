@@ -25,7 +25,12 @@ _PRECISIONS = ("fp32", "fp16", "int8", "weight-int8")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=".safetensors, .pth, .pt, .ckpt, .bin or .pkl")
+    parser.add_argument(
+        "checkpoint",
+        metavar="INPUT",
+        help="weights (.safetensors, .pth, .pt, .ckpt, .bin, .pkl), .keras, .h5, a float .onnx or .tflite, a folder "
+        "with config.json, hf-hub:OWNER/NAME[@REVISION] or torchvision:NAME; told by content, not by ending",
+    )
     parser.add_argument("-o", dest="output", required=True, metavar="OUT", help="the .tflite or .onnx file to write")
     parser.add_argument("--precision", choices=_PRECISIONS, default="fp32", help="default fp32")
     parser.add_argument(

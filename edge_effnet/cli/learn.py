@@ -61,7 +61,7 @@ def _share(text: str) -> float | None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the file and says what was learned."""
-    with StageBars() as bars:
+    with StageBars(counted="parts") as bars:
         learned = learn(
             arguments.photos,
             arguments.output,

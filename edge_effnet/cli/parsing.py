@@ -108,6 +108,9 @@ class Parser(argparse.ArgumentParser):
 
     def _check(self, action: argparse.Action, found: argparse.Namespace) -> None:
         value, needed = getattr(found, action.dest, None), needed_by(action)
+        if "" in _each(value):
+            name = "/".join(action.option_strings) or action.metavar or action.dest
+            self.error(f"{name} is empty; say what it is (is a variable of the shell unset?)")
         address = None if vars(action).get(_ADDRESSES) else next(filter(is_address, _each(value)), None)
         if address is not None:
             self.error(f"{address}: addresses aren't read; download the file first (curl -O), and name it")

@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Literal, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from edge_effnet.cli.console import remark
 
 T = TypeVar("T")
+#: What is counted: things, or parts of a whole, of which a percentage is shown.
+Counted: TypeAlias = Literal["things", "parts"]
 #: Seconds: shorter work shows nothing, and a line stands at least so long.
 _DELAY_S, _STEP_S = 1.0, 0.1
 
@@ -19,8 +21,8 @@ _DELAY_S, _STEP_S = 1.0, 0.1
 class Bar:
     """One line for `total` things (None: nobody knows), for a `with`: "photos 120/400  31.2/s  0:09 left"."""
 
-    def __init__(self, what: str, *, total: int | None) -> None:
-        self._what, self._total = what, total
+    def __init__(self, what: str, *, total: int | None, counted: Counted = "things") -> None:
+        self._what, self._total, self._counted = what, total, counted
         self._done = 0
         self._started = time.monotonic()
         self._next = self._started + _DELAY_S
@@ -43,7 +45,8 @@ class Bar:
         now = time.monotonic()
         if self._wanted and now >= self._next:
             self._next = now + _STEP_S
-            self._show(line(self._what, self._done, self._total, seconds=now - self._started))
+            seconds = now - self._started
+            self._show(line(self._what, self._done, self._total, seconds=seconds, counted=self._counted))
 
     def hide(self) -> None:
         """Takes the line away, so that another can be written in its place."""
@@ -62,11 +65,13 @@ class Bar:
             sys.stderr.flush()
 
 
-def line(what: str, done: int, total: int | None, *, seconds: float) -> str:
-    """ "photos 120/400  31.2/s  0:09 left" after so many seconds."""
+def line(what: str, done: int, total: int | None, *, seconds: float, counted: Counted = "things") -> str:
+    """ "photos 120/400  31.2/s  0:09 left" after so many seconds; of parts "features 30 %  0:09 left"."""
     rate = done / seconds if seconds > 0 else 0.0
-    count = f"{what} {done}" + (f"/{total}" if total else "")
     left = f"  {_clock((total - done) / rate)} left" if total and rate else ""
+    if counted == "parts" and total:
+        return f"{what} {100 * done // total} %{left}"
+    count = f"{what} {done}" + (f"/{total}" if total else "")
     return f"{count}  {rate:.1f}/s{left}"
 
 
@@ -93,7 +98,8 @@ class StageBars:
     elsewhere: where standard error is no terminal, "lines" says what each stage that took a second took.
     """
 
-    def __init__(self, *, elsewhere: Literal["nothing", "lines"] = "nothing") -> None:
+    def __init__(self, *, elsewhere: Literal["nothing", "lines"] = "nothing", counted: Counted = "things") -> None:
+        self._counted = counted
         self._lines = elsewhere == "lines" and not sys.stderr.isatty()
         self._started = time.monotonic()
         self._stage = ""
@@ -111,7 +117,7 @@ class StageBars:
         name = stage.partition(",")[0]
         if name != self._stage or self._bar is None:
             self._finish()
-            self._stage, self._bar, self._done = name, Bar(stage, total=total), 0
+            self._stage, self._bar, self._done = name, Bar(stage, total=total, counted=self._counted), 0
             self._started = time.monotonic()
         self._bar.say(stage)
         self._bar.step(done - self._done)

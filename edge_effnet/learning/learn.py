@@ -25,7 +25,7 @@ from edge_effnet.heads import Head
 from edge_effnet.labels import UNKNOWN
 from edge_effnet.learning.features import Depths, read_features
 from edge_effnet.learning.head import Trained
-from edge_effnet.learning.judging import Doubt, judge
+from edge_effnet.learning.judging import Doubt, judge, not_judged
 from edge_effnet.learning.kept import beside
 from edge_effnet.learning.photos import PhotoFolder, read_photos
 from edge_effnet.learning.references import FEWEST_HELD_OUT, Known, learn_references
@@ -103,8 +103,9 @@ def learn(
     share = None if unknown is None or base_classes == "kept" else fraction(unknown, "unknown")
     if base_classes not in get_args(BaseClasses):
         raise UsageError(f"base_classes is {base_classes!r:.40}; expected {' or '.join(get_args(BaseClasses))}")
-    check_outputs({"-o": path, "--report": report}, {"the base": origin, "a photo or a class's name": folder})
-    for written in (path, *(() if report is None else (report,))):
+    page = None if report is None else path_of(report, "report")
+    check_outputs({"-o": path, "--report": page}, {"the base": origin, "a photo or a class's name": folder})
+    for written in (path, *(() if page is None else (page,))):
         require_writable_folder(written)
     tell = progress or (lambda _stage, _share: None)
     contents = read_model_file(origin)
@@ -128,8 +129,8 @@ def learn(
         head, labels = beside(_base_head(contents), document.labels, best.trained, best.features, found.labels)
         made = replace(made, head=head, labels=labels)
     learned = _written(contents, document, best.trained, classes, replace(made, maps=depths.maps), path, tell)
-    if report is not None:
-        write_atomically(report, report_page(learned, image_rules=image_rules).encode("utf-8"))
+    if page is not None:
+        write_atomically(page, report_page(learned, image_rules=image_rules).encode("utf-8"))
     return learned
 
 
@@ -162,6 +163,7 @@ class _Made:
 
 def _made(found: PhotoFolder, features: Array, classes: Array, trained: Trained, share: float | None) -> _Made:
     """The new classes alone, with references where a share of photos may be unknown and enough are held out."""
+    found = replace(found, left_out=(*found.left_out, *not_judged(trained, classes, found.labels)))
     known = None if share is None else _known(features, classes, trained, found.labels, share)
     if share is not None and known is None:
         few = f"what is unknown: too few photos can be held out to tell; expected at least {FEWEST_HELD_OUT}"
@@ -202,6 +204,48 @@ def _base_head(contents: ModelFile) -> DenseHead:
     return head
 
 
+<<<<<<< HEAD
+=======
+def _cache(folder: str | Path | None, classifier: Classifier, contents: ModelFile) -> FeatureCache:
+    document = classifier.metadata
+    key = cache_key(
+        base=None if document is None else document.weights_sha256,
+        preprocessing=classifier.preprocessing.to_dict(),
+        engine=classifier.engine_version,
+        decoding=classifier.decoding,
+    )
+    return FeatureCache(
+        default_folder() if folder is None else path_of(folder, "cache"), key, feature_tensor(contents).size
+    )
+
+
+def _features(
+    sources: Sequence[tuple[Classifier, FeatureCache]], found: PhotoFolder, tell: Progress
+) -> tuple[PhotoFolder, list[Array]]:
+    """The photos that can be read, and their features by each source, float32[N, D]."""
+    kept: list[LabelledPhoto] = []
+    rows: list[list[Array]] = []
+    left_out = list(found.left_out)
+    for index, photo in enumerate(found.photos):
+        tell("features", index / len(found.photos))
+        try:
+            rows.append([_row(classifier, cache, photo) for classifier, cache in sources])
+        except ImageError as error:
+            left_out.append(str(error))
+            continue
+        kept.append(photo)
+    return with_photos(found, kept, left_out), [np.stack(each) for each in zip(*rows, strict=True)]
+
+
+def _row(classifier: Classifier, cache: FeatureCache, photo: LabelledPhoto) -> Array:
+    row = cache.get(photo.digest)
+    if row is None:
+        row = classifier.features(photo.path)
+        cache.put(photo.digest, row)
+    return row
+
+
+>>>>>>> main
 def _written(
     contents: ModelFile,
     base: ModelDocument,

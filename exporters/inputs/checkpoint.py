@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from edge_effnet.errors import CheckpointError, first_line
 from edge_effnet.exporters.inputs.architecture import architecture_beside, architecture_in, architecture_of
-from edge_effnet.exporters.inputs.holders import holders_of
+from edge_effnet.exporters.inputs.holders import holders_of, statistics_in
 from edge_effnet.exporters.inputs.label_sources import vocabulary_in
 from edge_effnet.exporters.inputs.modules import (
     LayerFacts,
@@ -86,11 +86,10 @@ def load_checkpoint(source: Any, *, weights: str | None = None) -> Checkpoint:
         return _from_file(Path(source), weights)
     if isinstance(source, Mapping):
         return _from_content(dict(source), weights, origin="state dict")
-    if hasattr(source, "state_dict") and hasattr(source, "named_modules"):
+    if hasattr(source, "state_dict") and hasattr(source, "named_modules") and not isinstance(source, type):
         return _from_module(source, weights)
-    raise CheckpointError(
-        f"can't read weights from {type(source).__name__}; expected a path, an nn.Module or a state dict"
-    )
+    what = f"the class {source.__name__}" if isinstance(source, type) else type(source).__name__
+    raise CheckpointError(f"can't read weights from {what}; expected a path, an nn.Module or a state dict")
 
 
 def _from_file(path: Path, weights: str | None) -> Checkpoint:
@@ -125,7 +124,7 @@ def _from_content(
     tensors = _arrays(network, origin, held)
     layers = facts_of_record(network.module) if network.module is not None else {}
     settings = fields_of(network.module) or {}
-    holders = (*holders_of(network.around), *vocabulary_in(network.around))
+    holders = (*statistics_in(network.outside), *holders_of(network.around), *vocabulary_in(network.around))
     return Checkpoint(
         tensors,
         sha256 or _digest(tensors),

@@ -16,6 +16,7 @@ from edge_effnet.errors import CheckpointError
 from edge_effnet.exporters.families.head import check_pooling
 from edge_effnet.exporters.inputs.checkpoint import Checkpoint, load_checkpoint
 from edge_effnet.exporters.inputs.label_sources import labels_beside, labels_under
+from edge_effnet.exporters.inputs.no_network import check_is_a_network
 from edge_effnet.exporters.inputs.options import FoundLabels, InputOptions
 from edge_effnet.exporters.settings import PreprocessingOptions
 from edge_effnet.framing import ResizeMode
@@ -30,7 +31,12 @@ NETWORKS = ("model.keras", "model.onnx", "model.tflite", "model.h5")
 _MAX_CONFIG_BYTES = 1 << 22
 #: PIL's numbers of interpolations.
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}
-_PREFIX = "efficientnet."
+_PREFIX, _STEM, _MODEL_TYPE = "efficientnet.", "efficientnet.embeddings.convolution.weight", "efficientnet"
+#: Of files that may be weights under a name of their own.
+_WEIGHTS_ENDINGS, _MOST_LISTED = (
+    (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".keras", ".h5", ".onnx", ".tflite"),
+    4,
+)
 #: timm's crop modes; "center" is the default's.
 _MODES: Mapping[str, ResizeMode] = {"squash": "squash", "border": "longer"}
 #: transformers' names → efficientnet-pytorch's, whose rules they share.
@@ -71,20 +77,50 @@ def read_folder(folder: Path, options: InputOptions) -> FolderContent:
     config = read_config(folder / _CONFIG)
     found = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if found is None:
-        parts = sorted(path.name for path in folder.glob("*.index.json"))
-        what = f"weights in parts ({parts[0]})" if parts else "no weights of a known name"
-        raise CheckpointError(f"{folder}: {what}; expected {', '.join(WEIGHTS[:2])} beside its config.json")
+        raise CheckpointError(f"{folder}: {_without_weights(folder)}")
     check_pooling([config], f"{folder / _CONFIG}")
-    checkpoint = load_checkpoint(found, weights=options.weights)
-    if config.get("model_type") == "efficientnet" or any(key.startswith(_PREFIX) for key in checkpoint.tensors):
-        return _of_transformers(folder, config, checkpoint, options, _labels(found, checkpoint, config))
+    check_is_a_network(found)
+    return configured(found, config, load_checkpoint(found, weights=options.weights), options)
+
+
+def _without_weights(folder: Path) -> str:
+    """What a folder without weights of a known name holds instead, and what to do."""
+    expected = f"expected {', '.join(WEIGHTS[:2])} beside its config.json"
+    if parts := sorted(path.name for path in folder.glob("*.index.json")):
+        return f"weights in parts ({parts[0]}); {expected}: save_pretrained(FOLDER, max_shard_size='100GB') writes one"
+    others = sorted(path.name for path in folder.iterdir() if path.suffix in _WEIGHTS_ENDINGS)
+    instead = f", or one of its files: {', '.join(others[:_MOST_LISTED])}" if others else ""
+    return f"no weights of a known name; {expected}{instead}"
+
+
+def with_configuration(weights: Path, checkpoint: Checkpoint, options: InputOptions) -> FolderContent:
+    """A hub folder's weights given by their file: with what the config.json beside them says. Another program's
+    config.json, or a broken one, says nothing.
+    """
+    try:
+        config = read_config(weights.with_name(_CONFIG))
+    except CheckpointError:
+        config = {}
+    known = isinstance(config.get("pretrained_cfg"), Mapping) or config.get("model_type") == _MODEL_TYPE
+    if known or _is_of_transformers(checkpoint):
+        return configured(weights, config, checkpoint, options)
+    return FolderContent(checkpoint, options)
+
+
+def configured(
+    weights: Path, config: Mapping[str, Any], checkpoint: Checkpoint, options: InputOptions
+) -> FolderContent:
+    """Weights, and their folder's configuration laid under the options."""
+    check_pooling([config], f"{weights.with_name(_CONFIG)}")
+    if config.get("model_type") == _MODEL_TYPE or _is_of_transformers(checkpoint):
+        return _of_transformers(weights.parent, config, checkpoint, options, _labels(weights, checkpoint, config))
     given = config.get("pretrained_cfg")
     given = given if isinstance(given, Mapping) else {}
     said = laid_under(options.preprocessing, facts_of_timm(given))
     size = options.image_size or _size(given)
     return FolderContent(
         checkpoint,
-        replace(options, preprocessing=said, image_size=size, found_labels=_labels(found, checkpoint, config, given)),
+        replace(options, preprocessing=said, image_size=size, found_labels=_labels(weights, checkpoint, config, given)),
     )
 
 
@@ -178,7 +214,12 @@ def _of_transformers(
     labels: tuple[FoundLabels, ...],
 ) -> FolderContent:
     """transformers' EfficientNet: its own names, and TensorFlow's SAME baked for its image size."""
-    tensors = {_renamed(key.removeprefix(_PREFIX)): value for key, value in checkpoint.tensors.items()}
+    wrapper = next((key.removesuffix(_STEM) for key in checkpoint.tensors if key.endswith(_STEM)), "")
+    tensors = {
+        _renamed(key.removeprefix(wrapper).removeprefix(_PREFIX)): value
+        for key, value in checkpoint.tensors.items()
+        if key.startswith(wrapper)
+    }
     size = config.get("image_size")
     built_for = size if isinstance(size, int) else None
     processor = read_config(folder / _PROCESSOR)
@@ -192,6 +233,10 @@ def _of_transformers(
     )
     renamed = replace(checkpoint, tensors=tensors, built_for=built_for, architecture=None)
     return FolderContent(renamed, options)
+
+
+def _is_of_transformers(checkpoint: Checkpoint) -> bool:
+    return any(key.endswith(_STEM) for key in checkpoint.tensors)
 
 
 def _renamed(key: str) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from edge_effnet.exporters.inputs.records import plain
 
@@ -17,6 +21,9 @@ HOLDERS = (
     *("data_config", "transform", "transforms", "preprocess", "preprocessing", "pretrained_cfg", "default_cfg", "dls"),
     *("label_encoder", "encoder", "le", "processing_params"),
 )
+#: What a layer that normalises its image calls what it subtracts: `mean`, `pixel_mean`, `normalize.mean`.
+_MEAN = re.compile(r"((?:.*\.)?_?(?:pixel_|image_|img_|norm_)?)mean")
+_LEVELS = 255
 _MAX_DEPTH, _MAX_HOLDERS, _MAX_KEYS = 4, 64, 10_000
 
 
@@ -36,6 +43,26 @@ def holders_of(around: Sequence[Any]) -> Iterator[dict[str, Any]]:
         yield holder
         if depth < _MAX_DEPTH:
             waiting.extend((found[key], depth + 1) for key in HOLDERS if key in found)
+
+
+def statistics_in(outside: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """ "mean" and "std", of pixels in 0..1, of layers beside the network that normalise its image: a wrapper's buffers.
+
+    outside: tensors by name. Larger than 1, they are of pixels in 0..255.
+    """
+    for match in filter(None, map(_MEAN.fullmatch, outside)):
+        values = [outside.get(match[1] + name) for name in ("mean", "std")]
+        if any(value is None or math.prod(value.shape) not in (1, 3) for value in values):
+            continue
+        mean, std = (np.broadcast_to(_vector(value), (3,)) for value in values)
+        scale = _LEVELS if mean.max() > 1 else 1
+        if (np.isfinite(mean) & (std > 0)).all():
+            yield {"mean": (mean / scale).round(6).tolist(), "std": (std / scale).round(6).tolist()}
+
+
+def _vector(value: Any) -> Any:
+    value = value.detach().cpu().float().numpy() if hasattr(value, "detach") else value
+    return np.asarray(value, np.float64).reshape(-1)
 
 
 def _listed(value: Any) -> Any:

@@ -112,13 +112,20 @@ def settled_labels(
             )
         return tuple(said), ()
     if not fitting:
-        return None, ()
+        return None, _remark_on_others(found, head, outputs)
     first = fitting[0]
     for one in fitting[1:]:
         if [label.casefold() for label in one.labels] != [label.casefold() for label in first.labels]:
             what = _difference(first.labels, one.labels)
             raise UsageError(f"{first.where} and {one.where} disagree: {what}; say which are right: --labels FILE")
     return first.labels, (f"{len(first.labels)} labels taken from {first.where}",)
+
+
+def _remark_on_others(found: Sequence[FoundLabels], head: Head, outputs: int) -> tuple[str, ...]:
+    """That labels were found which are as many as nothing here."""
+    if not found or not head.has_classes:
+        return ()
+    return (f"left out the {len(found[0].labels)} labels of {found[0].where}: the network has {outputs} outputs",)
 
 
 def _trimmed(head: Head, outputs: int) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from edge_effnet.errors import CheckpointError, EdgeEffnetError, first_line
 from edge_effnet.exporters.inputs.label_sources import LABEL_FILES, labels_beside
+from edge_effnet.exporters.inputs.no_network import check_is_a_network
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.inputs.stored import FileBytes, MalformedError
 from edge_effnet.exporters.inputs.zip_directory import is_zip, members
@@ -37,6 +38,7 @@ def form_of(source: Any) -> Form:
     if isinstance(source, str) and source.startswith(_HUBS):
         return "hub"
     if isinstance(source, str | os.PathLike):
+        check_is_a_network(source)
         return _form_of_path(Path(source))
     return "module" if hasattr(source, "named_modules") and _computes(source) else "checkpoint"
 
@@ -106,15 +108,23 @@ def _opened(source: Any, options: InputOptions) -> Network:
     if form == "folder":
         return _of_folder(Path(source), options)
     if form == "checkpoint":
-        from edge_effnet.exporters.inputs.beside import with_facts
-        from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
-        from edge_effnet.exporters.inputs.state_dict import network_of
-
-        checkpoint = load_checkpoint(source, weights=options.weights)
-        known, remarks = with_facts(options, checkpoint.beside)
-        network = network_of(checkpoint, known)
-        return replace(network, remarks=(*network.remarks, *remarks))
+        return _of_checkpoint(source, options)
     raise CheckpointError(_refusal(source, form))
+
+
+def _of_checkpoint(source: Any, options: InputOptions) -> Network:
+    from edge_effnet.exporters.inputs.beside import with_facts
+    from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
+    from edge_effnet.exporters.inputs.folder import with_configuration
+    from edge_effnet.exporters.inputs.state_dict import network_of
+
+    checkpoint = load_checkpoint(source, weights=options.weights)
+    known, remarks = with_facts(options, checkpoint.beside)
+    if isinstance(source, str | os.PathLike):
+        found = with_configuration(Path(source), checkpoint, known)
+        checkpoint, known = found.checkpoint, found.options
+    network = network_of(checkpoint, known)
+    return replace(network, remarks=(*network.remarks, *remarks))
 
 
 def _of_folder(folder: Path, options: InputOptions) -> Network:

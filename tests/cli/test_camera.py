@@ -143,6 +143,13 @@ def test_what_the_user_can_mend(
     assert is_one_error(outcome, message), outcome
 
 
+def test_what_was_taken_back_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_effnet.cli.camera_destinations.remove_discovery", lambda _address, _prefix: None)
+    outcome = run("camera", "--mqtt", "h", "--mqtt-topic", "house/door", "--mqtt-discovery-remove")
+    assert (outcome.status, outcome.out) == (0, "")
+    assert outcome.err == "edge-effnet: Home Assistant is told that there is no house/door any more\n"
+
+
 def test_without_picamera2_it_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "picamera2", None)
     assert is_one_error(run("camera"), "apt install python3-picamera2")

@@ -30,6 +30,12 @@ def test_labels(run: Run, tmp_path: Path, exported: Exported, kind: tuple[str, s
 
 
 @pytest.mark.litert
+def test_labels_that_stand_twice_are_remarked_on(run: Run, tmp_path: Path, exported: Exported) -> None:
+    (tmp_path / "l.txt").write_text("cat\ncat\ndog\n")
+    words = ("edit", exported["fp32", "tflite"], "-o", tmp_path / "m.tflite", "--labels", tmp_path / "l.txt")
+    assert "labels that stand for several classes: 'cat' (2×)" in run(*words).err
+
+
 def test_name_and_statistics_reach_the_official_metadata(run: Run, tmp_path: Path, exported: Exported) -> None:
     first, second = tmp_path / "a.tflite", tmp_path / "b.tflite"
     outcome = run("edit", exported["fp32", "tflite"], "--name", "Door", "--std", "0.25", "-o", first)

@@ -110,6 +110,21 @@ def test_an_option_that_has_an_effect_is_not(run: Run) -> None:
     assert "--seed has no effect" in run("export", "none.pth", "-o", "m.tflite", "--seed", "0").err
 
 
+@pytest.mark.parametrize("verb", sorted(NEEDED_WORDS))
+def test_an_empty_argument_is_refused(run: Run, verb: str) -> None:
+    """What a shell makes of "$PHOTOS" where that was never set; as a path it would be the working directory."""
+    words = [*NEEDED_WORDS[verb]]
+    words[0] = ""
+    assert is_one_error(run(verb, *words), "is empty; say what it is (is a variable of the shell unset?)")
+
+
+def test_an_empty_option_is_refused(run: Run) -> None:
+    words = ("learn", "photos", "-o", "m.tflite")
+    assert is_one_error(run(*words, "--cache", ""), "--cache is empty; say what it is")
+    assert is_one_error(run("predict", "a.jpg", "--model", ""), "--model is empty; say what it is")
+    assert is_one_error(run("predict", "a.jpg", ""), "SOURCE is empty; say what it is")
+
+
 def takes_files(verb: str) -> bool:
     names = [name for action in options_of(parser_of(verb)) for name in action.option_strings or [action.dest]]
     return verb in NEEDED_WORDS or not {"--model", "models"}.isdisjoint(names)

@@ -41,6 +41,15 @@ def test_the_line(done: int, total: int | None, seconds: float, expected: str) -
     assert line("photos", done, total, seconds=seconds) == expected
 
 
+def test_of_parts_a_percentage_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_a_terminal(monkeypatch)
+    with StageBars(counted="parts") as bars:
+        for done in (250, 500, 999, 1000):
+            bars("features", done, 1000)
+    assert "\rfeatures 50 %  0:02 left" in terminal.getvalue()
+    assert line("features", 999, 1000, seconds=1.0, counted="parts") == "features 99 %  0:00 left"
+
+
 def test_a_line_appears_after_a_second_and_is_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = on_a_terminal(monkeypatch)
     with Bar("photos", total=4) as bar:

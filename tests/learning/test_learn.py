@@ -252,6 +252,19 @@ def test_a_folder_of_none_of_the_classes(exported: Exported, tmp_path: Path, nam
         assert classifier.predict(class_photo("moss", 100), top_k=1)[0].label == "moss"
 
 
+def test_an_export_says_what_it_leaves_behind(photos: Path, exported: Exported, tmp_path: Path) -> None:
+    from edge_effnet.exporters.inputs.open import open_network
+    from edge_effnet.exporters.inputs.options import InputOptions
+
+    base = exported["fp32", "tflite"]
+    found = learn(photos, tmp_path / "mine.tflite", base=base, threads=1)
+    assert found.threshold is not None
+    network = open_network(found.path, InputOptions())
+    assert network.labels == LABELS
+    assert any("the new file won't call anything unknown" in remark for remark in network.remarks)
+    assert not any("unknown" in remark for remark in open_network(base, InputOptions()).remarks)
+
+
 def test_one_photo_a_class(exported: Exported, tmp_path: Path) -> None:
     found = learn(class_folder(tmp_path / "p", photos=1), tmp_path / "mine.tflite", base=exported["int8", "tflite"])
     assert (found.accuracy, found.interval, found.threshold) == (None, None, None)
@@ -269,6 +282,16 @@ def test_a_class_without_photos_is_named(exported: Exported, tmp_path: Path) -> 
     assert found.labels == ("moss", "sea")
     assert "class zebra: none of its photos is left" in found.left_out
     assert "class rust: none of its photos is left" in found.left_out
+
+
+def test_a_class_that_could_not_be_judged_is_named(exported: Exported, tmp_path: Path) -> None:
+    folder = class_folder(tmp_path / "p", photos=3)
+    for path in sorted((folder / "rust").iterdir())[1:]:
+        path.unlink()
+    found = learn(folder, tmp_path / "mine.tflite", base=exported["int8", "tflite"])
+    assert sum(found.confusion[1]) == 0
+    line = "of what is judged: rust, for a single photo or moment can't be held out; add others"
+    assert line in found.left_out
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
@@ -331,6 +354,9 @@ def test_outputs_that_cannot_be(photos: Path, exported: Exported, tmp_path: Path
         learn(photos, tmp_path / "mine.onnx", base=base)
     with pytest.raises(OutputError, match="does not exist"):
         learn(photos, tmp_path / "nowhere" / "mine.tflite", base=base)
+    for name in ("report", "cache"):
+        with pytest.raises(UsageError, match=f"{name} is ''; expected a path"):
+            learn(photos, tmp_path / "mine.tflite", base=base, **{name: ""})
     with pytest.raises(UsageError, match="unknown is 2"):
         learn(photos, tmp_path / "mine.tflite", base=base, unknown=2)
 

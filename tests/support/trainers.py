@@ -1,4 +1,4 @@
-"""Checkpoints as trainers write them, of any weights: forty-odd layouts after public training scripts.
+"""Checkpoints as trainers write them, of any weights: some sixty layouts after public training scripts.
 
 Each function gives what is saved of a run, whose weights are tiny and of a seed.
 """
@@ -508,6 +508,60 @@ def whole_modules_average(run: Run) -> Any:
     }
 
 
+def normaliser_before(run: Run) -> Any:
+    """nn.Sequential(Normalize(mean, std), network), the first with buffers."""
+    statistics = {"0.mean": torch.tensor(MEAN).view(1, 3, 1, 1), "0.std": torch.tensor(STD).view(1, 3, 1, 1)}
+    return {"model": {**statistics, **_prefixed(run.best, "1.")}}
+
+
+def normaliser_of_levels(run: Run) -> Any:
+    """As detectors keep it: of levels 0..255."""
+    statistics = {"pixel_mean": torch.tensor(MEAN) * 255, "pixel_std": torch.tensor(STD) * 255}
+    return {**statistics, **_prefixed(run.best, "backbone.")}
+
+
+def mmpretrain(run: Run) -> Any:
+    """A backbone and a head, the classes in `dataset_meta`."""
+    tensors = {("head." if "classifier" in key else "backbone.") + key: value for key, value in run.best.items()}
+    return {"meta": {"dataset_meta": {"classes": LABELS}}, "state_dict": tensors, "param_schedulers": [{}]}
+
+
+def backbone_and_layer(run: Run) -> Any:
+    """A headless network and a linear layer of the wrapper's."""
+    trunk = {key: value for key, value in run.best.items() if "classifier" not in key}
+    head = {f"head.1.{item}": run.best[f"classifier.{item}"] for item in ("weight", "bias")}
+    return {**_prefixed(trunk, "backbone."), **head}
+
+
+def average_of_a_callback(run: Run) -> Any:
+    """Lightning with an average in a callback's state."""
+    return {
+        "state_dict": {**_prefixed(run.other, "model."), "train_acc.tp": torch.zeros(5)},
+        "callbacks": {"EMACallback": {"ema_state_dict": _prefixed(run.best, "model.")}},
+    }
+
+
+def averaged_and_compiled(run: Run) -> Any:
+    return {"model": {"n_averaged": torch.tensor(3), **_prefixed(run.best, "module._orig_mod.module.")}}
+
+
+def average_of_a_teacher(run: Run) -> Any:
+    """FixMatch and mean teacher."""
+    return {"state_dict": run.other, "ema_state_dict": run.best, "best_acc": 1.0}
+
+
+def moments_by_name(run: Run) -> Any:
+    """An optimizer whose state goes by the weights' names, before them."""
+    moments = {key: {"exp_avg": value * 3, "exp_avg_sq": value * 4} for key, value in run.best.items()}
+    return {"optimizer": {"state": moments}, "params": run.best}
+
+
+def online_and_target(run: Run) -> Any:
+    """BYOL's two encoders in one mapping."""
+    both = {**_prefixed(run.best, "online_encoder.net."), **_prefixed(run.other, "target_encoder.net.")}
+    return {"state_dict": both}
+
+
 #: How a content becomes a file; torch.save's archive where nothing is said.
 Save: TypeAlias = Callable[[Any, Path], None]
 
@@ -548,7 +602,8 @@ LAYOUTS = _layouts(
         distributed_and_compiled, regionally_compiled, tutorial, network_key, nested, determined, tuple_of_state,
         train_state, every_kind_of_value, parameters, views_of_one_storage, channels_last, double, whole_module,
         whole_parallel_module, whole_own_module, basicsr, swa_beside, mmengine, torchvision_references,
-        ema_pytorch, super_gradients, kaggle,
+        ema_pytorch, super_gradients, kaggle, normaliser_before, normaliser_of_levels, mmpretrain, backbone_and_layer,
+        average_of_a_callback, averaged_and_compiled, average_of_a_teacher, moments_by_name,
     )),
     Layout(timm_train, "model_best.pth.tar"),
     Layout(lightning, "epoch=3-val_acc=0.90.ckpt"),
@@ -561,6 +616,7 @@ LAYOUTS = _layouts(
     Layout(student_and_teacher, options={"weights": "teacher"}),
     Layout(generator_and_discriminator, "g_00010", options={"weights": "discriminator"}),
     Layout(momentum_encoders, options={"weights": "encoder_q"}),
+    Layout(online_and_target, options={"weights": "online_encoder"}),
     Layout(folds, options={"weights": "fold_1"}),
     Layout(composer, "ep1-ba9-rank0.pt"),
     Layout(half, kind=torch.float16),

@@ -24,6 +24,9 @@ from edge_effnet.network.records import Network, Origin
 from edge_effnet.network.structure import find_blocks
 from edge_effnet.variants import VARIANTS
 
+#: Names of outputs in a remark, and characters of each.
+_MOST_NAMED, _MOST_NAME = 4, 60
+
 
 @dataclass(frozen=True)
 class Source:
@@ -40,6 +43,14 @@ class Source:
     architecture: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+
+
+def remarks_on_outputs(names: Sequence[str]) -> tuple[str, ...]:
+    """That the first output was taken, where a file has several."""
+    if len(names) < 2:
+        return ()
+    first, *others = (repr(name[:_MOST_NAME]) for name in names[:_MOST_NAMED])
+    return (f"took the first of {len(names)} outputs, {first}, and left out {', '.join(others)}",)
 
 
 def completed(assembler: Assembler, image: Value, output: Operand, *, source: Source, options: InputOptions) -> Network:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_effnet.errors import OperatorError
+from edge_effnet.errors import CheckpointError, OperatorError
 from edge_effnet.exporters.inputs.assembly.assembler import Assembler
 from edge_effnet.exporters.inputs.assembly.operands import Operand, Probabilities, clipped, hard_sigmoid
 from edge_effnet.exporters.inputs.assembly.value import Value, refuse
@@ -68,6 +68,16 @@ class Call:
         if first != second:
             refuse(f"layer {self.layer.name!r:.80} with {key} {first}, {second}", "the same along both sides")
         return first
+
+    def agree(self, key: str, held: tuple[int, ...]) -> None:
+        """Raises CheckpointError where the configuration says other numbers than the weights have: `held`."""
+        said = self.option(key, held)
+        if (tuple(said) if isinstance(said, list | tuple) else (said,) * len(held)) != held:
+            numbers = list(held) if len(held) > 1 else held[0]
+            raise CheckpointError(
+                f"layer {self.layer.name!r:.80} has {key} {said!r:.60} in its configuration, and weights of {numbers}; "
+                "expected those of one model: save it anew with model.save('model.keras')"
+            )
 
     def variables(self, *names: str) -> dict[str, Array]:
         """The layer's weights, in the order in which Keras makes them."""

@@ -64,6 +64,8 @@ def _four_sided(call: Call, kernel: Array) -> Array:
 def _conv(call: Call) -> Operand:
     found = _with_bias(call, "kernel")
     kernel = _four_sided(call, found["kernel"]).transpose(3, 0, 1, 2)
+    call.agree("filters", kernel.shape[:1])
+    call.agree("kernel_size", kernel.shape[1:3])
     made = _convolved(call, kernel, found.get("bias"), call.option("groups", 1), name=call.layer.name)
     return activated(call, made, call.option("activation"))
 
@@ -71,6 +73,8 @@ def _conv(call: Call) -> Operand:
 def _each_by_itself(call: Call, kernel: Array) -> Array:
     """[kh, kw, C, m] as [C · m, kh, kw, 1]."""
     height, width, channels, multiplier = _four_sided(call, kernel).shape
+    call.agree("depth_multiplier", (multiplier,))
+    call.agree("kernel_size", (height, width))
     return kernel.transpose(2, 3, 0, 1).reshape(channels * multiplier, height, width, 1)
 
 
@@ -86,6 +90,7 @@ def _separable(call: Call) -> Operand:
     kernel = _each_by_itself(call, found["depthwise_kernel"])
     first = _convolved(call, kernel, None, call.value.channels, name=f"{call.layer.name}.depthwise")
     pointwise = _four_sided(call, found["pointwise_kernel"]).transpose(3, 0, 1, 2)
+    call.agree("filters", pointwise.shape[:1])
     made = call.assembler.convolution(first, pointwise, bias=found.get("bias"), name=call.layer.name)
     return activated(call, made, call.option("activation"))
 
@@ -95,6 +100,7 @@ def _dense(call: Call) -> Operand:
     kernel = found["kernel"]
     if kernel.ndim != 2:
         refuse(f"layer {call.layer.name!r:.80} with weights {list(kernel.shape)}", "[inputs, outputs]")
+    call.agree("units", kernel.shape[1:])
     if len(value.axes) == 4 and value.axes.endswith("C"):
         weight = kernel.T[:, None, None]
         made = call.assembler.convolution(value, weight, bias=found.get("bias"), name=call.layer.name)

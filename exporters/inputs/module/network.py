@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -18,16 +19,23 @@ from edge_effnet.exporters.inputs.assembly.operands import Operand, Probabilitie
 from edge_effnet.exporters.inputs.assembly.value import Value, refuse
 from edge_effnet.exporters.inputs.checkpoint import load_checkpoint
 from edge_effnet.exporters.inputs.folder import facts_of_timm
+from edge_effnet.exporters.inputs.module.comparison import compare
 from edge_effnet.exporters.inputs.module.operators import OPERATORS, Call
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.inputs.state_dict import published_preprocessing
-from edge_effnet.network.execute import execute
 from edge_effnet.network.records import Network
 from edge_effnet.preprocessing import BLACK
 
-#: Photos that the module and the graph are compared on, and how far they may be apart: float32 in another order.
-_COMPARED = 2
-_TOLERANCE = 1e-3
+#: Operators that modules have for a use of their own, and what to do instead.
+_INSTEAD = {
+    "argmax": "scores of every class: leave it out of the module, whoever runs the file takes the largest",
+    "topk": "scores of every class: leave it out of the module, whoever runs the file takes the largest",
+    "flip": "one look at the image as it is: leave test-time augmentation out; of BGR say --channels bgr",
+    "index": "one look at the image as it is: leave test-time augmentation out; of BGR say --channels bgr",
+    "wrap_with_autocast": "float32 throughout: leave torch.autocast out of its forward",
+    "upsample_bilinear2d": "images of one size: leave the resize out, which the file's preprocessing does",
+    "upsample_bicubic2d": "images of one size: leave the resize out, which the file's preprocessing does",
+}
 _WRAPPED = ("model", "net", "network", "backbone", "module", "classifier", "student")
 #: Direct children that are tried for what a module wraps.
 _MOST_TRIED = 8
@@ -39,6 +47,7 @@ def network_of_module(module: Any, options: InputOptions) -> Network:
     Raises OperatorError for what isn't in the operator table, CheckpointError where torch can't export it or the graph
     gives something else, UsageError where its image size must be said.
     """
+    module = _in_float32(module)
     config, known = _configuration(module), _identified(module)
     size = options.image_size or _size_of(module, config, known)
     channels = _channels(module)
@@ -48,8 +57,28 @@ def network_of_module(module: Any, options: InputOptions) -> Network:
         given = _given(config, known, size, inside=_normalises(assembler))
         source = replace(_source(module, given), remarks=_remarks(module, network_module))
         network = completed(assembler, image, output, source=source, options=options)
-        _compare(network_module, network, assembler, (channels, *size))
+        compare(network_module, network, assembler, (channels, *size))
     return network
+
+
+def _in_float32(module: Any) -> Any:
+    """The module, or where it is in another precision or on another device a copy of it in float32 on the processor.
+
+    Raises CheckpointError where there can be none.
+    """
+    import torch
+
+    held = [value for value in (*module.parameters(), *module.buffers()) if value.is_floating_point()]
+    other = next((value for value in held if (value.dtype, value.device.type) != (torch.float32, "cpu")), None)
+    if other is None:
+        return module
+    try:
+        return copy.deepcopy(module).to(device="cpu", dtype=torch.float32)
+    except Exception as error:  # whatever its attributes raise, and torch of the meta device
+        raise CheckpointError(
+            f"{type(module).__name__} is {other.dtype} on {other.device} and can't be copied ({first_line(error)}); "
+            "expected a module with its weights: give export module.float().cpu()"
+        ) from error
 
 
 @contextmanager
@@ -161,11 +190,9 @@ def _exported(module: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
 
     reason: BaseException | None = None
     for candidate in (module, *_whole_children(module)):
-        parameter = next(candidate.parameters(), None)
-        kind = torch.float32 if parameter is None else parameter.dtype
         try:
             with torch.no_grad():
-                return candidate, torch.export.export(candidate, (torch.zeros(shape, dtype=kind),), strict=False)
+                return candidate, torch.export.export(candidate, (torch.zeros(shape),), strict=False)
         except Exception as error:  # torch.export raises whatever the module's own code does
             reason = reason or error
     raise CheckpointError(
@@ -200,7 +227,7 @@ def _assembled(program: Any, size: tuple[int, int], channels: int) -> tuple[Asse
         elif node.op == "call_function":
             tensors[node.name] = _run(assembler, node, tensors)
         elif node.op == "output":
-            return assembler, image, _first(node.args, tensors)
+            return assembler, image, _output(node.args, tensors)
     raise CheckpointError("torch's program has no output; expected a classifier")
 
 
@@ -209,15 +236,23 @@ def _constant(program: Any, key: str) -> Any:
     return program.constants[key] if found is None else found
 
 
-def _first(arguments: Any, tensors: Mapping[str, Any]) -> Operand:
-    """The first output that depends on the image."""
-    waiting = list(arguments)
+def _output(arguments: Any, tensors: Mapping[str, Any]) -> Operand:
+    """The output that depends on the image; raises OperatorError for none, CheckpointError for several."""
+    waiting, outputs = list(arguments), dict[int, Value | Probabilities]()
     while waiting:
         item = waiting.pop(0)
         if isinstance(item, tuple | list):
             waiting = [*item, *waiting]
         elif isinstance(found := tensors.get(getattr(item, "name", "")), Value | Probabilities):
-            return found
+            outputs[id(found)] = found
+    if len(outputs) > 1:
+        shapes = [list(found.shape if isinstance(found, Value) else found.logits.shape) for found in outputs.values()]
+        raise CheckpointError(
+            f"the module gives {len(outputs)} tensors of its image, {', '.join(map(str, shapes[:_MOST_TRIED]))}; "
+            "expected one: give export a module around it whose forward returns the scores alone"
+        )
+    if outputs:
+        return next(iter(outputs.values()))
     refuse("no output that depends on its image", "a classifier")
 
 
@@ -236,7 +271,7 @@ def _run(assembler: Assembler, node: Any, tensors: Mapping[str, Any]) -> Any:
     if name.startswith("_assert") or name in ("sym_size", "sym_constrain_range_for_size"):
         return None
     if name not in OPERATORS:
-        refuse(f"{op} ({node.name!r})", f"one of {', '.join(sorted(OPERATORS))}")
+        refuse(f"{op} ({node.name!r})", _INSTEAD.get(op) or f"one of {', '.join(sorted(OPERATORS))}")
     schema = [item.name for item in node.target._schema.arguments]
     bound = {**dict(zip(schema, arguments, strict=False)), **named}
     return OPERATORS[name](Call(assembler, name, node.name, {key: _numpy(item) for key, item in bound.items()}))
@@ -251,42 +286,3 @@ def _reads_image(arguments: Any) -> bool:
 
 def _numpy(item: Any) -> Any:
     return item.detach().cpu().float().numpy() if hasattr(item, "detach") else item
-
-
-def _compare(module: Any, network: Network, assembler: Assembler, shape: tuple[int, ...]) -> None:
-    """Raises CheckpointError where the graph gives anything else than the module, on random images."""
-    import torch
-
-    images = np.random.default_rng(0).standard_normal((_COMPARED, *shape)).astype(np.float32)
-    kind = next(module.parameters()).dtype
-    with torch.no_grad():
-        found = [_tensor(module(torch.from_numpy(image[None]).to(kind))) for image in images]
-    expected = np.concatenate(found)
-    scale, shift = assembler.normalisation or (np.ones(1), np.zeros(1))
-    made = execute(network.graph, (images.transpose(0, 2, 3, 1) * scale + shift).astype(np.float32))
-    if network.head.kind in ("softmax", "sigmoid") and not np.allclose(made, expected, atol=_TOLERANCE * 10):
-        made = _as_probabilities(made, expected, network.head.kind)
-    worst = float(np.abs(made - expected).max()) if made.shape == expected.shape else float("inf")
-    if not worst <= _TOLERANCE * max(1.0, float(np.abs(expected).max())):
-        raise CheckpointError(
-            f"the graph read off {type(module).__name__} differs from the module by {worst:.3g} on random images; "
-            "please report it with the module"
-        )
-
-
-def _tensor(found: Any) -> Any:
-    """The first tensor of what a module gives."""
-    while not hasattr(found, "detach"):
-        if found is None:
-            raise CheckpointError("the module gives no tensor; expected classes or features")
-        found = next(iter(found.values() if isinstance(found, Mapping) else found), None)
-    return found.detach().float().numpy().reshape(len(found), -1)
-
-
-def _as_probabilities(made: Any, expected: Any, kind: str) -> Any:
-    """The head's end, where the module has it."""
-    if kind == "sigmoid":
-        return 1 / (1 + np.exp(-made))
-    shifted = np.exp(made - made.max(axis=1, keepdims=True))
-    scores = shifted / shifted.sum(axis=1, keepdims=True)
-    return np.log(scores) if (expected < 0).any() else scores

@@ -10,7 +10,7 @@ import numpy as np
 from edge_effnet.errors import ModelFileError, UsageError
 from edge_effnet.exporters.inputs.assembly.allowance import Allowance
 from edge_effnet.exporters.inputs.assembly.assembler import Assembler
-from edge_effnet.exporters.inputs.assembly.complete import Source, completed
+from edge_effnet.exporters.inputs.assembly.complete import Source, completed, remarks_on_outputs
 from edge_effnet.exporters.inputs.assembly.image import RAW, Given
 from edge_effnet.exporters.inputs.assembly.labels import labels_in
 from edge_effnet.exporters.inputs.assembly.operands import Operand, Probabilities
@@ -59,6 +59,7 @@ def network_of_onnx(path: Path, options: InputOptions) -> Network:
         labels=labels_in(content.properties, own=ONNX_PROPERTY),
         given=_given(content),
         document=content.properties.get(ONNX_PROPERTY),
+        remarks=remarks_on_outputs(content.outputs),
     )
     return completed(assembler, image, output, source=source, options=options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from edge_effnet.errors import ModelFileError, UsageError
 from edge_effnet.exporters.inputs.assembly.allowance import Allowance
 from edge_effnet.exporters.inputs.assembly.assembler import Assembler
-from edge_effnet.exporters.inputs.assembly.complete import Source, completed
+from edge_effnet.exporters.inputs.assembly.complete import Source, completed, remarks_on_outputs
 from edge_effnet.exporters.inputs.assembly.image import RAW, Given
 from edge_effnet.exporters.inputs.assembly.operands import Operand, Probabilities
 from edge_effnet.exporters.inputs.assembly.value import Value, refuse
@@ -43,8 +44,20 @@ def network_of_tflite(path: Path, options: InputOptions) -> Network:
         labels=file.labels,
         given=_given(file),
         document=None if file.document is None else file.document.to_json(),
+        remarks=remarks_on_outputs([file.tensors[index].name for index in file.outputs]),
     )
-    return completed(assembler, image, output, source=source, options=options)
+    network = completed(assembler, image, output, source=source, options=options)
+    return replace(network, remarks=(*network.remarks, *_left_behind(file)))
+
+
+def _left_behind(file: TfliteFile) -> tuple[str, ...]:
+    """What a learned file knows besides its network."""
+    if file.document is None or file.document.unknown is None:
+        return ()
+    return (
+        "the new file won't call anything unknown: the features of learned photos that tell so aren't exported; "
+        "`edge-effnet learn --base` with it learns them anew",
+    )
 
 
 def _given(file: TfliteFile) -> Given:

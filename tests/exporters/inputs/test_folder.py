@@ -105,3 +105,54 @@ def test_torchvision_s_weights_bring_imagenet_s_labels(tmp_path: Path, monkeypat
     assert network.labels is not None
     assert network.labels[285] == "Egyptian cat"
     assert network.origin.dialect == "torchvision"
+
+
+CONFIG = {
+    "architecture": "efficientnet_b0",
+    "label_names": ["a", "b", "c"],
+    "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "crop_pct": 0.9, "input_size": [3, 64, 64]},
+}
+
+
+def test_weights_by_their_file_are_read_as_by_their_folder(tmp_path: Path) -> None:
+    safetensors.save_file(make_state("timm", "b0", classes=3), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    by_folder, by_file = (open_network(path, InputOptions()) for path in (tmp_path, tmp_path / "model.safetensors"))
+    assert (by_file.preprocessing, by_file.labels) == (by_folder.preprocessing, by_folder.labels)
+    assert by_file.image_size == SIZE
+    for other in ("{", "[]", '{"pretrained_cfg": 3, "model_type": "bert"}'):  # of another program
+        (tmp_path / "config.json").write_text(other)
+        found = open_network(tmp_path / "model.safetensors", InputOptions(source="timm"))
+        assert found.preprocessing.mean == (0.485, 0.456, 0.406)
+
+
+def test_transformers_names_are_known_without_a_folder_and_inside_a_wrapper(tmp_path: Path) -> None:
+    state = make_state("lukemelas", "b0", classes=2)
+    tensors = {f"model.{of_transformers(key)}": value for key, value in state.items()}
+    safetensors.save_file({**tensors, "loss.weight": np.ones(2, np.float32)}, tmp_path / "last.safetensors")
+    options = InputOptions(image_size=SIZE, padding_size=64)
+    direct = open_network(state, InputOptions(source="lukemelas", image_size=SIZE, padding_size=64))
+    np.testing.assert_array_equal(logits(open_network(tmp_path / "last.safetensors", options)), logits(direct))
+
+
+def test_labels_that_do_not_fit_are_remarked_on(tmp_path: Path) -> None:
+    safetensors.save_file(make_state("timm", "b0", classes=3), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({**CONFIG, "label_names": ["a", "b"]}))
+    network = open_network(tmp_path, InputOptions())
+    assert network.labels is None
+    assert "left out the 2 labels of label_names in config.json: the network has 3 outputs" in network.remarks
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["model.safetensors.index.json", "model-00001-of-00002.safetensors"], "in parts .*: save_pretrained"),
+        (["best.ckpt", "notes.txt"], r"no weights of a known name; .* config\.json, or one of its files: best\.ckpt$"),
+        (["a.jpg"], r"no weights of a known name; .* config\.json$"),
+    ],
+)
+def test_folders_without_weights_of_a_known_name(tmp_path: Path, files: list[str], message: str) -> None:
+    for name in files:
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(CheckpointError, match=message):
+        open_network(tmp_path, InputOptions())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,28 @@ def test_a_lambda_is_refused_by_name(small: Path) -> None:
 
     _edited(small, change)
     with pytest.raises(OperatorError, match=r"Lambda.*isn't run"):
+        network_of_keras(small, InputOptions())
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        ("Conv2D", "filters", 7),
+        ("Conv2D", "kernel_size", [5, 3]),
+        ("DepthwiseConv2D", "kernel_size", 9),
+        ("Dense", "units", 8),
+    ],
+)
+def test_a_configuration_that_contradicts_its_weights(small: Path, kind: str, key: str, value: Any) -> None:
+    def change(layers: list[dict[str, Any]]) -> None:
+        for layer in layers:
+            change(layer["config"].get("layers", []))
+            if layer["class_name"] == kind:
+                layer["config"][key] = value
+
+    _edited(small, change)
+    message = rf"has {key} {re.escape(str(value))} in its configuration, and weights of .*; expected those of one model"
+    with pytest.raises(CheckpointError, match=message):
         network_of_keras(small, InputOptions())
 
 

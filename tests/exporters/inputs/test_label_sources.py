@@ -63,7 +63,8 @@ def test_those_that_are_as_many_as_the_classes_count() -> None:
     sources = [found("a", "b"), found(*NAMES), found("background", *NAMES), found(*map(str.upper, NAMES))]
     labels, remarks = settled_labels(None, sources, Head(), CLASSES)
     assert (labels, remarks) == (NAMES, ("5 labels taken from classes in the checkpoint",))
-    assert settled_labels(None, [found("a", "b")], Head(), CLASSES) == (None, ())
+    left_out = "left out the 2 labels of classes in the checkpoint: the network has 5 outputs"
+    assert settled_labels(None, [found("a", "b")], Head(), CLASSES) == (None, (left_out,))
     assert settled_labels(None, [found("a", "b")], Head("sigmoid"), 1)[0] == ("a", "b")
     assert settled_labels(None, sources, Head("features"), CLASSES) == (None, ())
 

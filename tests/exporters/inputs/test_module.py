@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,6 +107,60 @@ def test_what_the_operators_have_no_place_for_is_named() -> None:
     module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.InstanceNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(OperatorError, match="instance_norm"):
         open_network(module, SIZE)
+
+
+@pytest.mark.parametrize("change", ["half", "bfloat16", "double"])
+def test_other_precisions_are_read_as_float32(change: str) -> None:
+    module = getattr(own(), change)()
+    before = {key: value.dtype for key, value in module.state_dict().items()}
+    network = open_network(module, SIZE)
+    assert {key: value.dtype for key, value in module.state_dict().items()} == before
+    assert {node.weight.dtype for node in network.graph.nodes if hasattr(node, "weight")} == {np.dtype(np.float32)}
+
+
+def test_a_module_without_values_and_a_class() -> None:
+    with pytest.raises(
+        CheckpointError, match=r"Own is torch\.float32 on meta and can't be copied .* module\.float\(\)\.cpu"
+    ):
+        open_network(own().to("meta"), SIZE)
+    with pytest.raises(CheckpointError, match="can't read weights from the class Own"):
+        open_network(Own, SIZE)
+
+
+@pytest.mark.parametrize("kind", [dict, tuple])
+def test_of_several_outputs_none_is_guessed(kind: type) -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(3, 8, 3), nn.Linear(8, 5)
+
+        def forward(self, x):
+            features = self.conv(x).mean((2, 3))
+            pairs = {"features": features, "scores": self.fc(features)}
+            return pairs if kind is dict else tuple(pairs.values())
+
+    with pytest.raises(CheckpointError, match=r"gives 2 tensors of its image, \[1, 8\], \[1, 5\]; expected one: give"):
+        open_network(Two(), SIZE)
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (lambda y: y.argmax(1), "argmax.*expected scores of every class: leave it out"),
+        (lambda y: y.flip(1), "flip.*expected one look at the image as it is: .*--channels bgr"),
+    ],
+)
+def test_what_a_module_does_besides_is_answered_with_what_to_do(end: Any, message: str) -> None:
+    class Ended(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3)
+
+        def forward(self, x):
+            return end(self.conv(x).mean((2, 3)))
+
+    with pytest.raises(OperatorError, match=message):
+        open_network(Ended(), SIZE)
 
 
 def test_decisions_on_pixels_are_refused() -> None:

@@ -68,6 +68,9 @@ def test_the_same_bytes_as_of_the_bare_state_dict(
         ("whole_own_module", (224, 256, None, "bicubic", trainers.LABELS)),
         ("super_gradients", (224, 256, None, "bicubic", trainers.LABELS)),
         ("kaggle", (224, 256, None, "bicubic", trainers.LABELS)),
+        ("normaliser_before", (224, 256, trainers.MEAN, "bicubic", None)),
+        ("normaliser_of_levels", (224, 256, trainers.MEAN, "bicubic", None)),
+        ("mmpretrain", (224, 256, None, "bicubic", trainers.LABELS)),
     ],
 )
 def test_what_the_file_knows_besides_is_used(name: str, expected: Any, run: trainers.Run, tmp_path: Path) -> None:
