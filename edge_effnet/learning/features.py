@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.arguments import path_of
 from edge_effnet.classifier import Classifier
 from edge_effnet.errors import ImageError, ModelFileError
 from edge_effnet.formats import ModelFile
@@ -108,4 +109,4 @@ def _cache(folder: str | Path | None, classifier: Classifier, depths: Depths) ->
         decoding=classifier.decoding,
         depths=[found.name for found in depths.maps],
     )
-    return FeatureCache(default_folder() if folder is None else Path(folder), key, sum(depths.sizes))
+    return FeatureCache(default_folder() if folder is None else path_of(folder, "cache"), key, sum(depths.sizes))

@@ -204,48 +204,6 @@ def _base_head(contents: ModelFile) -> DenseHead:
     return head
 
 
-<<<<<<< HEAD
-=======
-def _cache(folder: str | Path | None, classifier: Classifier, contents: ModelFile) -> FeatureCache:
-    document = classifier.metadata
-    key = cache_key(
-        base=None if document is None else document.weights_sha256,
-        preprocessing=classifier.preprocessing.to_dict(),
-        engine=classifier.engine_version,
-        decoding=classifier.decoding,
-    )
-    return FeatureCache(
-        default_folder() if folder is None else path_of(folder, "cache"), key, feature_tensor(contents).size
-    )
-
-
-def _features(
-    sources: Sequence[tuple[Classifier, FeatureCache]], found: PhotoFolder, tell: Progress
-) -> tuple[PhotoFolder, list[Array]]:
-    """The photos that can be read, and their features by each source, float32[N, D]."""
-    kept: list[LabelledPhoto] = []
-    rows: list[list[Array]] = []
-    left_out = list(found.left_out)
-    for index, photo in enumerate(found.photos):
-        tell("features", index / len(found.photos))
-        try:
-            rows.append([_row(classifier, cache, photo) for classifier, cache in sources])
-        except ImageError as error:
-            left_out.append(str(error))
-            continue
-        kept.append(photo)
-    return with_photos(found, kept, left_out), [np.stack(each) for each in zip(*rows, strict=True)]
-
-
-def _row(classifier: Classifier, cache: FeatureCache, photo: LabelledPhoto) -> Array:
-    row = cache.get(photo.digest)
-    if row is None:
-        row = classifier.features(photo.path)
-        cache.put(photo.digest, row)
-    return row
-
-
->>>>>>> main
 def _written(
     contents: ModelFile,
     base: ModelDocument,
