@@ -14,6 +14,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ from edge_effnet import Classifier
 from edge_effnet.benching.serving import peak_rss_mb
 from edge_effnet.classifier import BUNDLED_MODEL
 from edge_effnet.evaluation import auroc
+from edge_effnet.formats import read_model_file
+from edge_effnet.formats.derived import feature_tensor, inner_maps
 from edge_effnet.images import find_images
 from edge_effnet.learning import learn
+from edge_effnet.learning.features import Depths, read_features
 from edge_effnet.learning.folds import unit_rows
 from edge_effnet.learning.photos import PhotoFolder, read_photos
 from edge_effnet.learning.views import best_view, views_of
@@ -68,20 +72,20 @@ def measure(
 ) -> dict[str, Any]:
     """All figures; accuracies in 0..1."""
     with tempfile.TemporaryDirectory() as folder, Classifier(base, threads=1) as classifier:
-        views = views_of(classifier.preprocessing)
+        views, contents = views_of(classifier.preprocessing), read_model_file(base)
+        depths = Depths(feature_tensor(contents).size, inner_maps(contents))
         known, seen = (read_photos(path, most_bytes=_MOST_BYTES) for path in (train_folder, validation))
-        learned, tested = ([_features(base, view, photos) for view in views] for photos in (known, seen))
+
+        def features(photos: PhotoFolder) -> list[Array]:
+            openers = [partial(Classifier, base, threads=1, preprocessing=view) for view in views]
+            return read_features(photos, contents, depths, openers=openers, cache=folder)[1]
+
+        learned, tested = features(known), features(seen)
         classes = _classes(known)
         truth = np.array([known.labels.index(photo.label) for photo in seen.photos])
-        rows = [_row(views, learned, classes, tested, truth, size) for size in sizes]
+        rows = [_row(views, depths, learned, classes, tested, truth, size) for size in sizes]
         whole = _whole(train_folder, validation, none, base, Path(folder))
     return {"photos": len(classes), "validation": len(truth), "rows": rows, **whole, "machine": machine_facts()}
-
-
-def _features(base: Path, view: Preprocessing, folder: PhotoFolder) -> Array:
-    """float32[N, D]."""
-    with Classifier(base, threads=1, preprocessing=view) as classifier:
-        return np.stack([classifier.features(photo.path) for photo in folder.photos])
 
 
 def _classes(folder: PhotoFolder) -> Array:
@@ -90,6 +94,7 @@ def _classes(folder: PhotoFolder) -> Array:
 
 def _row(
     views: Sequence[Preprocessing],
+    depths: Depths,
     learned: Sequence[Array],
     classes: Array,
     tested: Sequence[Array],
@@ -101,11 +106,12 @@ def _row(
     for seed in range(1 if size is None else SEEDS):
         drawn = draw(classes, size, seed)
         kinds = classes[drawn]
-        best = best_view(views, [rows[drawn] for rows in learned], kinds)
+        best = best_view(views, [rows[drawn] for rows in learned], kinds, sizes=depths.sizes)
         new = tested[views.index(best.preprocessing)]
         heads.append(float((best.trained.head.logits(new).argmax(axis=1) == truth).mean()))
-        centres = np.stack([unit_rows(learned[0][drawn])[kinds == kind].mean(axis=0) for kind in np.unique(classes)])
-        means.append(float(((unit_rows(tested[0]) @ unit_rows(centres).T).argmax(axis=1) == truth).mean()))
+        pooled, asked = (unit_rows(rows[:, : depths.first]) for rows in (learned[0][drawn], tested[0]))
+        centres = np.stack([pooled[kinds == kind].mean(axis=0) for kind in np.unique(classes)])
+        means.append(float(((asked @ unit_rows(centres).T).argmax(axis=1) == truth).mean()))
     return {"a_class": size, "learned": heads, "class_means": means}
 
 

@@ -2,7 +2,8 @@
 
 Class activation maps (Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016): in a network
 that ends in global pooling and one dense layer, a class's logit is the mean over all positions of the last feature map
-times the class's weights, plus its bias. So the map says exactly what each position adds.
+times the class's weights, plus its bias. So the map says exactly what each position adds. Where the layer reads the
+means of further maps, as in learned files, theirs are added, brought to the last map's size.
 """
 
 from __future__ import annotations
@@ -64,24 +65,47 @@ class HeatmapMaker:
     """
 
     def __init__(self, classifier: Classifier) -> None:
-        from edge_effnet.formats.derived import feature_map, head_of
+        from edge_effnet.formats.derived import dense_maps, head_of
 
         contents = classifier.contents()
-        self._map, head = feature_map(contents), head_of(contents)
+        self._maps, head = dense_maps(contents), head_of(contents)
         if head is None or not classifier.head.has_classes:
             raise ModelFileError(f"{contents.name}: gives no classes; expected a network that does")
         self._classifier, self._head = classifier, head
 
     def of(self, image: ImageSource, *, index: int | None = None) -> Heatmap:
         """Of a class, by default the one with the largest logit. Raises UsageError, ImageError."""
-        values = self._map.rows(self._classifier.inner(image, (self._map.name,))[1][0])
-        logits = self._head.logits(values.mean(axis=(0, 1))[None])[0]
+        names = tuple(found.name for found in self._maps)
+        _, *inner = self._classifier.inner(image, names)
+        maps = [found.positions(values[0]) for found, values in zip(self._maps, inner, strict=True)]
+        logits = self._head.logits(np.concatenate([values.mean(axis=(0, 1)) for values in maps])[None])[0]
         if index is None:
             index = int(np.argmax(logits))
         if not 0 <= index < len(logits):
             raise UsageError(f"class {index} has no weights of its own; expected 0 to {len(logits) - 1}")
-        added = values @ self._head.weights[index]
+        height, width, _ = maps[0].shape
+        added, start = np.zeros((height, width), np.float32), 0
+        for values in maps:
+            weights = self._head.weights[index, start : start + values.shape[-1]]
+            added += resized(values @ weights, (height, width))
+            start += values.shape[-1]
         return Heatmap(index, label_of(index, self._classifier.labels), added, float(logits[index]))
+
+
+def resized(values: Array, size: tuple[int, int]) -> Array:
+    """float32[size] of float32[H, W]: each value the mean of the area it covers, so that the mean of all stays."""
+    rows, columns = (_areas(old, new) for old, new in zip(values.shape, size, strict=True))
+    found: Array = (rows @ values @ columns.T).astype(np.float32)
+    return found
+
+
+def _areas(old: int, new: int) -> Array:
+    """float64[new, old]: how much of each old cell lies in each new one; rows sum to 1."""
+    edges = np.arange(new + 1) * (old / new)
+    starts = np.arange(old)
+    shared = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
+    found: Array = np.maximum(shared, 0) * (new / old)
+    return found
 
 
 def heatmap_jpeg(classifier: Classifier, image: ImageSource, heatmap: Heatmap) -> bytes:

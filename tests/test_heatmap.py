@@ -11,7 +11,7 @@ from PIL import Image
 
 from edge_effnet import Classifier
 from edge_effnet.errors import ModelFileError, UsageError
-from edge_effnet.heatmap import Heatmap, HeatmapMaker, heatmap_jpeg
+from edge_effnet.heatmap import Heatmap, HeatmapMaker, heatmap_jpeg, resized
 
 CAT = PHOTOS / "chelsea.jpg"
 
@@ -48,6 +48,27 @@ def test_the_picture_is_hot_where_the_map_is(bundled: Classifier) -> None:
     hot, cold = (np.asarray(picture, np.int64)[place, place].sum() for place in (20, 400))
     assert picture.size == (448, 448)
     assert hot > cold + 150
+
+
+def test_the_map_of_a_learned_file_adds_up_to_the_logit(taught: Any) -> None:
+    """Its layer reads maps of other sizes, too."""
+    with Classifier(taught.path) as classifier:
+        maker = HeatmapMaker(classifier)
+        assert [found.size for found in maker._maps] == [1280, 1152, 672]
+        logits = classifier.logits(CAT)
+        for index in range(3):
+            found = maker.of(CAT, index=index)
+            assert found.values.shape == (7, 7)
+            assert found.values.mean() + maker._head.bias[index] == pytest.approx(logits[index], abs=1e-3)
+
+
+@pytest.mark.parametrize("size", [(7, 7), (4, 5), (9, 2)])
+def test_maps_of_other_sizes_keep_their_mean(size: tuple[int, int]) -> None:
+    values = np.random.default_rng(0).random((8, 6)).astype(np.float32)
+    found = resized(values, size)
+    assert found.shape == size
+    assert found.mean() == pytest.approx(values.mean(), abs=1e-6)
+    np.testing.assert_allclose(resized(values, (4, 3)), values.reshape(4, 2, 3, 2).mean(axis=(1, 3)), rtol=1e-6)
 
 
 @pytest.mark.onnx

@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from edge_effnet.numerics import quantize
 
+#: Sizes of which a map inside the network may be learned from.
+INNER_MAPS = 2
 _LARGEST_INT8 = 127
 
 
@@ -23,21 +25,30 @@ class FeatureTensor:
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """The last feature map, which the pooled features are the mean of: the tensor's name and the order of its sides
+    """A map inside the network: the tensor's name in the file, how many channels it has, and the order of its sides
     behind the batch.
     """
 
     name: str
+    size: int
     layout: Literal["HWC", "CHW"]
 
-    def rows(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def positions(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """float32[H, W, D] of one photo's map as the network gives it."""
         return values if self.layout == "HWC" else np.moveaxis(values, 0, -1)
+
+    def mean(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """float32[D], the mean over all positions of one photo's map as the network gives it."""
+        found: npt.NDArray[np.float32] = self.positions(values).mean(axis=(0, 1))
+        return found
 
 
 @dataclass(frozen=True, eq=False)
 class DenseHead:
-    """A dense layer on features: logits = weights · features + bias. weights: float32[C, D]; bias: float32[C]."""
+    """A dense layer on features: logits = weights · features + bias. weights: float32[C, D]; bias: float32[C].
+
+    Where maps stand beside the features, D counts their channels, too, in order.
+    """
 
     weights: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]

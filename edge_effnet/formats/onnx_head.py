@@ -6,7 +6,7 @@ behind them. Values are read of files as `export` writes them, little-endian `ra
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.errors import ModelFileError
-from edge_effnet.formats.dense import DenseHead, FeatureMap, FeatureTensor, int8_rows
+from edge_effnet.formats.dense import INNER_MAPS, DenseHead, FeatureMap, FeatureTensor, int8_rows
 from edge_effnet.formats.onnx import OnnxFile
 from edge_effnet.formats.onnx_graph import MAX_ITEMS, OnnxInitializer, OnnxNode
 from edge_effnet.formats.onnx_properties import PACKED, PROPERTIES
@@ -31,39 +31,98 @@ _BEHIND = ("Softmax", "Sigmoid", "Identity", "Cast", "Flatten")
 _WIDENED = ("DequantizeLinear", "Cast")
 #: What may stand between the pooling and the dense layer.
 _SAME_VALUES = ("Flatten", "Identity")
+_POOLS, _JOIN = ("GlobalAveragePool", "ReduceMean"), "Concat"
 Array = npt.NDArray[Any]
 
 
 def features_of(file: OnnxFile) -> FeatureTensor:
-    """Name and number of the features: what the last dense layer reads, or the output of a file that gives features.
+    """Name and number of the pooled features: what the last dense layer reads, without the means of other maps that
+    stand behind them, or the output of a file that gives features.
 
     Raises ModelFileError where the output isn't made by one Gemm of them.
     """
+    name, dense = _feature_name(file), _dense_node(file)
+    if dense is None:
+        return FeatureTensor(name, (file.output.shape or (0, 0))[1] or 0)
+    size = _constant_of(file, dense.inputs[1]).dims[1 if dense.attributes.get("transB") else 0]
+    return FeatureTensor(name, size - sum(found.size for found in _further_maps(file, dense)))
+
+
+def _feature_name(file: OnnxFile) -> str:
     dense = _dense_node(file)
     if dense is not None:
-        return FeatureTensor(dense.inputs[0], _weights(file, dense).dims[1 if dense.attributes.get("transB") else 0])
+        return _parts(file, dense.inputs[0])[0]
     shape = file.output.shape or ()
     if file.document is not None and file.document.head.kind == "features" and len(shape) == 2 and shape[1]:
-        return FeatureTensor(file.output.name, shape[1])
+        return file.output.name
     raise ModelFileError(
         f"{file.name}: its output isn't made by a dense layer; expected a network that ends in pooled features and one"
     )
 
 
-def map_of(file: OnnxFile) -> FeatureMap:
-    """The last feature map, [N, D, H, W], whose mean over all positions is what the last dense layer reads.
+def dense_maps(file: OnnxFile) -> tuple[FeatureMap, ...]:
+    """The maps, [N, D, H, W], whose means over all positions the last dense layer reads, in order.
 
     Raises ModelFileError for a network that ends otherwise.
     """
-    makers = _makers(file)
-    step = makers.get(features_of(file).name)
-    while step is not None and step.op_type in _SAME_VALUES:
-        step = makers.get(step.inputs[0])
-    if step is None or step.op_type != "GlobalAveragePool":
+    features, dense = features_of(file), _dense_node(file)
+    name = _pooled(_makers(file), features.name)
+    if name is None:
         raise ModelFileError(
             f"{file.name}: its features aren't the mean of a feature map; expected global pooling and one dense layer"
         )
-    return FeatureMap(step.inputs[0], "CHW")
+    return (FeatureMap(name, features.size, "CHW"), *(() if dense is None else _further_maps(file, dense)))
+
+
+def inner_maps(file: OnnxFile) -> tuple[FeatureMap, ...]:
+    """What the last 1×1 convolution that takes channels away reads, at each of the coarsest sizes, coarsest first.
+
+    In MBConv's networks that is the last block's expanded map at a stride of 32, and the one at 16.
+    """
+    nodes, _ = _needed(file, _feature_name(file))
+    strides: dict[str, int] = {item.name: 1 for item in file.inputs}
+    last: dict[int, FeatureMap] = {}
+    for place, step in enumerate(file.nodes):
+        known = [strides[name] for name in step.inputs if name in strides]
+        if place not in nodes or not known or step.op_type in _POOLS:
+            continue
+        stride = max(known)
+        if step.op_type == "Conv":
+            filters, channels, *sides = _constant_of(file, step.inputs[1]).dims
+            if sides == [1, 1] and filters < channels and step.inputs[0] in strides:
+                last[stride] = FeatureMap(step.inputs[0], channels, "CHW")
+            stride *= step.attributes.get("strides", (1,))[0]
+        strides.update(dict.fromkeys(step.outputs, stride))
+    return tuple(last[stride] for stride in sorted(last, reverse=True)[:INNER_MAPS])
+
+
+def _pooled(makers: Mapping[str, OnnxNode], name: str) -> str | None:
+    """The map that a tensor is the mean of; None where it isn't one's."""
+    step = makers.get(name)
+    while step is not None and step.op_type in _SAME_VALUES:
+        step = makers.get(step.inputs[0])
+    return step.inputs[0] if step is not None and step.op_type == "GlobalAveragePool" else None
+
+
+def _parts(file: OnnxFile, name: str) -> tuple[str, ...]:
+    """The means of maps that a tensor is put together of; otherwise itself."""
+    makers = _makers(file)
+    step = makers.get(name)
+    if step is None or step.op_type != _JOIN or None in [_pooled(makers, part) for part in step.inputs]:
+        return (name,)
+    return step.inputs
+
+
+def _further_maps(file: OnnxFile, dense: OnnxNode) -> tuple[FeatureMap, ...]:
+    """The maps whose means the dense layer reads behind the features; raises ModelFileError for unknown ones."""
+    parts = _parts(file, dense.inputs[0])[1:]
+    makers, known = _makers(file), {found.name: found for found in inner_maps(file)} if parts else {}
+    names = [_pooled(makers, part) for part in parts]
+    if not set(names) <= set(known):
+        raise ModelFileError(
+            f"{file.name}: its last dense layer reads means of maps that aren't known; expected a file of edge-effnet's"
+        )
+    return tuple(known[name] for name in names if name is not None)
 
 
 def dense_head(file: OnnxFile) -> DenseHead | None:
@@ -78,13 +137,14 @@ def dense_head(file: OnnxFile) -> DenseHead | None:
     return DenseHead(np.ascontiguousarray(weights, np.float32), bias.astype(np.float32))
 
 
-def with_dense(file: OnnxFile, head: DenseHead, output: Output) -> bytes:
+def with_dense(file: OnnxFile, head: DenseHead, maps: Sequence[FeatureMap], output: Output) -> bytes:
     """The model with another last dense layer, its weights stored as the old one's (int8 a row, float16 or float32).
 
-    output: whether a softmax follows. What alone served the old end is left out, as are the document and packed files.
+    maps: those of `inner_maps` whose means stand behind the features. output: whether a softmax follows. What alone
+    served the old end is left out, as are the document and packed files.
     """
-    dense, features = _dense_node(file), features_of(file)
-    stored = "float32" if dense is None else _weights(file, dense).dtype
+    dense, features = _dense_node(file), _feature_name(file)
+    stored = "float32" if dense is None else _constant_of(file, dense.inputs[1]).dtype
     data = memoryview(b"".join(file.covered))
     parts: list[memoryview | bytes] = []
     for opening, start, content, end in spans(data, 0, len(data), name=file.name):
@@ -92,12 +152,24 @@ def with_dense(file: OnnxFile, head: DenseHead, output: Output) -> bytes:
             continue
         if opening == tag(_GRAPH):
             graph = Message(data, content, end, name=file.name)
-            old = _kept(file, data, content, end, features.name)
-            new = _dense(features.name, head, stored) + _end(len(head.bias), output, _batch(graph))
-            parts.append(encoded_field(_GRAPH, b"".join([*old, new])))
+            joined, read = _joined(features, maps)
+            new = [joined, _dense(read, head, stored), _end(len(head.bias), output, _batch(graph))]
+            parts.append(encoded_field(_GRAPH, b"".join([*_kept(file, data, content, end, features), *new])))
         else:
             parts.append(data[start:end])
     return b"".join(parts)
+
+
+def _joined(features: str, maps: Sequence[FeatureMap]) -> tuple[bytes, str]:
+    """(the fields of what puts the means of maps behind the features, the tensor with both)."""
+    if not maps:
+        return b"", features
+    fields, parts = [], [features]
+    for found in maps:
+        parts.append(f"{found.name}/pooled")
+        fields.append(node("GlobalAveragePool", (found.name,), f"{found.name}/mean"))
+        fields.append(node("Flatten", (f"{found.name}/mean",), parts[-1], axis=1))
+    return b"".join([*fields, node(_JOIN, parts, "features/joined", axis=1)]), "features/joined"
 
 
 def _dense(features: str, head: DenseHead, stored: str) -> bytes:
@@ -177,14 +249,14 @@ def _dense_node(file: OnnxFile) -> OnnxNode | None:
     return step if step is not None and step.op_type == "Gemm" and len(step.inputs) > 1 else None
 
 
-def _weights(file: OnnxFile, dense: OnnxNode) -> OnnxInitializer:
-    """The constant behind the layer's weights; raises ModelFileError where they aren't a matrix."""
-    makers, name = _makers(file), dense.inputs[1]
+def _constant_of(file: OnnxFile, name: str) -> OnnxInitializer:
+    """The constant behind a layer's weights; raises ModelFileError where they have fewer than two sides."""
+    makers = _makers(file)
     while (maker := makers.get(name)) is not None and maker.op_type in _WIDENED:
         name = maker.inputs[0]
-    found = next((item for item in file.initializers if item.name == name and len(item.dims) == 2), None)
+    found = next((item for item in file.initializers if item.name == name and len(item.dims) > 1), None)
     if found is None:
-        raise ModelFileError(f"{file.name}: its last dense layer has no weights of two sides; expected [C, D]")
+        raise ModelFileError(f"{file.name}: {name!r:.{SHOWN}} are no weights of two sides or more; expected [C, D, …]")
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.errors import ModelFileError
-from edge_effnet.formats.dense import DenseHead, FeatureMap, FeatureTensor, int8_rows
+from edge_effnet.formats.dense import INNER_MAPS, DenseHead, FeatureMap, FeatureTensor, int8_rows
 from edge_effnet.formats.tflite import TfliteFile
 from edge_effnet.formats.tflite_operators import TfliteOperator
 from edge_effnet.formats.tflite_tensors import TfliteTensor
 from edge_effnet.heads import Output
 
-_DENSE, _WIDEN, _SOFTMAX = "FULLY_CONNECTED", "DEQUANTIZE", "SOFTMAX"
+_DENSE, _WIDEN, _SOFTMAX, _JOIN = "FULLY_CONNECTED", "DEQUANTIZE", "SOFTMAX", "CONCATENATION"
 #: What may stand between the last dense layer and the output.
 _BEHIND = (_SOFTMAX, "LOGISTIC", "RESHAPE", _WIDEN, "QUANTIZE")
 #: Versions of DEQUANTIZE that take these types (its registration in LiteRT).
@@ -28,7 +28,8 @@ _NO_SCALES = np.empty(0, np.float32)
 
 
 def features_of(file: TfliteFile) -> FeatureTensor:
-    """What the last dense layer reads, or the output of a file that has none of them and gives features.
+    """The pooled features: what the last dense layer reads, without the means of other maps that stand behind them, or
+    the output of a file that has no such layer and gives features.
 
     Raises ModelFileError for a file whose output isn't made by a dense layer of one row of features.
     """
@@ -38,20 +39,58 @@ def features_of(file: TfliteFile) -> FeatureTensor:
     return FeatureTensor(tensor.name, tensor.shape[1])
 
 
-def map_of(file: TfliteFile) -> FeatureMap:
-    """The last feature map, [1, H, W, D], whose mean over all positions is what the last dense layer reads.
+def dense_maps(file: TfliteFile) -> tuple[FeatureMap, ...]:
+    """The maps, [1, H, W, D], whose means over all positions the last dense layer reads, in order.
 
     Raises ModelFileError for a network that ends otherwise.
     """
-    makers, tensor = _makers(file), _feature_index(file)
-    while (step := makers.get(tensor)) is not None and step.code in _SAME_VALUES:
-        tensor = step.inputs[0]
-    shape = () if step is None else file.tensors[step.inputs[0]].shape
-    if step is None or step.code not in _POOLS or len(shape) != 4 or shape[-1] != file.tensors[tensor].shape[-1]:
+    dense, makers = _dense_step(file), _makers(file)
+    read = (_feature_index(file),) if dense is None else _parts(file, dense.inputs[0])
+    found = [_pooled(file, makers, tensor) for tensor in read]
+    if None in found:
         raise ModelFileError(
             f"{file.name}: its features aren't the mean of a feature map; expected global pooling and one dense layer"
         )
-    return FeatureMap(file.tensors[step.inputs[0]].name, "HWC")
+    return tuple(_map(file, tensor) for tensor in found if tensor is not None)
+
+
+def inner_maps(file: TfliteFile) -> tuple[FeatureMap, ...]:
+    """What the last 1×1 convolution that takes channels away reads, at each of the coarsest sizes, coarsest first.
+
+    In MBConv's networks that is the last block's expanded map at a stride of 32, and the one at 16.
+    """
+    last: dict[int, int] = {}
+    for step in _before(file, _feature_index(file)):
+        if step.code == "CONV_2D":
+            _, height, width, channels = file.tensors[step.inputs[0]].shape
+            filters, *sides, _ = file.tensors[_source(file, step.inputs[1])].shape
+            if sides == [1, 1] and filters < channels and height * width > 1:
+                last[height * width] = step.inputs[0]
+    return tuple(_map(file, last[size]) for size in sorted(last)[:INNER_MAPS])
+
+
+def _map(file: TfliteFile, tensor: int) -> FeatureMap:
+    return FeatureMap(file.tensors[tensor].name, file.tensors[tensor].shape[-1], "HWC")
+
+
+def _pooled(file: TfliteFile, makers: Mapping[int, TfliteOperator], tensor: int) -> int | None:
+    """The map that a tensor is the mean of; None where it isn't one's."""
+    channels = file.tensors[tensor].shape[-1]
+    while (step := makers.get(tensor)) is not None and step.code in _SAME_VALUES:
+        tensor = step.inputs[0]
+    if step is None or step.code not in _POOLS:
+        return None
+    shape = file.tensors[step.inputs[0]].shape
+    return step.inputs[0] if len(shape) == 4 and shape[-1] == channels else None
+
+
+def _parts(file: TfliteFile, tensor: int) -> tuple[int, ...]:
+    """The means of maps that a tensor is put together of; otherwise itself."""
+    makers = _makers(file)
+    step = makers.get(tensor)
+    if step is None or step.code != _JOIN or None in [_pooled(file, makers, part) for part in step.inputs]:
+        return (tensor,)
+    return step.inputs
 
 
 def dense_head(file: TfliteFile) -> DenseHead | None:
@@ -65,15 +104,16 @@ def dense_head(file: TfliteFile) -> DenseHead | None:
     return DenseHead(weights, bias)
 
 
-def with_dense(file: TfliteFile, head: DenseHead, output: Output) -> TfliteFile:
+def with_dense(file: TfliteFile, head: DenseHead, maps: Sequence[FeatureMap], output: Output) -> TfliteFile:
     """The file with another last dense layer, its weights stored as the old one's (int8 a row, float16 or float32).
 
-    output: whether a softmax follows. What alone served the old end is left out.
+    maps: those of `inner_maps` whose means stand behind the features. output: whether a softmax follows. What alone
+    served the old end is left out.
     """
     place, old = _feature_index(file), _dense_step(file)
     stored = "float32" if old is None else file.tensors[_source(file, old.inputs[1])].dtype
     draft = _Draft(list(file.tensors), _before(file, place))
-    features = draft.widened(place)
+    features = draft.joined(draft.widened(place), maps)
     weights = draft.weights(head.weights, stored)
     bias = draft.constant("logits/bias", head.bias.astype(np.float32))
     logits = draft.made("logits", (1, len(head.bias)))
@@ -114,6 +154,22 @@ class _Draft:
         wide = self.made(f"{found.name}/float", found.shape)
         self.step(TfliteOperator(_WIDEN, _WIDEN_VERSIONS.get(found.dtype, 2), (tensor,), (wide,)))
         return wide
+
+    def joined(self, features: int, maps: Sequence[FeatureMap]) -> int:
+        """The features with the means of maps behind them."""
+        if not maps:
+            return features
+        places = {tensor.name: place for place, tensor in enumerate(self.tensors)}
+        axes = self.constant("inner/axes", np.array([1, 2], np.int32))
+        parts = [features]
+        for found in maps:
+            wide = self.widened(places[found.name])
+            parts.append(self.made(f"{found.name}/pooled", (1, found.size)))
+            self.step(TfliteOperator("MEAN", 1, (wide, axes), (parts[-1],), {"keep_dims": False}))
+        size = sum(self.tensors[part].shape[1] for part in parts)
+        joined = self.made("features/joined", (1, size))
+        self.step(TfliteOperator(_JOIN, 1, tuple(parts), (joined,), {"axis": 1}))
+        return joined
 
     def weights(self, values: npt.NDArray[np.float32], stored: str) -> int:
         """The weights as float32, from what is stored."""
@@ -182,7 +238,7 @@ def _dense_step(file: TfliteFile) -> TfliteOperator | None:
 def _feature_index(file: TfliteFile) -> int:
     step = _dense_step(file)
     if step is not None:
-        return step.inputs[0]
+        return _parts(file, step.inputs[0])[0]
     if file.document is not None and file.document.head.kind == "features":
         return file.outputs[0]
     raise ModelFileError(

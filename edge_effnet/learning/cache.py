@@ -12,7 +12,6 @@ import hashlib
 import os
 import struct
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ Features = npt.NDArray[np.float32]
 _MAGIC = b"edge-effnet features 1\n"
 _DIGEST_BYTES = 32
 _CHECKSUM = struct.Struct("<I")
-#: A cache beyond this is begun anew: 50,000 photos' 1,280 features.
+#: A cache beyond this is begun anew: 21,000 photos' 3,104 features.
 _MOST_BYTES = 256 << 20
 
 
@@ -47,8 +46,8 @@ class FeatureCache:
     """
 
     def __init__(self, folder: Path, key: str, size: int) -> None:
-        self._size = size
-        self._known: dict[str, Features] = {}
+        self._body_bytes = _DIGEST_BYTES + 4 * size
+        self._places: dict[str, int] = {}
         self._file: int | None = None
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -62,16 +61,25 @@ class FeatureCache:
         self.close()
 
     def get(self, digest: str) -> Features | None:
-        """float32[D] of a photo; None for one that isn't known."""
-        return self._known.get(digest)
+        """float32[D] of a photo, read anew; None for one that isn't kept."""
+        place = self._places.get(digest)
+        if place is None or self._file is None:
+            return None
+        try:
+            os.lseek(self._file, place, os.SEEK_SET)
+            found = self._read(self._file)
+        except OSError:
+            return None
+        return found[1] if found is not None and found[0] == digest else None
 
     def put(self, digest: str, features: Features) -> None:
         """Keeps a photo's features, at once."""
-        self._known[digest] = features
         if self._file is None:
             return
         body = bytes.fromhex(digest) + np.ascontiguousarray(features, "<f4").tobytes()
-        if not _appended(self._file, body + _CHECKSUM.pack(zlib.crc32(body))):
+        if _appended(self._file, body + _CHECKSUM.pack(zlib.crc32(body))):
+            self._places[digest] = os.lseek(self._file, 0, os.SEEK_CUR) - self._body_bytes - _CHECKSUM.size
+        else:
             self.close()  # a full disk: what is torn is cut off by the next run
 
     def close(self) -> None:
@@ -82,16 +90,24 @@ class FeatureCache:
         self._file = None
 
     def _load(self, file: int) -> None:
-        content = _whole(file)
-        good = len(_MAGIC) if content.startswith(_MAGIC) and len(content) <= _MOST_BYTES else 0
-        if good:
-            for digest, features, end in _records(content, self._size):
-                self._known[digest] = features
-                good = end
-        if good < len(content):
+        """Where each record lies, up to the first that isn't whole; what is behind that is cut off."""
+        size = os.fstat(file).st_size
+        good = len(_MAGIC) if size <= _MOST_BYTES and os.read(file, len(_MAGIC)) == _MAGIC else 0
+        while good and (found := self._read(file)) is not None:
+            self._places[found[0]] = good
+            good += self._body_bytes + _CHECKSUM.size
+        if good < size:
             os.ftruncate(file, good)
         if not good:
             os.write(file, _MAGIC)
+
+    def _read(self, file: int) -> tuple[str, Features] | None:
+        """(digest, features) of the record at the file's position; None for one that isn't whole."""
+        record = os.read(file, self._body_bytes + _CHECKSUM.size)
+        body, checksum = record[: self._body_bytes], record[self._body_bytes :]
+        if checksum != _CHECKSUM.pack(zlib.crc32(body)):
+            return None
+        return body[:_DIGEST_BYTES].hex(), np.frombuffer(body, "<f4", -1, _DIGEST_BYTES)
 
 
 def _appended(file: int, record: bytes) -> bool:
@@ -100,23 +116,3 @@ def _appended(file: int, record: bytes) -> bool:
         return os.write(file, record) == len(record)
     except OSError:
         return False
-
-
-def _whole(file: int) -> bytes:
-    size = os.fstat(file).st_size
-    parts = []
-    while size > 0 and (part := os.read(file, min(size, 1 << 24))):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
-
-
-def _records(content: bytes, size: int) -> Iterator[tuple[str, Features, int]]:
-    """(digest, features, end) of each whole record, up to the first that isn't."""
-    body_bytes = _DIGEST_BYTES + 4 * size
-    step = body_bytes + _CHECKSUM.size
-    for start in range(len(_MAGIC), len(content) - step + 1, step):
-        body = content[start : start + body_bytes]
-        if _CHECKSUM.unpack_from(content, start + body_bytes)[0] != zlib.crc32(body):
-            return
-        yield body[:_DIGEST_BYTES].hex(), np.frombuffer(body, "<f4", size, _DIGEST_BYTES).copy(), start + step

@@ -14,25 +14,30 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.formats.dense import DenseHead
-from edge_effnet.learning.folds import unit_rows
 
 Array = npt.NDArray[Any]
 
 
 def fit(features: Array, classes: Array, *, count: int, penalties: Sequence[float]) -> list[DenseHead]:
-    """A head for each penalty. features: float32[N, D]; classes: int[N] of 0 … count - 1, each at least once.
+    """A head for each penalty. features: float32[N, D], changed in their place, since they are most of the memory;
+    classes: int[N] of 0 … count - 1, each at least once.
 
     penalties: variance that is added in every direction, against features of length 1. Each class weighs the same
     however many photos it has. Logits are to within a factor; the same penalty gives the same head beside others.
     """
+    rows = features
     present = np.bincount(classes, minlength=count)
-    centre = _means(features, classes, present).mean(axis=0)
-    length = np.float32(np.linalg.norm(features - centre, axis=1).mean() or 1.0)
-    rows = unit_rows(features - centre)
+    centre = _means(rows, classes, present).mean(axis=0)
+    rows -= centre
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
+    length = np.float32(lengths.mean() or 1.0)
+    rows /= np.maximum(lengths, 1e-12)
     means = _means(rows, classes, present)
-    spread = (rows - means[classes]) / np.sqrt(count * present[classes], dtype=np.float32)[:, None]
+    for label in range(count):
+        rows[classes == label] -= means[label]
+    rows /= np.sqrt(count * present[classes], dtype=np.float32)[:, None]
     heads = []
-    for weights in _solved(spread, means, penalties):
+    for weights in _solved(rows, means, penalties):
         bias = -0.5 * (weights * means).sum(axis=1) - weights @ centre / length
         heads.append(DenseHead((weights / length).astype(np.float32), bias.astype(np.float32)))
     return heads
@@ -50,12 +55,11 @@ def _solved(spread: Array, means: Array, penalties: Sequence[float]) -> list[Arr
     By the smaller of the two products: (pI + RᵀR)⁻¹ = (I - Rᵀ(pI + RRᵀ)⁻¹R) / p (Woodbury).
     """
     photos, size = spread.shape
-    if photos >= size:
-        product, right = spread.T @ spread, means.T
-        return [np.float32(p) * np.linalg.solve(_shrunk(product, p), right).T for p in penalties]
-    product, right = spread @ spread.T, spread @ means.T
-    return [means - np.linalg.solve(_shrunk(product, p), right).T @ spread for p in penalties]
-
-
-def _shrunk(product: Array, penalty: float) -> Array:
-    return product + np.float32(penalty) * np.eye(len(product), dtype=np.float32)
+    primal = photos >= size
+    product, right = (spread.T @ spread, means.T) if primal else (spread @ spread.T, spread @ means.T)
+    diagonal, found = product.diagonal().copy(), []
+    for penalty in map(np.float32, penalties):
+        np.fill_diagonal(product, diagonal + penalty)
+        solution = np.linalg.solve(product, right).T
+        found.append(penalty * solution if primal else means - solution @ spread)
+    return found

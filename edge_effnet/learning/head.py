@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edge_effnet.formats.dense import DenseHead
 from edge_effnet.learning.discriminant import fit
-from edge_effnet.learning.folds import moments, split
+from edge_effnet.learning.folds import split
 
 Array = npt.NDArray[Any]
 #: Tried, from strong to weak.
@@ -42,18 +42,26 @@ class Trained:
 
 
 def train(
-    features: Array, classes: Array, *, count: int, after_fit: Callable[[int, int], None] = lambda _done, _total: None
+    features: Array,
+    classes: Array,
+    *,
+    count: int,
+    groups: Array,
+    after_fit: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Trained:
-    """Learns from float32[N, D] features of int64[N] classes; after_fit hears how much is done."""
-    groups = moments(features, classes)
+    """Learns from float32[N, D] features of int64[N] classes.
+
+    features: what is left in them means nothing. groups: see `folds`. after_fit hears how much is done.
+    """
     fold = split(classes, groups)
     held_out, penalty, score = _cross_validated(features, classes, fold, count, after_fit)
-    (head,) = fit(features, classes, count=count, penalties=(penalty,))
     halved = _halved(features, classes, fold, count, penalty)
     seen = fold >= 0
     if seen.any():
+        (head,) = fit(features, classes, count=count, penalties=(penalty,))
         sharp = _sharpest(held_out[seen], classes[seen], sure=_sure(groups[seen]))
     else:
+        (head,) = fit(features.copy(), classes, count=count, penalties=(penalty,))
         sharp = _plausible(head.logits(features), classes)
     head = DenseHead(head.weights * np.float32(sharp), head.bias * np.float32(sharp))
     return Trained(head, held_out * np.float32(sharp), fold, groups, penalty, score, halved)

@@ -64,6 +64,15 @@ def judge(trained: Trained, classes: Array, labels: Sequence[str], photos: Seque
     return Judgement(accuracy, interval, table, doubts, _wants(confusion, labels, trained.halved))
 
 
+def not_judged(trained: Trained, classes: Array, labels: Sequence[str]) -> tuple[str, ...]:
+    """A line on the classes of which no photo could be held out, where those of others were; () for none."""
+    judged = np.unique(classes[trained.fold >= 0]).tolist()
+    missing = [label for index, label in enumerate(labels) if index not in judged]
+    if not judged or not missing:
+        return ()
+    return (f"of what is judged: {', '.join(missing)}, for a single photo or moment can't be held out; add others",)
+
+
 def _doubts(logits: Array, truth: Array, labels: Sequence[str], photos: Sequence[LabelledPhoto]) -> tuple[Doubt, ...]:
     values = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
     scores = values / values.sum(axis=1, keepdims=True)

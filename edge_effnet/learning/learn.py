@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -16,22 +16,23 @@ from edge_effnet.arguments import fraction, path_of
 from edge_effnet.clashes import check_outputs
 from edge_effnet.classifier import BUNDLED_MODEL, Classifier
 from edge_effnet.decoding import DEFAULT_RULES, ImageRules
-from edge_effnet.errors import ImageError, UsageError
+from edge_effnet.errors import UsageError
 from edge_effnet.files import require_writable_folder, write_atomically
 from edge_effnet.formats import ModelFile, read_model_file
-from edge_effnet.formats.dense import DenseHead
-from edge_effnet.formats.derived import feature_tensor, head_of, with_head
+from edge_effnet.formats.dense import DenseHead, FeatureMap
+from edge_effnet.formats.derived import feature_tensor, head_of, inner_maps, with_head
 from edge_effnet.heads import Head
 from edge_effnet.labels import UNKNOWN
-from edge_effnet.learning.cache import FeatureCache, cache_key, default_folder
+from edge_effnet.learning.features import Depths, read_features
 from edge_effnet.learning.head import Trained
-from edge_effnet.learning.judging import Doubt, judge
+from edge_effnet.learning.judging import Doubt, judge, not_judged
 from edge_effnet.learning.kept import beside
-from edge_effnet.learning.photos import LabelledPhoto, PhotoFolder, read_photos, with_photos
+from edge_effnet.learning.photos import PhotoFolder, read_photos
 from edge_effnet.learning.references import FEWEST_HELD_OUT, Known, learn_references
 from edge_effnet.learning.report import report_page
 from edge_effnet.learning.views import best_view, views_of
 from edge_effnet.metadata import ModelDocument
+from edge_effnet.preprocessing import Preprocessing
 from edge_effnet.unknown import REFERENCES_NAME
 from edge_effnet.version import __version__
 
@@ -99,7 +100,7 @@ def learn(
     """
     folder, path = path_of(photos, "photos"), path_of(output, "output")
     origin = BUNDLED_MODEL if base is None else path_of(base, "base")
-    share = None if unknown is None else fraction(unknown, "unknown")
+    share = None if unknown is None or base_classes == "kept" else fraction(unknown, "unknown")
     if base_classes not in get_args(BaseClasses):
         raise UsageError(f"base_classes is {base_classes!r:.40}; expected {' or '.join(get_args(BaseClasses))}")
     page = None if report is None else path_of(report, "report")
@@ -109,43 +110,60 @@ def learn(
     tell = progress or (lambda _stage, _share: None)
     contents = read_model_file(origin)
     document = _document_of(contents, path)
-    found = read_photos(
-        folder, most_bytes=image_rules.max_bytes, after_photo=lambda done, total: tell("photos", done / total)
+    found = read_photos(folder, most_bytes=image_rules.max_bytes, after_photo=partial(_told, tell, "photos"))
+    views, depths = _looked_at(contents, document, base_classes)
+    opener = partial(Classifier, origin, engine=engine, threads=threads, image_rules=image_rules)
+    found, rows = read_features(
+        found,
+        contents,
+        depths,
+        openers=[partial(opener, preprocessing=view) for view in views],
+        cache=cache,
+        after_photo=partial(_told, tell, "features"),
     )
-    views = views_of(document.preprocessing) if base_classes == "dropped" else (document.preprocessing,)
-    with ExitStack() as stack:
-        sources = []
-        for view in views:
-            classifier = stack.enter_context(
-                Classifier(origin, engine=engine, threads=threads, image_rules=image_rules, preprocessing=view)
-            )
-            sources.append((classifier, stack.enter_context(_cache(cache, classifier, contents))))
-        found, rows = _features(sources, found, tell)
     classes = np.array([found.labels.index(photo.label) for photo in found.photos], np.int64)
-    best = best_view(views, rows, classes, after_fit=lambda done, total: tell("learning", done / total))
-    features, trained, document = best.features, best.trained, replace(document, preprocessing=best.preprocessing)
-    made = _made(found, features, classes, trained, None if base_classes == "kept" else share)
+    best = best_view(views, rows, classes, sizes=depths.sizes, after_fit=partial(_told, tell, "learning"))
+    document = replace(document, preprocessing=best.preprocessing)
+    made = _made(found, best.features, classes, best.trained, share)
     if base_classes == "kept":
-        head, labels = beside(_base_head(contents), document.labels, trained, features, found.labels)
+        head, labels = beside(_base_head(contents), document.labels, best.trained, best.features, found.labels)
         made = replace(made, head=head, labels=labels)
-    learned = _written(contents, document, trained, classes, made, path, tell)
+    learned = _written(contents, document, best.trained, classes, replace(made, maps=depths.maps), path, tell)
     if page is not None:
         write_atomically(page, report_page(learned, image_rules=image_rules).encode("utf-8"))
     return learned
 
 
+def _told(tell: Progress, stage: str, done: int, total: int) -> None:
+    tell(stage, done / total)
+
+
+def _looked_at(
+    contents: ModelFile, document: ModelDocument, base_classes: BaseClasses
+) -> tuple[tuple[Preprocessing, ...], Depths]:
+    """The ways of looking at a photo, and what of the network is; with the base's classes kept, what those look at."""
+    first = feature_tensor(contents).size
+    if base_classes == "kept":
+        return (document.preprocessing,), Depths(first, ())
+    return views_of(document.preprocessing), Depths(first, inner_maps(contents))
+
+
 @dataclass(frozen=True, eq=False)
 class _Made:
-    """What the file holds. labels: of all its classes; found: the photos it was learned from."""
+    """What the file holds. labels: of all its classes; found: the photos it was learned from; maps: whose means the
+    head reads, too.
+    """
 
     head: DenseHead
     labels: tuple[str, ...]
     known: Known | None
     found: PhotoFolder
+    maps: tuple[FeatureMap, ...] = ()
 
 
 def _made(found: PhotoFolder, features: Array, classes: Array, trained: Trained, share: float | None) -> _Made:
     """The new classes alone, with references where a share of photos may be unknown and enough are held out."""
+    found = replace(found, left_out=(*found.left_out, *not_judged(trained, classes, found.labels)))
     known = None if share is None else _known(features, classes, trained, found.labels, share)
     if share is not None and known is None:
         few = f"what is unknown: too few photos can be held out to tell; expected at least {FEWEST_HELD_OUT}"
@@ -186,45 +204,6 @@ def _base_head(contents: ModelFile) -> DenseHead:
     return head
 
 
-def _cache(folder: str | Path | None, classifier: Classifier, contents: ModelFile) -> FeatureCache:
-    document = classifier.metadata
-    key = cache_key(
-        base=None if document is None else document.weights_sha256,
-        preprocessing=classifier.preprocessing.to_dict(),
-        engine=classifier.engine_version,
-        decoding=classifier.decoding,
-    )
-    return FeatureCache(
-        default_folder() if folder is None else path_of(folder, "cache"), key, feature_tensor(contents).size
-    )
-
-
-def _features(
-    sources: Sequence[tuple[Classifier, FeatureCache]], found: PhotoFolder, tell: Progress
-) -> tuple[PhotoFolder, list[Array]]:
-    """The photos that can be read, and their features by each source, float32[N, D]."""
-    kept: list[LabelledPhoto] = []
-    rows: list[list[Array]] = []
-    left_out = list(found.left_out)
-    for index, photo in enumerate(found.photos):
-        tell("features", index / len(found.photos))
-        try:
-            rows.append([_row(classifier, cache, photo) for classifier, cache in sources])
-        except ImageError as error:
-            left_out.append(str(error))
-            continue
-        kept.append(photo)
-    return with_photos(found, kept, left_out), [np.stack(each) for each in zip(*rows, strict=True)]
-
-
-def _row(classifier: Classifier, cache: FeatureCache, photo: LabelledPhoto) -> Array:
-    row = cache.get(photo.digest)
-    if row is None:
-        row = classifier.features(photo.path)
-        cache.put(photo.digest, row)
-    return row
-
-
 def _written(
     contents: ModelFile,
     base: ModelDocument,
@@ -262,7 +241,7 @@ def _written(
         },
     )
     packed = {} if known is None else {REFERENCES_NAME: known.packed}
-    data = with_head(contents, made.head, document, packed=packed)
+    data = with_head(contents, made.head, document, maps=made.maps, packed=packed)
     tell("writing", 0.5)
     write_atomically(path, data)
     return Learned(

@@ -10,8 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
+from edge_effnet.learning.depths import factors_of, on_raw
+from edge_effnet.learning.folds import moments
 from edge_effnet.learning.head import Trained, train
 from edge_effnet.preprocessing import Preprocessing
 
@@ -20,7 +23,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Viewed:
-    """A view, the features of all photos by it, float32[N, D], and what was learned from them."""
+    """A view, the pooled features of all photos by it, float32[N, D], and what was learned from all depths."""
 
     preprocessing: Preprocessing
     features: Array
@@ -37,17 +40,28 @@ def views_of(preprocessing: Preprocessing) -> tuple[Preprocessing, ...]:
 
 def best_view(
     views: Sequence[Preprocessing],
-    features: Sequence[Array],
+    features: list[Array],
     classes: Array,
     *,
+    sizes: Sequence[int],
     after_fit: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Viewed:
-    """Learns from each view's features of the same photos; the first where held-out photos don't say otherwise."""
+    """Learns from each view's features of the same photos; the first where held-out photos don't say otherwise.
+
+    features: float16[N, D] a view, whose list is emptied view by view: they are most of the memory. sizes: of the
+    depths, the pooled features first (see `depths`).
+    """
     found, count = [], int(classes.max()) + 1
-    for place, (view, rows) in enumerate(zip(views, features, strict=True)):
+    for place, view in enumerate(views):
+        rows = features.pop(0).astype(np.float32)
 
         def told(done: int, total: int, place: int = place) -> None:
             after_fit(place * total + done, len(views) * total)
 
-        found.append(Viewed(view, rows, train(rows, classes, count=count, after_fit=told)))
+        groups = moments(rows[:, : sizes[0]], classes)
+        factors = factors_of(rows, sizes, moments_a_class=len(np.unique(groups)) / count)
+        rows *= factors
+        pooled = rows[:, : sizes[0]].copy()
+        trained = train(rows, classes, count=count, groups=groups, after_fit=told)
+        found.append(Viewed(view, pooled, replace(trained, head=on_raw(trained.head, factors))))
     return min(found, key=lambda viewed: viewed.trained.score)

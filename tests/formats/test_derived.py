@@ -15,7 +15,7 @@ from edge_effnet.engines import open_session
 from edge_effnet.errors import EngineError, ModelFileError
 from edge_effnet.formats import read_model_file, read_tflite
 from edge_effnet.formats.dense import DenseHead
-from edge_effnet.formats.derived import feature_map, feature_tensor, head_of, with_head
+from edge_effnet.formats.derived import dense_maps, feature_tensor, head_of, inner_maps, with_head
 from edge_effnet.formats.inner import with_inner
 from edge_effnet.formats.official import OFFICIAL
 from edge_effnet.formats.tflite_writer import written_tflite
@@ -75,7 +75,7 @@ def test_a_file_written_anew_computes_the_same(exported: Exported, engine: str, 
 def test_inner_tensors_cost_the_output_nothing(exported: Exported, engine: str) -> None:
     path = exported["int8", "tflite"]
     file = read_tflite(path)
-    names = (feature_tensor(file).name, feature_map(file).name)
+    names = (feature_tensor(file).name, dense_maps(file)[0].name)
     plain_session = open_session(path, file_format="tflite", engine=engine, threads=1)
     session = open_session(path, file_format="tflite", engine=engine, threads=1, inner=names)
     noise = np.random.default_rng(0).integers(0, 255, session.input.shape).astype(session.input.dtype)
@@ -105,16 +105,16 @@ def test_features_of_onnx(exported: Exported, precision: str) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_map_and_the_last_layer_of_onnx(exported: Exported, precision: str) -> None:
     file = read_model_file(exported[precision, "onnx"])
-    found, head = feature_map(file), head_of(file)
+    (found,), head = dense_maps(file), head_of(file)
     assert found.layout == "CHW"
     assert head is not None
     with Classifier(exported[precision, "onnx"]) as classifier:
         photo = synthetic_photo(0)
         logits, values = classifier.inner(photo, (found.name,))
-        rows = found.rows(values[0])
-        assert rows.shape[-1] == feature_tensor(file).size
-        np.testing.assert_allclose(rows.mean(axis=(0, 1)), classifier.features(photo), rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(head.logits(rows.mean(axis=(0, 1))[None]), logits, rtol=1e-4, atol=1e-3)
+        assert found.positions(values[0]).shape == (2, 2, found.size)
+        mean = found.mean(values[0])
+        np.testing.assert_allclose(mean, classifier.features(photo), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(head.logits(mean[None]), logits, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.onnx
@@ -123,8 +123,10 @@ def test_onnx_networks_that_end_otherwise(exported: Exported) -> None:
     with pytest.raises(ModelFileError, match="its output isn't made by a dense layer"):
         feature_tensor(replace(file, nodes=file.nodes[:-1]))
     with pytest.raises(ModelFileError, match="its features aren't the mean of a feature map"):
-        feature_map(replace(file, nodes=[node for node in file.nodes if node.op_type != "GlobalAveragePool"]))
-    with pytest.raises(ModelFileError, match=r"has no weights of two sides; expected \[C, D\]"):
+        dense_maps(replace(file, nodes=[node for node in file.nodes if node.op_type != "GlobalAveragePool"]))
+    with pytest.raises(
+        ModelFileError, match=r"'logits/weight' are no weights of two sides or more; expected \[C, D, …\]"
+    ):
         feature_tensor(replace(file, initializers=()))
     numbers = [replace(item, raw=None) for item in file.initializers]
     with pytest.raises(ModelFileError, match="'logits/weight' of its last dense layer is float32, or not as raw_data"):
@@ -195,10 +197,44 @@ def test_another_last_layer(precision: Any, output: Any, ending: str, lasts: Exp
         np.testing.assert_array_equal(classifier.features(photo), base.features(photo))
 
 
+@pytest.mark.parametrize("ending", ["tflite", pytest.param("onnx", marks=pytest.mark.onnx)])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "weight-int8", "int8"])
+def test_a_last_layer_that_reads_maps_inside_the_network(
+    precision: Any, ending: str, lasts: Exported, tmp_path: Path
+) -> None:
+    file = read_model_file(lasts[precision, ending])
+    assert file.document is not None
+    maps = inner_maps(file)
+    assert [found.size for found in maps] == [1152, 672]
+    sizes = [feature_tensor(file).size, *(found.size for found in maps)]
+    random = np.random.default_rng(2)
+    head = DenseHead(random.standard_normal((3, sum(sizes))).astype(np.float32) / 40, np.zeros(3, np.float32))
+    data = with_head(file, head, file.document, maps=maps)
+    path = tmp_path / f"m.{ending}"
+    path.write_bytes(data)
+    made = read_model_file(path)
+    assert feature_tensor(made) == feature_tensor(file)
+    assert [found.size for found in dense_maps(made)] == sizes
+    assert inner_maps(made) == maps
+    again = head_of(made)
+    assert again is not None
+    assert with_head(made, again, file.document, maps=maps) == data, "derived from it, not piled up"
+    photo = synthetic_photo(0)
+    with Classifier(lasts[precision, ending]) as base, Classifier(path) as classifier:
+        _, *values = base.inner(photo, tuple(found.name for found in maps))
+        means = [found.mean(value[0]) for found, value in zip(maps, values, strict=True)]
+        row = np.concatenate([base.features(photo), *means])
+        np.testing.assert_allclose(classifier.logits(photo), again.logits(row[None])[0], atol=1e-3)
+        np.testing.assert_array_equal(classifier.features(photo), base.features(photo))
+    if ending == "tflite":
+        with Classifier(path, engine="numpy") as classifier:
+            np.testing.assert_allclose(classifier.logits(photo), again.logits(row[None])[0], atol=1e-2)
+
+
 def test_networks_that_end_otherwise(exported: Exported) -> None:
     file = read_tflite(exported["fp32", "tflite"])
     cut = replace(file, operators=file.operators[:-1], outputs=file.operators[-2].outputs, document=None)
-    for ask in (feature_tensor, feature_map, head_of):
+    for ask in (feature_tensor, dense_maps, head_of):
         if ask is head_of:
             assert head_of(cut) is None
         else:

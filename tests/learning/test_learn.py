@@ -19,6 +19,7 @@ from edge_effnet.classifier import BUNDLED_MODEL
 from edge_effnet.errors import ModelFileError, OutputError, UsageError
 from edge_effnet.formats import read_tflite, with_document
 from edge_effnet.learning import Learned, learn
+from edge_effnet.learning.features import Depths
 
 LABELS = tuple(COLOURS)
 Exported = dict[tuple[str, str], Path]
@@ -145,14 +146,14 @@ def test_what_of_a_photo_was_looked_at_stands_in_the_file(
     exported: Exported, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the head is that of the features of this view: here of the whole, since the first view sees nothing."""
-    own = Classifier.features
+    own = Depths.of
 
-    def features(self: Classifier, image: Any) -> Any:
-        found = own(self, image)
-        return found if self.preprocessing.resized == self.preprocessing.size else np.ones_like(found)
+    def features(self: Depths, classifier: Classifier, path: Path, *, name: str) -> Any:
+        found = own(self, classifier, path, name=name)
+        return found if classifier.preprocessing.resized == classifier.preprocessing.size else np.ones_like(found)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Classifier, "features", features)
+        patch.setattr(Depths, "of", features)
         found = learn(photos, tmp_path / "mine.tflite", base=exported["int8", "tflite"], cache=tmp_path / "cache")
     with Classifier(found.path) as classifier:
         assert classifier.preprocessing.resized == classifier.preprocessing.size == (64, 64)
@@ -165,13 +166,13 @@ def test_adding_photos_costs_only_those(exported: Exported, tmp_path: Path, monk
     learn(folder, tmp_path / "one.tflite", cache=tmp_path / "cache", **options)
     class_folder(folder, photos=1, first=50, labels=("sea",))
     looked: list[Any] = []
-    whole = Classifier.features
+    whole = Depths.of
 
-    def features(self: Classifier, image: Any) -> Any:
-        looked.append(image)
-        return whole(self, image)
+    def features(self: Depths, classifier: Classifier, path: Path, *, name: str) -> Any:
+        looked.append(path)
+        return whole(self, classifier, path, name=name)
 
-    monkeypatch.setattr(Classifier, "features", features)
+    monkeypatch.setattr(Depths, "of", features)
     found = learn(folder, tmp_path / "two.tflite", cache=tmp_path / "cache", **options)
     assert looked == [folder / "sea" / "50.png"] * 2  # the base's crop and the whole
     assert found.photos == {"moss": 4, "rust": 4, "sea": 5}
@@ -217,8 +218,8 @@ def test_a_killed_run_leaves_the_old_file(exported: Exported, tmp_path: Path, st
     assert output.read_bytes() == b"old"
     looked: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
-        whole = Classifier.features
-        patch.setattr(Classifier, "features", lambda self, image: looked.append(image) or whole(self, image))
+        whole = Depths.of
+        patch.setattr(Depths, "of", lambda *args, **name: looked.append(args[2]) or whole(*args, **name))
         learn(folder, output, **options)
     assert len(looked) == (8 if stage == "features" else 0)  # four photos, by two views
     assert [path.name for path in output.parent.iterdir()] == ["mine.tflite"]
@@ -281,6 +282,16 @@ def test_a_class_without_photos_is_named(exported: Exported, tmp_path: Path) -> 
     assert found.labels == ("moss", "sea")
     assert "class zebra: none of its photos is left" in found.left_out
     assert "class rust: none of its photos is left" in found.left_out
+
+
+def test_a_class_that_could_not_be_judged_is_named(exported: Exported, tmp_path: Path) -> None:
+    folder = class_folder(tmp_path / "p", photos=3)
+    for path in sorted((folder / "rust").iterdir())[1:]:
+        path.unlink()
+    found = learn(folder, tmp_path / "mine.tflite", base=exported["int8", "tflite"])
+    assert sum(found.confusion[1]) == 0
+    line = "of what is judged: rust, for a single photo or moment can't be held out; add others"
+    assert line in found.left_out
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge_effnet.learning.cache import FeatureCache, cache_key, default_folder
+from edge_effnet.learning.depths import factors_of
 from edge_effnet.learning.discriminant import fit
 from edge_effnet.learning.folds import moments, split, wilson
 from edge_effnet.learning.head import PENALTIES, train
@@ -33,7 +34,7 @@ def clouds(classes: int, photos: int, *, size: int = 16, seed: int = 0) -> tuple
 def test_a_head_is_what_algebra_says(photos: int, size: int) -> None:
     """Means times the inverse of the covariance within classes, shrunk; by either of the two products."""
     features, classes = clouds(3, photos, size=size)
-    (head,) = fit(features, classes, count=3, penalties=(0.01,))
+    (head,) = fit(features.copy(), classes, count=3, penalties=(0.01,))
     values = features.astype(np.float64)
     centre = values.mean(axis=0)
     length = np.linalg.norm(values - centre, axis=1).mean()
@@ -47,8 +48,8 @@ def test_a_head_is_what_algebra_says(photos: int, size: int) -> None:
 
 def test_a_penalty_gives_the_same_head_beside_others() -> None:
     features, classes = clouds(3, 5, size=64)
-    alone = fit(features, classes, count=3, penalties=(0.01,))[0]
-    beside = fit(features, classes, count=3, penalties=(0.1, 0.01))[1]
+    alone = fit(features.copy(), classes, count=3, penalties=(0.01,))[0]
+    beside = fit(features.copy(), classes, count=3, penalties=(0.1, 0.01))[1]
     np.testing.assert_array_equal(alone.weights, beside.weights)
 
 
@@ -61,7 +62,7 @@ def test_photos_without_any_difference_give_a_head_without_nonsense() -> None:
 def test_classes_weigh_the_same_however_many_photos_they_have() -> None:
     features, classes = clouds(2, 30)
     few = np.concatenate([np.flatnonzero(classes == 0), np.flatnonzero(classes == 1)[:3]])
-    (head,) = fit(features[few], classes[few], count=2, penalties=(0.1,))
+    (head,) = fit(features[few].copy(), classes[few], count=2, penalties=(0.1,))
     right = head.logits(features).argmax(axis=1) == classes
     assert right[classes == 1].mean() > 0.9
 
@@ -94,7 +95,7 @@ def test_the_interval_is_wilsons() -> None:
 
 def test_one_photo_a_class_takes_the_strongest_penalty() -> None:
     features, classes = clouds(3, 1)
-    found = train(features, classes, count=3)
+    found = train(features.copy(), classes, count=3, groups=moments(features, classes))
     assert (found.penalty, found.halved) == (PENALTIES[0], None)
     assert np.isnan(found.held_out).all()
     assert found.head.logits(features).argmax(axis=1).tolist() == [0, 1, 2]
@@ -106,7 +107,7 @@ def test_classes_far_apart_give_scores_that_leave_room_for_a_mistake(photos: int
     random = np.random.default_rng(0)
     kinds = np.repeat([0, 1, 2], photos)
     features = (5 * np.eye(3, 64)[kinds] + random.random((len(kinds), 64))).astype(np.float32)
-    found = train(features, kinds, count=3)
+    found = train(features.copy(), kinds, count=3, groups=moments(features, kinds))
     assert (found.held_out.argmax(axis=1) == kinds).all()
     logits = found.held_out.astype(np.float64)
     scores = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -121,7 +122,7 @@ def test_held_out_photos_are_not_learned_from() -> None:
     random = np.random.default_rng(0)
     features = random.random((200, 64)).astype(np.float32)
     classes = random.integers(0, 2, 200)
-    found = train(features, classes, count=2)
+    found = train(features.copy(), classes, count=2, groups=moments(features, classes))
     assert 0.35 < (found.held_out.argmax(axis=1) == classes).mean() < 0.65
 
 
@@ -165,11 +166,25 @@ def test_a_full_disk_ends_keeping_and_nothing_else(tmp_path: Path, monkeypatch: 
             patch.setattr(os, "write", lambda file, data: write(file, data[:20]))
             cache.put(DIGEST, row)
         cache.put(f"{7:064x}", row)
-        np.testing.assert_array_equal(cache.get(f"{7:064x}"), row)
+        assert cache.get(f"{7:064x}") is None
     with FeatureCache(tmp_path, "k", 8) as cache:
         assert cache.get(DIGEST) is None
         cache.put(DIGEST, row)
+        np.testing.assert_array_equal(cache.get(DIGEST), row)
     with FeatureCache(tmp_path, "k", 8) as cache:
+        np.testing.assert_array_equal(cache.get(DIGEST), row)
+
+
+def test_what_another_run_has_changed_meanwhile_is_not_taken_for_features(tmp_path: Path) -> None:
+    row, path = np.arange(8, dtype=np.float32), tmp_path / "k.features"
+    with FeatureCache(tmp_path, "k", 8) as cache:
+        cache.put(DIGEST, row)
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-30])
+        assert cache.get(DIGEST) is None
+        path.write_bytes(whole.replace(bytes.fromhex(DIGEST), bytes(32)))
+        assert cache.get(DIGEST) is None
+        path.write_bytes(whole)
         np.testing.assert_array_equal(cache.get(DIGEST), row)
 
 
@@ -177,7 +192,7 @@ def test_a_cache_that_cannot_be_kept_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with FeatureCache(tmp_path / "file", "k", 4) as cache:
         cache.put(DIGEST, np.zeros(4, np.float32))
-        assert cache.get(DIGEST) is not None
+        assert cache.get(DIGEST) is None
 
 
 def test_keys_change_with_what_features_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,11 +243,43 @@ def test_the_view_that_tells_classes_apart_is_taken_and_the_first_of_equals() ->
     bad = np.random.default_rng(1).random(good.shape).astype(np.float32)
     views = views_of(Preprocessing(resize=256, crop=224))
     assert [view.resized for view in views] == [(256, 256), (224, 224)]
-    assert best_view(views, [bad, good], classes).preprocessing is views[1]
-    assert best_view(views, [good, bad], classes).preprocessing is views[0]
-    assert best_view(views, [good, good], classes).preprocessing is views[0]
     single = np.array([0, 10, 20])
-    assert best_view(views, [good[single], bad[single]], classes[single]).preprocessing is views[0]
+    for tables, kinds, place in (
+        ([bad, good], classes, 1),
+        ([good, bad], classes, 0),
+        ([good, good], classes, 0),
+        ([good[single], bad[single]], classes[single], 0),
+    ):
+        found = best_view(views, [table.copy() for table in tables], kinds, sizes=(64,))
+        assert found.preprocessing is views[place]
+        np.testing.assert_array_equal(found.features, tables[place])
+
+
+def test_maps_beside_the_features_get_their_spread_and_count_less_for_few_photos() -> None:
+    random = np.random.default_rng(0)
+    rows = random.random((50, 12)).astype(np.float32) * np.repeat([1, 10, 100], [6, 4, 2]).astype(np.float32)
+    many = factors_of(rows, (6, 4, 2), moments_a_class=100)
+    few = factors_of(rows, (6, 4, 2), moments_a_class=1)
+    np.testing.assert_array_equal(many[:6], 1)
+    np.testing.assert_allclose(few[6:] / many[6:], 0.5, rtol=1e-6)
+    spread = [
+        np.linalg.norm(part - part.mean(axis=0), axis=1).mean() for part in np.split(rows * many, [6, 10], axis=1)
+    ]
+    np.testing.assert_allclose(np.array(spread) / spread[0], [1, 1, 0.7], rtol=1e-5)
+    np.testing.assert_array_equal(factors_of(rows, (12,), moments_a_class=1), 1)
+    same = factors_of(np.ones((3, 4), np.float32), (2, 2), moments_a_class=1)
+    assert np.isfinite(same).all(), "maps that are the same for all photos"
+
+
+def test_what_only_a_map_shows_is_learned_from_it() -> None:
+    """Of features that say nothing and a map that does; the head reads the network's own values."""
+    shown, classes = clouds(3, 20, size=8)
+    noise = np.random.default_rng(1).random((len(shown), 16)).astype(np.float32)
+    rows = np.concatenate([noise, shown / 50], axis=1)
+    (view,) = views_of(Preprocessing(resize=224, crop=224))
+    found = best_view([view], [rows.copy()], classes, sizes=(16, 8)).trained
+    assert (found.head.logits(rows).argmax(axis=1) == classes).mean() > 0.95
+    assert (found.held_out.argmax(axis=1) == classes).mean() > 0.9
 
 
 @pytest.mark.parametrize(

@@ -171,9 +171,9 @@ def _blocks(kernels: Sequence[Variables]) -> Iterator[Block]:
     while waiting:
         first = waiting.pop(0)
         block = Block()
-        if len(first) == 1 and first[0].shape[0] > 1:
+        if _side(first) > 1:
             block.window = first
-            if waiting and len(waiting[0]) == 1 and waiting[0][0].shape[0] == 1:
+            if waiting and _side(waiting[0]) == 1:
                 block.project = waiting.pop(0)
             yield block
             continue
@@ -186,6 +186,11 @@ def _blocks(kernels: Sequence[Variables]) -> Iterator[Block]:
         block.gate = (first, waiting.pop(0))
         block.project = waiting.pop(0)
         yield block
+
+
+def _side(variables: Variables) -> int:
+    """The height of a convolution's kernel that stands alone; 0 for anything else."""
+    return int(variables[0].shape[0]) if len(variables) == 1 and variables[0].ndim == 4 else 0
 
 
 def _strides(blocks: Sequence[Block], *, fused: bool) -> list[int]:

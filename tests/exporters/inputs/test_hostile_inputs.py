@@ -227,6 +227,17 @@ def test_a_strided_kernel_too_small_for_its_padding(sides: int, tmp_path: Path) 
         read_network(path, InputOptions(image_size=(SIZE, SIZE)))
 
 
+def test_a_kernel_without_sides(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "m.weights.h5"
+    path.write_bytes(sound("input-weights-h5")[0].data)
+    with h5py.File(path, "r+") as file:
+        del file["layers/conv2d_4/vars/0"]
+        file.create_dataset("layers/conv2d_4/vars/0", data=np.float32(1))
+    with pytest.raises(CheckpointError, match="of no EfficientNet that Keras has"):
+        read_network(path, InputOptions(image_size=(SIZE, SIZE)))
+
+
 def test_a_batch_norm_of_parts_of_different_lengths() -> None:
     pytest.importorskip("h5py")
     model = classifier(SIZE, 5)
