@@ -105,9 +105,11 @@ def values_text(values: Sequence[float]) -> str:
 def how_prepared(preprocessing: Preprocessing) -> str:
     """A remark on a file of another maker."""
     (rows, columns), (height, width) = preprocessing.resized, preprocessing.size
-    mean, std = values_text(preprocessing.mean), values_text(preprocessing.std)
+    statistics = (preprocessing.mean, preprocessing.std)
+    pixels = next((f"in {name}" for name, known in _RANGES.items() if known == statistics), None)
+    pixels = pixels or "of mean {} and std {} in 0..1".format(*map(values_text, statistics))
     return (
         f"made by another tool: photos are resized to {columns}×{rows} ({preprocessing.mode}, "
-        f"{preprocessing.interpolation}) and cropped to {width}×{height}, pixels of mean {mean} and std {std} in 0..1; "
+        f"{preprocessing.interpolation}) and cropped to {width}×{height}, pixels {pixels}; "
         "--input-range, --mean and --std if that isn't what it was trained with"
     )

@@ -119,7 +119,7 @@ def read_initializer(message: Message) -> OnnxInitializer:
     if message.integer(14) == _EXTERNAL or message.has(13):
         raise ModelFileError(
             f"{where} has its values in another file; expected a self-contained file: save it again with the weights "
-            "inside"
+            f"inside, or edge-effnet export {message.name} -o whole.onnx"
         )
     dims = message.integers(1, limit=_MAX_RANK)
     dtype = data_type(message.integer(2), where)

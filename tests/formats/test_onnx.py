@@ -227,7 +227,7 @@ def _wide(model: Any) -> None:
         (lambda model: model.training_info.add(), "holds training information"),
         (
             lambda model: _external(model.graph.initializer[0]),
-            "initializer 'w' has its values in another file; expected a self-contained file",
+            r"initializer 'w' has its values in another file; expected a self-contained file.*or edge-effnet export .* -o",
         ),
         (_outside_constant, "initializer 'hidden' has its values in another file"),
         (_outside_branch, "initializer 'hidden' has its values in another file"),
