@@ -260,7 +260,7 @@ def test_an_export_says_what_it_leaves_behind(
     from edge_effnet.exporters.inputs.options import InputOptions
 
     base = exported["fp32", "tflite"]
-    monkeypatch.setattr("edge_effnet.learning.learn.inner_maps", lambda _: ())
+    monkeypatch.setattr(sys.modules["edge_effnet.learning.learn"], "inner_maps", lambda _: ())
     found = learn(photos, tmp_path / "mine.tflite", base=base, threads=1)
     assert found.threshold is not None
     network = open_network(found.path, InputOptions())
@@ -278,7 +278,7 @@ def test_a_last_layer_that_reads_maps_is_not_exported(
 
     path = tmp_path / f"mine.{ending}"
     learn(photos, path, base=exported["fp32", ending], threads=1)
-    with pytest.raises(UsageError, match="was learned from maps inside its network.*export the base it was learned"):
+    with pytest.raises(UsageError, match=r"was learned from maps inside its network.*export the base it was learned"):
         open_network(path, InputOptions())
 
 
