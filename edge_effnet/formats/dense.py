@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from edge_effnet.numerics import quantize
 
+#: The tensor that has the means of maps behind the pooled features.
+JOINED = "features/joined"
 #: Sizes of which a map inside the network may be learned from.
 INNER_MAPS = 2
 _LARGEST_INT8 = 127

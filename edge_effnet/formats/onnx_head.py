@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.errors import ModelFileError
-from edge_effnet.formats.dense import INNER_MAPS, DenseHead, FeatureMap, FeatureTensor, int8_rows
+from edge_effnet.formats.dense import INNER_MAPS, JOINED, DenseHead, FeatureMap, FeatureTensor, int8_rows
 from edge_effnet.formats.onnx import OnnxFile
 from edge_effnet.formats.onnx_graph import MAX_ITEMS, OnnxInitializer, OnnxNode
 from edge_effnet.formats.onnx_properties import PACKED, PROPERTIES
@@ -169,7 +169,7 @@ def _joined(features: str, maps: Sequence[FeatureMap]) -> tuple[bytes, str]:
         parts.append(f"{found.name}/pooled")
         fields.append(node("GlobalAveragePool", (found.name,), f"{found.name}/mean"))
         fields.append(node("Flatten", (f"{found.name}/mean",), parts[-1], axis=1))
-    return b"".join([*fields, node(_JOIN, parts, "features/joined", axis=1)]), "features/joined"
+    return b"".join([*fields, node(_JOIN, parts, JOINED, axis=1)]), JOINED
 
 
 def _dense(features: str, head: DenseHead, stored: str) -> bytes:

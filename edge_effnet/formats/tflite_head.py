@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_effnet.errors import ModelFileError
-from edge_effnet.formats.dense import INNER_MAPS, DenseHead, FeatureMap, FeatureTensor, int8_rows
+from edge_effnet.formats.dense import INNER_MAPS, JOINED, DenseHead, FeatureMap, FeatureTensor, int8_rows
 from edge_effnet.formats.tflite import TfliteFile
 from edge_effnet.formats.tflite_operators import TfliteOperator
 from edge_effnet.formats.tflite_tensors import TfliteTensor
@@ -167,7 +167,7 @@ class _Draft:
             parts.append(self.made(f"{found.name}/pooled", (1, found.size)))
             self.step(TfliteOperator("MEAN", 1, (wide, axes), (parts[-1],), {"keep_dims": False}))
         size = sum(self.tensors[part].shape[1] for part in parts)
-        joined = self.made("features/joined", (1, size))
+        joined = self.made(JOINED, (1, size))
         self.step(TfliteOperator(_JOIN, 1, tuple(parts), (joined,), {"axis": 1}))
         return joined
 

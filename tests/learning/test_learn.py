@@ -252,17 +252,34 @@ def test_a_folder_of_none_of_the_classes(exported: Exported, tmp_path: Path, nam
         assert classifier.predict(class_photo("moss", 100), top_k=1)[0].label == "moss"
 
 
-def test_an_export_says_what_it_leaves_behind(photos: Path, exported: Exported, tmp_path: Path) -> None:
+def test_an_export_says_what_it_leaves_behind(
+    photos: Path, exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file whose last layer reads the pooled features alone."""
     from edge_effnet.exporters.inputs.open import open_network
     from edge_effnet.exporters.inputs.options import InputOptions
 
     base = exported["fp32", "tflite"]
+    monkeypatch.setattr(sys.modules["edge_effnet.learning.learn"], "inner_maps", lambda _: ())
     found = learn(photos, tmp_path / "mine.tflite", base=base, threads=1)
     assert found.threshold is not None
     network = open_network(found.path, InputOptions())
     assert network.labels == LABELS
     assert any("the new file won't call anything unknown" in remark for remark in network.remarks)
     assert not any("unknown" in remark for remark in open_network(base, InputOptions()).remarks)
+
+
+@pytest.mark.parametrize("ending", ["tflite", pytest.param("onnx", marks=pytest.mark.onnx)])
+def test_a_last_layer_that_reads_maps_is_not_exported(
+    photos: Path, exported: Exported, tmp_path: Path, ending: str
+) -> None:
+    from edge_effnet.exporters.inputs.open import open_network
+    from edge_effnet.exporters.inputs.options import InputOptions
+
+    path = tmp_path / f"mine.{ending}"
+    learn(photos, path, base=exported["fp32", ending], threads=1)
+    with pytest.raises(UsageError, match=r"was learned from maps inside its network.*export the base it was learned"):
+        open_network(path, InputOptions())
 
 
 def test_one_photo_a_class(exported: Exported, tmp_path: Path) -> None:

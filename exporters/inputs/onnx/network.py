@@ -15,6 +15,7 @@ from edge_effnet.exporters.inputs.assembly.image import RAW, Given
 from edge_effnet.exporters.inputs.assembly.labels import labels_in
 from edge_effnet.exporters.inputs.assembly.operands import Operand, Probabilities
 from edge_effnet.exporters.inputs.assembly.value import Value, refuse
+from edge_effnet.exporters.inputs.learned import check_learned
 from edge_effnet.exporters.inputs.onnx.call import Call
 from edge_effnet.exporters.inputs.onnx.constants import folded
 from edge_effnet.exporters.inputs.onnx.operators import OPERATORS
@@ -51,6 +52,7 @@ def network_of_onnx(path: Path, options: InputOptions) -> Network:
             f"{path}: is quantized already ({quantized}); it runs as it is, and to quantize it anew bring the float "
             "network it was made from"
         )
+    check_learned((output for step in content.steps for output in step.outputs), name=str(path))
     assembler, image, output = assembled(content, options.image_size, str(path))
     source = Source(
         form="onnx",

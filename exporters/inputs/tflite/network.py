@@ -14,6 +14,7 @@ from edge_effnet.exporters.inputs.assembly.complete import Source, completed, re
 from edge_effnet.exporters.inputs.assembly.image import RAW, Given
 from edge_effnet.exporters.inputs.assembly.operands import Operand, Probabilities
 from edge_effnet.exporters.inputs.assembly.value import Value, refuse
+from edge_effnet.exporters.inputs.learned import check_learned
 from edge_effnet.exporters.inputs.options import InputOptions
 from edge_effnet.exporters.inputs.tflite.constants import folded
 from edge_effnet.exporters.inputs.tflite.operators import OPERATORS, Call
@@ -36,6 +37,7 @@ def network_of_tflite(path: Path, options: InputOptions) -> Network:
     """
     file = read_tflite(path)
     _refuse_quantized(file)
+    check_learned((tensor.name for tensor in file.tensors), name=file.name)
     assembler, image, output = assembled(file, options.image_size)
     source = Source(
         form="tflite",
