@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support import golden_files
 from support.golden import make_state
+from support.networks import export_narrow, narrow_state
 
 from edge_effnet.classifier import BUNDLED_MODEL
 from edge_effnet.errors import ModelFileError, UsageError
@@ -90,3 +91,18 @@ def test_weights_beside_an_onnx_file_are_found_in_its_folder_alone(tmp_path: Pat
     path.write_bytes(content.replace(f"{name}.data".encode(), b"../" + b"x" * (len(name) + 2)))
     with pytest.raises(ModelFileError, match="model's own folder"):
         open_network(path, InputOptions())
+
+
+@pytest.mark.onnx
+def test_of_several_outputs_the_first_is_taken_and_said(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    export_narrow(narrow_state("b0"), "b0", tmp_path / "one.onnx", verification="none")
+    model = onnx.load(tmp_path / "one.onnx")
+    del model.metadata_props[:]
+    features = model.graph.node[-2].output[0]
+    model.graph.output.append(onnx.helper.make_tensor_value_info(features, onnx.TensorProto.FLOAT, None))
+    onnx.save(model, tmp_path / "two.onnx")
+    one, two = (network_of(tmp_path / name) for name in ("one.onnx", "two.onnx"))
+    assert one.output_size == two.output_size
+    assert f"took the first of 2 outputs, 'logits', and left out {features!r}" in two.remarks
+    assert not any("outputs" in remark for remark in one.remarks)
