@@ -9,7 +9,7 @@ from edge_effnet.cli.console import remark, say
 from edge_effnet.cli.options import IMAGE_OPTIONS, add_image_options, image_rules_from
 from edge_effnet.cli.parsing import goes_with
 from edge_effnet.cli.progress import StageBars
-from edge_effnet.cli.values import colour, fractions, image_size, positive, three
+from edge_effnet.cli.values import INTERPOLATION_NAMES, colour, fractions, image_size, positive, three
 from edge_effnet.framing import RESIZE_MODES
 from edge_effnet.network.activations import HEAD_ACTIVATIONS
 from edge_effnet.preprocessing import INTERPOLATIONS
@@ -19,7 +19,6 @@ from edge_effnet.variants import VARIANTS
 _OTHERS = ("verb", "debug", "checkpoint", "output", *IMAGE_OPTIONS)
 #: As quantization/refine has it, which isn't imported for `--help`.
 _DEFAULT_MINUTES = 5.0
-INTERPOLATION_NAMES = tuple(dict.fromkeys(name for names in INTERPOLATIONS.values() for name in names))
 _PRECISIONS = ("fp32", "fp16", "int8", "weight-int8")
 
 

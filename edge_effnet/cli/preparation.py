@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_effnet.cli.parsing import goes_with
-from edge_effnet.cli.values import positive, three
+from edge_effnet.cli.values import INTERPOLATION_NAMES, positive, three
 from edge_effnet.errors import EdgeEffnetError, UsageError
 from edge_effnet.foreign import input_size, preparation_of, require_one_size
 from edge_effnet.formats import ModelFile, read_model_file
-from edge_effnet.preprocessing import HALF, Preprocessing, Triple, resize_for_crop_pct
+from edge_effnet.framing import RESIZE_MODES
+from edge_effnet.preprocessing import HALF, INTERPOLATIONS, Preprocessing, Triple, resize_for_crop_pct
 
 #: Range of a float file's input → mean and standard deviation of pixels in 0..1.
 _RANGES: dict[str, tuple[Triple, Triple]] = {
@@ -19,7 +20,7 @@ _RANGES: dict[str, tuple[Triple, Triple]] = {
     "0..1": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "-1..1": (HALF, HALF),
 }
-_OPTIONS = ("mean", "std", "input_range", "crop_pct", "interpolation")
+_OPTIONS = ("mean", "std", "input_range", "crop_pct", "interpolation", "resize_mode", "resizer", "channels")
 
 
 def add_preprocessing_options(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +42,14 @@ def add_preprocessing_options(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             "--crop-pct", type=float, metavar="X", help="share of the resized photo that the crop keeps (default 1)"
         ),
-        group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize (default bicubic)"),
+        group.add_argument(
+            "--interpolation",
+            choices=INTERPOLATION_NAMES,
+            help="of the resize (default bicubic, with --resizer another library's bilinear)",
+        ),
+        group.add_argument("--resize-mode", choices=RESIZE_MODES, help="default shorter; squash as Keras' loaders do"),
+        group.add_argument("--resizer", choices=tuple(INTERPOLATIONS), help="whose resize (default pillow)"),
+        group.add_argument("--channels", choices=("rgb", "bgr"), help="order the network takes (default rgb)"),
         holds=_have_use,
     )
 
@@ -83,12 +91,16 @@ def _laid_over(arguments: argparse.Namespace, file: ModelFile | None) -> Preproc
         raise UsageError("the model file doesn't say the size of its images; say it: --image-size N")
     mean, std = _RANGES.get(arguments.input_range, (HALF, HALF) if own is None else (own.mean, own.std))
     resize = size if arguments.crop_pct is None else tuple(resize_for_crop_pct(s, arguments.crop_pct) for s in size)
+    resizer = arguments.resizer or "pillow"
     return Preprocessing(
         resize=(resize[0], resize[1]),
         crop=size,
-        interpolation=arguments.interpolation or "bicubic",
+        interpolation=arguments.interpolation or ("bicubic" if resizer == "pillow" else "bilinear"),
         mean=arguments.mean or mean,
         std=arguments.std or std,
+        mode=arguments.resize_mode or "shorter",
+        resizer=resizer,
+        channels=arguments.channels or "rgb",
     )
 
 
@@ -111,5 +123,5 @@ def how_prepared(preprocessing: Preprocessing) -> str:
     return (
         f"made by another tool: photos are resized to {columns}×{rows} ({preprocessing.mode}, "
         f"{preprocessing.interpolation}) and cropped to {width}×{height}, pixels {pixels}; "
-        "--input-range, --mean and --std if that isn't what it was trained with"
+        "--input-range, --mean, --std, --resize-mode and --resizer if that isn't what it was trained with"
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from edge_effnet.preprocessing import Triple, triple
+from edge_effnet.preprocessing import INTERPOLATIONS, Triple, triple
 
+#: Of all resizers, each once.
+INTERPOLATION_NAMES = tuple(dict.fromkeys(name for names in INTERPOLATIONS.values() for name in names))
 _MOST_DIGITS = 10
 
 

@@ -140,6 +140,6 @@ def test_a_file_of_another_maker_is_measured_and_left_alone(run: Run, tmp_path: 
     assert outcome.status == 0
     digest, preparation = outcome.err.splitlines()
     assert "carries no SHA-256 of its weights" in digest
-    assert "--input-range, --mean and --std if that isn't what it was trained with" in preparation
+    assert "--input-range, --mean, --std, --resize-mode and --resizer if that isn't what it was" in preparation
     assert json.loads(outcome.out)["images"] == 6
     assert path.read_bytes() == before

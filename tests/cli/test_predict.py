@@ -9,12 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from support import foreign, golden_files
 
+from edge_effnet import Classifier
 from edge_effnet.decoding import read_photo
 from edge_effnet.engines.quiet import without_engine_banner
+from edge_effnet.errors import UnverifiedModelWarning
+from edge_effnet.preprocessing import Preprocessing
 
 from .conftest import PHOTOS, Run, is_one_error
 
@@ -186,6 +190,33 @@ def test_files_of_other_makers(run: Run, tmp_path: Path) -> None:
     assert [found["label"][:6] for found in json.loads(outcome.out)[0]["predictions"]] == ["class "] * 3
     assert is_one_error(
         run("predict", CAT, "--model", model, "--image-size", "9"), "its input is [1, 8, 8, 3]; expected [1, 9, 9, 3]"
+    )
+
+
+def test_files_of_other_makers_take_the_photos_they_were_trained_with(run: Run, tmp_path: Path) -> None:
+    model = foreign.tflite(tmp_path / "m.tflite")
+    words = ("--input-range", "0..255", "--resize-mode", "squash", "--resizer", "tensorflow", "--channels", "bgr")
+    outcome = run("predict", CAT, "--model", model, *words, "--format", "json")
+    said = Preprocessing(
+        8,
+        8,
+        interpolation="bilinear",
+        mode="squash",
+        resizer="tensorflow",
+        channels="bgr",
+        mean=(0.0,) * 3,
+        std=(1 / 255,) * 3,
+    )
+    with pytest.warns(UnverifiedModelWarning), Classifier(model, preprocessing=said) as classifier:
+        expected = classifier.predict(CAT)
+    found = json.loads(outcome.out)[0]["predictions"]
+    assert [row["index"] for row in found] == [one.index for one in expected][: len(found)]
+    np.testing.assert_allclose(
+        [row["score"] for row in found], [one.score for one in expected][: len(found)], atol=1e-6
+    )
+    assert is_one_error(
+        run("predict", CAT, "--model", model, *words, "--interpolation", "hamming"),
+        "tensorflow's interpolation 'hamming'; expected",
     )
 
 
