@@ -12,7 +12,7 @@ from edge_effnet.errors import EdgeEffnetError, UsageError
 from edge_effnet.foreign import input_size, preparation_of, require_one_size
 from edge_effnet.formats import ModelFile, read_model_file
 from edge_effnet.framing import RESIZE_MODES
-from edge_effnet.preprocessing import HALF, INTERPOLATIONS, Preprocessing, Triple, resize_for_crop_pct
+from edge_effnet.preprocessing import HALF, INTERPOLATIONS, Preprocessing, Resizer, Triple, resize_for_crop_pct
 
 #: Range of a float file's input → mean and standard deviation of pixels in 0..1.
 _RANGES: dict[str, tuple[Triple, Triple]] = {
@@ -91,7 +91,7 @@ def _laid_over(arguments: argparse.Namespace, file: ModelFile | None) -> Preproc
         raise UsageError("the model file doesn't say the size of its images; say it: --image-size N")
     mean, std = _RANGES.get(arguments.input_range, (HALF, HALF) if own is None else (own.mean, own.std))
     resize = size if arguments.crop_pct is None else tuple(resize_for_crop_pct(s, arguments.crop_pct) for s in size)
-    resizer = arguments.resizer or "pillow"
+    resizer: Resizer = arguments.resizer or "pillow"
     return Preprocessing(
         resize=(resize[0], resize[1]),
         crop=size,
