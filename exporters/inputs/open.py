@@ -35,12 +35,15 @@ _DAMAGED = (
 
 def form_of(source: Any) -> Form:
     """What an input is. Raises CheckpointError for a path where nothing lies."""
-    if isinstance(source, str) and source.startswith(_HUBS):
+    if _is_published(source):
         return "hub"
     if isinstance(source, str | os.PathLike):
-        check_is_a_network(source)
         return _form_of_path(Path(source))
     return "module" if hasattr(source, "named_modules") and _computes(source) else "checkpoint"
+
+
+def _is_published(source: Any) -> bool:
+    return isinstance(source, str) and source.startswith(_HUBS)
 
 
 def _as_module(source: Any) -> Any:
@@ -84,6 +87,8 @@ def files_beside(source: Any) -> list[Path]:
 
 
 def _opened(source: Any, options: InputOptions) -> Network:
+    if isinstance(source, str | os.PathLike) and not _is_published(source):
+        check_is_a_network(source)
     form = form_of(source)
     if isinstance(source, str | os.PathLike) and Path(source).is_file():
         options = replace(options, found_labels=(*options.found_labels, *labels_beside(Path(source))))

@@ -34,6 +34,7 @@ def test_what_no_check_names_is_still_one_sentence(tmp_path: Path, monkeypatch: 
         raise TypeError("'NoneType' object is not iterable")
 
     monkeypatch.setattr(opening, "form_of", broken)
+    (tmp_path / "m.onnx").write_bytes(b"m")
     with pytest.raises(
         CheckpointError, match=r"m\.onnx: can't be read \(TypeError: .*\); the file is damaged, or holds"
     ):
