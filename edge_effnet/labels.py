@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -57,7 +56,7 @@ def label_fault(label: object) -> str | None:
         return f"is a {type(label).__name__}"
     if len(label) > MOST_CHARACTERS:
         return f"has {len(label):,} characters, more than {MOST_CHARACTERS}"
-    if not _is_utf8(label):
+    if not (label.isascii() or _is_utf8(label)):
         return "holds bytes that aren't UTF-8"
     return "holds a line's end or NUL" if _UNFIT.search(label) else None
 
@@ -74,7 +73,11 @@ def _is_utf8(label: str) -> bool:
 @lru_cache(maxsize=4096)
 def folded(label: str) -> str:
     """What labels are compared by: neither case, nor blanks around it, nor how an accent is written matters."""
-    return unicodedata.normalize("NFC", label).strip().casefold()
+    if not label.isascii():
+        import unicodedata  # a library of a megabyte, for labels that need it
+
+        label = unicodedata.normalize("NFC", label)
+    return label.strip().casefold()
 
 
 def find_label_indices(names: Iterable[str], labels: Sequence[str]) -> frozenset[int]:
