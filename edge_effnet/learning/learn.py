@@ -100,9 +100,7 @@ def learn(
     """
     folder, path = path_of(photos, "photos"), path_of(output, "output")
     origin = BUNDLED_MODEL if base is None else path_of(base, "base")
-    share = None if unknown is None or base_classes == "kept" else fraction(unknown, "unknown")
-    if base_classes not in get_args(BaseClasses):
-        raise UsageError(f"base_classes is {base_classes!r:.40}; expected {' or '.join(get_args(BaseClasses))}")
+    share = _share_of(unknown, base_classes)
     page = None if report is None else path_of(report, "report")
     check_outputs({"-o": path, "--report": page}, {"the base": origin, "a photo or a class's name": folder})
     for written in (path, *(() if page is None else (page,))):
@@ -132,6 +130,14 @@ def learn(
     if page is not None:
         write_atomically(page, report_page(learned, image_rules=image_rules).encode("utf-8"))
     return learned
+
+
+def _share_of(unknown: float | None, base_classes: BaseClasses) -> float | None:
+    """The share of own photos that may be unknown; None where nothing is. Raises UsageError for what can't be meant."""
+    share = None if unknown is None else fraction(unknown, "unknown")
+    if base_classes not in get_args(BaseClasses):
+        raise UsageError(f"base_classes is {base_classes!r:.40}; expected {' or '.join(get_args(BaseClasses))}")
+    return share if base_classes == "dropped" else None
 
 
 def _told(tell: Progress, stage: str, done: int, total: int) -> None:

@@ -146,6 +146,9 @@ def test_files_that_travel_in_an_onnx_file(exported: Exported) -> None:
     broken = replace(again, metadata_props={"edge_effnet/a.bin": "é*"})
     with pytest.raises(ModelFileError, match=r"its metadata 'edge_effnet/a\.bin' is no base64"):
         broken.packed  # noqa: B018
+    for properties in ({f"edge_effnet/{index}": "" for index in range(17)}, {"edge_effnet/a": "A" * (12 << 20)}):
+        with pytest.raises(ModelFileError, match=r"packed files of .* bytes together; at most 16 of 8388608 are read"):
+            replace(again, metadata_props=properties).packed  # noqa: B018
 
 
 def test_a_tensor_that_is_not_there(exported: Exported) -> None:

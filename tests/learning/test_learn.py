@@ -140,6 +140,8 @@ def test_classes_of_an_onnx_base_are_kept(photos: Path, exported: Exported, tmp_
     with Classifier(found.path) as classifier, Classifier(base) as old:
         photo = class_photo(LABELS[0], 100)
         np.testing.assert_allclose(classifier.logits(photo)[:3], old.logits(photo), atol=1e-3)
+    with pytest.raises(UsageError, match="unknown is 2"):
+        learn(photos, tmp_path / "m.onnx", base=base, base_classes="kept", unknown=2)
 
 
 def test_what_of_a_photo_was_looked_at_stands_in_the_file(

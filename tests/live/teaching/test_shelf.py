@@ -239,6 +239,10 @@ def test_networks_and_which_is_in_use(tmp_path: Path) -> None:
     assert networks.names() == ["learned-0001.tflite", *(f"learned-000{number}.tflite" for number in range(4, 9))]
     assert networks.in_use() == "learned-0001.tflite"
     assert networks.facts("learned-0008.tflite") == {"number": 8}
+    other = networks.next_path(".onnx")  # from a base of the other format
+    other.write_bytes(b"")
+    networks.use(other.name)
+    assert (other.name, networks.names()[-1], networks.in_use()) == ("learned-0009.onnx",) * 3
     for name in ("../x", "learned-0002.tflite", None, "in-use.json"):
         with pytest.raises(UsageError, match="no such network"):
             networks.path(name)
